@@ -1,0 +1,5 @@
+//! Evaluation of frozen features.
+
+mod knn;
+mod linear_probe;
+mod metrics;

@@ -1,0 +1,20 @@
+//! One file an op: shapes, kernels, forward and backward.
+
+mod batch_norm;
+mod binary;
+mod contrastive;
+mod conv2d;
+mod covariance;
+mod knn;
+mod l2_normalize;
+mod layer_norm;
+mod layout;
+mod lerp;
+mod matmul;
+mod pool2d;
+mod reduce;
+mod rows;
+mod select;
+mod softmax;
+mod softmax_cross_entropy;
+mod unary;

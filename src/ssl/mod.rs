@@ -1,0 +1,4 @@
+//! Self-supervised losses.
+
+mod info_nce;
+mod nt_xent;

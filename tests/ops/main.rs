@@ -1,0 +1,24 @@
+//! Every op against its specification: values, gradients, ragged shapes.
+#[path = "../common/mod.rs"]
+mod common;
+
+mod augment;
+mod batch_norm;
+mod binary;
+mod contrastive;
+mod conv2d;
+mod covariance;
+mod knn;
+mod l2_normalize;
+mod layer_norm;
+mod layout;
+mod lerp;
+mod matmul;
+mod optim;
+mod pool2d;
+mod reduce;
+mod rows;
+mod select;
+mod softmax;
+mod softmax_cross_entropy;
+mod unary;
