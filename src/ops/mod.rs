@@ -1,8 +1,8 @@
 //! One file an op: shapes, kernels, forward and backward.
 
-mod bootstrap;
 mod batch_norm;
 mod binary;
+mod bootstrap;
 mod contrastive;
 mod conv2d;
 mod covariance;
