@@ -17,14 +17,13 @@ struct Params { count: u32, rows: u32, width: u32 } // count indices into (rows,
 @group(0) @binding(1) var<storage, read_write> words_out: array<u32>;
 @group(0) @binding(2) var<storage, read> words_in: array<u32>;
 @group(0) @binding(3) var<storage, read> indices: array<u32>;     // (count)
-@group(0) @binding(4) var<storage, read> links_to_write: array<u32>;
+@group(0) @binding(4) var<storage, read> links: array<u32>;       // (count, 2)
 
 @group(0) @binding(1) var<storage, read_write> links_out: array<u32>; // (count, 2): next of the same index, is head
 @group(0) @binding(2) var<storage, read> to_link: array<u32>;         // (count)
 
 @group(0) @binding(1) var<storage, read_write> dx: array<Elem>;   // (rows, width), zeroed
 @group(0) @binding(2) var<storage, read> dy: array<Elem>;         // (count, width)
-@group(0) @binding(4) var<storage, read> links: array<u32>;       // (count, 2)
 
 struct At {
     @builtin(workgroup_id) wid: vec3u,
@@ -73,6 +72,6 @@ fn gather_backward(at: At) {
 fn put(at: At) {
     let i = index(at);
     let tail = i / p.width;
-    if tail >= p.count || links_to_write[2u * tail] != NONE || indices[tail] >= p.rows { return; }
+    if tail >= p.count || links[2u * tail] != NONE || indices[tail] >= p.rows { return; }
     words_out[indices[tail] * p.width + i % p.width] = words_in[i];
 }
