@@ -27,9 +27,9 @@ var<workgroup> tree: array<vec2f, WG>;
 // The sum of `x` over the workgroup, valid in lane 0. WG is a power of two.
 fn sum_lanes(lid: u32, x: vec2f) -> vec2f {
     tree[lid] = x;
-    for (var half = WG / 2u; half > 0u; half /= 2u) {
+    for (var stride = WG / 2u; stride > 0u; stride /= 2u) {
         workgroupBarrier();
-        if lid < half { tree[lid] += tree[lid + half]; }
+        if lid < stride { tree[lid] += tree[lid + stride]; }
     }
     return tree[lid];
 }
