@@ -5,6 +5,7 @@ use super::builder::ParamBuilder;
 use super::init::Init;
 use super::params::Params;
 use super::segments::{BufferId, FileLayout, ParamId};
+use crate::ops::BatchNormOptions;
 use crate::tensor::Tensor;
 
 /// Batch normalisation over the last axis (Ioffe & Szegedy 2015) with PyTorch's defaults: eps 1e-5, momentum .1, biased
@@ -48,10 +49,15 @@ impl BatchNorm {
     #[track_caller]
     #[must_use]
     pub fn forward(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
-        let affine = self.affine.map(|ids| ids.map(|id| params.get(id)));
         let [mean, var] = self.running.map(|id| params.buffer(id));
-        let affine = affine.as_ref().map(|[gamma, beta]| (gamma, beta));
-        x.batch_norm(affine, &mean, &var, mode == Mode::Train)
+        let options = match mode {
+            Mode::Train => BatchNormOptions::train().running(&mean, &var),
+            Mode::Eval => BatchNormOptions::eval(&mean, &var),
+        };
+        match self.affine.map(|ids| ids.map(|id| params.get(id))) {
+            Some([gamma, beta]) => x.batch_norm(options.affine(&gamma, &beta)),
+            None => x.batch_norm(options),
+        }
     }
 }
 

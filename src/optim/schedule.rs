@@ -43,12 +43,17 @@ impl Schedule {
     /// The value of `step`, counted from 0. Past the end it stays at the last value.
     #[must_use]
     pub fn at(&self, step: u64) -> f32 {
+        self.exact(step) as f32
+    }
+
+    /// The value before it is rounded: `1 - momentum` is formed from it.
+    pub(super) fn exact(&self, step: u64) -> f64 {
         if step < self.warmup {
-            return (self.base * (step + 1) as f64 / self.warmup as f64) as f32;
+            return self.base * (step + 1) as f64 / self.warmup as f64;
         }
         let length = self.total.saturating_sub(self.warmup).max(1);
         let done = (step - self.warmup).min(length) as f64 / length as f64;
-        (self.end + (self.base - self.end) * 0.5 * (1.0 + (PI * done).cos())) as f32
+        self.end + (self.base - self.end) * 0.5 * (1.0 + (PI * done).cos())
     }
 }
 
