@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::init::Init;
 use super::params::Params;
-use super::segments::{BufferId, FileLayout, ParamId, Segment};
+use super::segments::{BLOCK, BufferId, FileLayout, ParamId, Segment};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::rng::Rng;
@@ -30,11 +30,12 @@ struct Registry {
     buffers: Flat,
 }
 
-/// Segments in order of registration and their initial values, padding included.
+/// The segments of one flat buffer in order of registration, and how each starts.
 #[derive(Debug, Default)]
-pub(super) struct Flat {
-    pub(super) segments: Vec<Segment>,
-    pub(super) values: Vec<f32>,
+struct Flat {
+    segments: Vec<Segment>,
+    inits: Vec<Init>,
+    len: usize,
 }
 
 impl ParamBuilder {
@@ -58,10 +59,8 @@ impl ParamBuilder {
     #[track_caller]
     #[must_use]
     pub fn param(&self, name: &str, shape: impl Into<Shape>, layout: FileLayout, init: Init) -> ParamId {
-        let mut registry = self.registry.borrow_mut();
         let name = self.full(name);
-        let mut rng = registry.rng.stream(stream_of(&name));
-        ParamId(registry.params.push(name, shape.into(), layout, init, &mut rng))
+        ParamId(self.registry.borrow_mut().params.push(name, shape.into(), layout, init))
     }
 
     /// Registers a buffer: state that is saved but not trained, such as a running mean.
@@ -71,19 +70,25 @@ impl ParamBuilder {
     #[track_caller]
     #[must_use]
     pub fn buffer(&self, name: &str, shape: impl Into<Shape>, value: f32) -> BufferId {
-        let mut registry = self.registry.borrow_mut();
-        let mut rng = registry.rng.clone();
-        let init = Init::Constant(value);
-        BufferId(registry.buffers.push(self.full(name), shape.into(), FileLayout::Same, init, &mut rng))
+        let (name, init) = (self.full(name), Init::Constant(value));
+        BufferId(self.registry.borrow_mut().buffers.push(name, shape.into(), FileLayout::Same, init))
     }
 
-    /// Allocates and fills the flat buffers on `gpu`. Modules made from this builder work with the result.
+    /// What is registered so far, in all scopes: parameters, then buffers. Needs no GPU.
+    #[must_use]
+    pub fn segments(&self) -> (Vec<Segment>, Vec<Segment>) {
+        let registry = self.registry.borrow();
+        (registry.params.segments.clone(), registry.buffers.segments.clone())
+    }
+
+    /// Draws the initial values and uploads them. Modules made from this builder work with the result.
     ///
     /// # Errors
     /// Out of memory, or a model larger than one binding of the adapter.
     pub fn finish(self, gpu: &Gpu) -> Result<Params> {
-        let registry = self.registry.borrow();
-        Params::new(gpu, &registry.params, &registry.buffers)
+        let Registry { rng, params, buffers } = &*self.registry.borrow();
+        let [flat, statistics] = [params, buffers].map(|f| f.draw(rng));
+        Params::new(gpu, (&params.segments, &flat), (&buffers.segments, &statistics))
     }
 
     fn full(&self, name: impl Display) -> String {
@@ -93,14 +98,23 @@ impl ParamBuilder {
 
 impl Flat {
     #[track_caller]
-    fn push(&mut self, name: String, shape: Shape, layout: FileLayout, init: Init, rng: &mut Rng) -> usize {
+    fn push(&mut self, name: String, shape: Shape, layout: FileLayout, init: Init) -> usize {
         assert!(self.segments.iter().all(|s| s.name != name), "parameter {name} is registered twice");
         assert!(shape.elements() > 0, "parameter {name} has shape {shape}: no elements");
-        let segment = Segment { name, offset: self.values.len(), shape, layout };
-        self.values.resize(segment.offset + segment.padded(), 0.0);
-        init.fill(&mut self.values[segment.range()], rng);
+        let segment = Segment { name, offset: self.len, shape, layout };
+        self.len += segment.padded();
         self.segments.push(segment);
+        self.inits.push(init);
         self.segments.len() - 1
+    }
+
+    /// Initial values, zero in the padding; one block at least, since empty tensors cannot be bound.
+    fn draw(&self, rng: &Rng) -> Vec<f32> {
+        let mut values = vec![0.0; self.len.max(BLOCK)];
+        for (segment, init) in self.segments.iter().zip(&self.inits) {
+            init.fill(&mut values[segment.range()], &mut rng.stream(stream_of(&segment.name)));
+        }
+        values
     }
 }
 

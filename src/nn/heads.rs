@@ -85,7 +85,8 @@ impl Mlp {
                 (false, _) => LastNorm::None,
                 (true, norm) => *norm,
             };
-            let linear = Linear::new(&next(1), pair[0], pair[1], if last { *last_bias } else { *hidden_bias });
+            let linear =
+                Linear::new(&next(1), pair[0], pair[1], if last { *last_bias } else { *hidden_bias });
             let norm = match norm {
                 LastNorm::None => None,
                 LastNorm::Batch => Some(BatchNorm::new(&next(1), pair[1])),

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::builder::Flat;
-use super::segments::{BLOCK, BufferId, ParamId, Segment, SegmentTable};
+use super::segments::{BufferId, ParamId, Segment, SegmentTable};
 use crate::autograd::Gradients;
 use crate::error::Result;
 use crate::gpu::Gpu;
@@ -31,19 +30,17 @@ struct Layout {
 }
 
 impl Params {
-    pub(super) fn new(gpu: &Gpu, params: &Flat, buffers: &Flat) -> Result<Self> {
-        let layout = Layout {
-            table: SegmentTable::new(gpu, &params.segments)?,
-            params: params.segments.clone(),
-            buffers: buffers.segments.clone(),
-        };
-        // A network without buffers holds one block of zeros: empty tensors cannot be bound.
-        let flat = |flat: &Flat| {
-            let mut values = flat.values.clone();
-            values.resize(values.len().max(BLOCK), 0.0);
-            gpu.tensor(&values, [values.len()])
-        };
-        Ok(Self::with_tensors(Arc::new(layout), flat(params)?, flat(buffers)?, true))
+    /// Segments and values of the parameters, then of the buffers.
+    pub(super) fn new(
+        gpu: &Gpu,
+        params: (&[Segment], &[f32]),
+        buffers: (&[Segment], &[f32]),
+    ) -> Result<Self> {
+        let table = SegmentTable::new(gpu, params.0)?;
+        let layout = Layout { params: params.0.to_vec(), buffers: buffers.0.to_vec(), table };
+        let flat = gpu.tensor(params.1, [params.1.len()])?;
+        let statistics = gpu.tensor(buffers.1, [buffers.1.len()])?;
+        Ok(Self::with_tensors(Arc::new(layout), flat, statistics, true))
     }
 
     fn with_tensors(layout: Arc<Layout>, flat: Tensor, buffers: Tensor, trained: bool) -> Self {

@@ -180,8 +180,14 @@ impl Residual {
         let mut from = inputs;
         let mut body = vec![];
         for (i, &(kernel, stride, to)) in plan.iter().enumerate() {
-            let conv =
-                Conv2d::new(&build.scope(format_args!("conv{}", i + 1)), from, to, kernel, stride, kernel / 2);
+            let conv = Conv2d::new(
+                &build.scope(format_args!("conv{}", i + 1)),
+                from,
+                to,
+                kernel,
+                stride,
+                kernel / 2,
+            );
             let gamma = if config.zero_init_residual && i + 1 == plan.len() { 0.0 } else { 1.0 };
             body.push((conv, BatchNorm::with_gamma(&build.scope(format_args!("bn{}", i + 1)), to, gamma)));
             from = to;

@@ -5,8 +5,7 @@ use crate::gpu::{Grid, Kernel, Source, Work, params};
 use crate::nn::{Params, Segment};
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source =
-    Source::new("segment_norms.wgsl", include_str!("../../shaders/segment_norms.wgsl"));
+static SOURCE: Source = Source::new("segment_norms.wgsl", include_str!("../../shaders/segment_norms.wgsl"));
 static CHUNK_SQUARES: Kernel = SOURCE.kernel("chunk_squares");
 static CHUNK_UPDATE_SQUARES: Kernel = SOURCE.kernel("chunk_update_squares");
 static RANGE_NORMS: Kernel = SOURCE.kernel("range_norms");

@@ -4,7 +4,15 @@
 //! the form of the public VICReg and Barlow Twins code. `w`, the parameter, and the state are changed in place.
 
 /// `g' = g + wd w`, `v = m v + g'`, `w -= lr (g' + m v if nesterov, else v)`; without momentum `w -= lr g'`.
-pub fn sgd(w: &mut [f64], g: &[f64], v: &mut [f64], lr: f64, momentum: f64, nesterov: bool, weight_decay: f64) {
+pub fn sgd(
+    w: &mut [f64],
+    g: &[f64],
+    v: &mut [f64],
+    lr: f64,
+    momentum: f64,
+    nesterov: bool,
+    weight_decay: f64,
+) {
     for i in 0..w.len() {
         let g = g[i] + weight_decay * w[i];
         v[i] = momentum * v[i] + g;

@@ -70,7 +70,7 @@ def main():
                         dict(params=[p["head"]], lr=0.03, fixed=True)]
     sgd_case(out, "groups", start, grads, lambda p: sgd(groups(p), 0.1, momentum=0.9, weight_decay=0.01))
     sgd_case(out, "adamw", start, grads, lambda p: adamw(every(p), 0.1, betas=(0.9, 0.99), weight_decay=0.05))
-    sgd_case(out, "lars", start, grads, lambda p: Lars(every(p), 0.1, 0.01, 0.9, 0.001))
+    sgd_case(out, "lars", start, grads, lambda p: Lars(every(p), 0.1, 0.01, 0.9, 0.1))
 
     for kind in ["global", "tensor"]:
         params = {k: v.clone().requires_grad_() for k, v in start.items()}
