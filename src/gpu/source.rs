@@ -12,6 +12,7 @@ static LIB: &[(&str, &str)] = &[
     ("grid", include_str!("../../shaders/lib/grid.wgsl")),
     ("elem", include_str!("../../shaders/lib/elem_f32.wgsl")),
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
+    ("segments", include_str!("../../shaders/lib/segments.wgsl")),
     ("special", include_str!("../../shaders/lib/special.wgsl")),
 ];
 
