@@ -435,7 +435,7 @@ impl Gpu {
     #[cfg(not(target_family = "wasm"))]
     pub fn sync(&self) -> Result<()> {
         self.flush();
-        self.wait_idle();
+        self.wait_for(None);
         self.error().map_or(Ok(()), Err)
     }
 
@@ -453,7 +453,7 @@ impl Gpu {
         Readback::start(self, storage)
     }
 
-    fn copy_to_staging(&self, storage: &Storage) -> Result<wgpu::Buffer> {
+    fn copy_to_staging(&self, storage: &Storage) -> Result<(wgpu::Buffer, Option<wgpu::SubmissionIndex>)> {
         if let Some(error) = self.error() {
             return Err(error);
         }
@@ -473,7 +473,7 @@ impl Gpu {
             recorder.copy_out(storage, raw, &staging);
         }
         recorder.flush();
-        Ok(staging)
+        Ok((staging, recorder.last.clone()))
     }
 
     fn recycle_staging(&self, buffer: wgpu::Buffer) {
@@ -484,8 +484,9 @@ impl Gpu {
         }
     }
 
-    fn wait_idle(&self) {
-        if let Err(error) = self.0.device.poll(wgpu::PollType::wait_indefinitely()) {
+    /// Waits for a submission, or for all of them.
+    fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) {
+        if let Err(error) = self.0.device.poll(wgpu::PollType::Wait { submission_index, timeout: None }) {
             self.latch(Error::DeviceLost(error.to_string()));
         }
     }
