@@ -1,7 +1,10 @@
 //! The rooms of the crate and which may name which: `shape, error, rng <- gpu <- tensor, autograd <- ops <- nn, optim
 //! <- ssl, data, eval <- train`. Reads the text of `src/`; needs no GPU.
 
-use std::path::{Path, PathBuf};
+#[path = "common/files.rs"]
+mod files;
+
+use files::{files_under, read, root};
 
 /// Every room, and the rooms its code may name besides itself. `reference` stands alone but for the integers
 /// of `rng`, which are their own specification.
@@ -42,29 +45,6 @@ const EXPORTS: &[(&str, &str)] = &[
 
 /// Longest file; a longer one wants splitting.
 const MAX_LINES: usize = 600;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn files_under(dir: &str, extensions: &[&str]) -> Vec<(String, String)> {
-    let mut files = vec![];
-    let mut dirs: Vec<PathBuf> = vec![root().join(dir)];
-    while let Some(dir) = dirs.pop() {
-        let Ok(entries) = std::fs::read_dir(&dir) else { continue };
-        for entry in entries {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                dirs.push(path);
-            } else if path.extension().is_some_and(|e| extensions.iter().any(|x| e == *x)) {
-                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
-                files.push((name, std::fs::read_to_string(&path).unwrap()));
-            }
-        }
-    }
-    files.sort();
-    files
-}
 
 /// The code of a file: no comments, no unit tests.
 fn code(text: &str) -> String {
@@ -152,7 +132,7 @@ fn every_room_exists() {
             || root().join(format!("src/{room}/mod.rs")).exists();
         assert!(there, "src has no {room}");
     }
-    let lib = std::fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let lib = read("src/lib.rs");
     for (name, home) in EXPORTS {
         let exported =
             lib.lines().any(|line| line.starts_with(&format!("pub use {home}::")) && has_word(line, name));

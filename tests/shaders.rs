@@ -1,9 +1,12 @@
 //! Every kernel file, without a GPU: it parses, validates, and translates to what Vulkan, Metal and DX12 take; its
 //! bindings follow the conventions of `shaders/README.md`; and the crate uses each of its entry points.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+#[path = "common/files.rs"]
+mod files;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use files::files_under;
 use naga::back::pipeline_constants::process_overrides;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -14,27 +17,6 @@ use wgrad::gpu::{assemble, reflect};
 /// Storage buffers a stage may bind wherever wgpu runs.
 const MAX_STORAGE_BUFFERS: usize = 8;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn files_under(dir: &Path, extension: &str) -> Vec<PathBuf> {
-    let mut files = vec![];
-    let mut dirs = vec![dir.to_owned()];
-    while let Some(dir) = dirs.pop() {
-        for entry in std::fs::read_dir(&dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                dirs.push(path);
-            } else if path.extension().is_some_and(|e| e == extension) {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    files
-}
-
 /// A kernel file: its path under `shaders/`, its text, and the text with its library files.
 struct Shader {
     name: String,
@@ -43,18 +25,16 @@ struct Shader {
 }
 
 fn shaders() -> Vec<Shader> {
-    let dir = root().join("shaders");
-    let shaders: Vec<_> = files_under(&dir, "wgsl")
+    let shaders: Vec<_> = files_under("shaders", &["wgsl"])
         .into_iter()
-        .map(|path| (path.strip_prefix(&dir).unwrap().to_str().unwrap().replace('\\', "/"), path))
+        .map(|(path, own)| (path.strip_prefix("shaders/").unwrap().to_owned(), own))
         .filter(|(name, _)| !name.starts_with("lib/"))
-        .map(|(name, path)| {
-            let own = std::fs::read_to_string(path).unwrap();
+        .map(|(name, own)| {
             let full = assemble(&name, &own).unwrap_or_else(|e| panic!("shaders/{name}: {e}"));
             Shader { name, own, full }
         })
         .collect();
-    assert!(!shaders.is_empty(), "no kernels under {}", dir.display());
+    assert!(!shaders.is_empty(), "no kernels under shaders/");
     shaders
 }
 
@@ -87,19 +67,15 @@ fn quoted(text: &str) -> &str {
 /// What `src/` uses: the entry points by kernel file.
 fn used() -> BTreeMap<String, BTreeSet<String>> {
     let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for path in files_under(&root().join("src"), "rs") {
-        let text = one_line(&std::fs::read_to_string(&path).unwrap());
+    for (path, text) in files_under("src", &["rs"]) {
+        let text = one_line(&text);
         // Each `static NAME: Source = Source::new("file", include_str!(".../shaders/file"))` of this file.
         let mut sources = BTreeMap::new();
         for (at, _) in text.match_indices(": Source = Source::new(") {
             let file = quoted(&text[at..]);
             let included =
                 text[at..].split_once("include_str!(").map(|(_, rest)| quoted(rest)).unwrap_or_default();
-            assert!(
-                included.ends_with(&format!("shaders/{file}")),
-                "{}: `{file}` includes `{included}`",
-                path.display()
-            );
+            assert!(included.ends_with(&format!("shaders/{file}")), "{path}: `{file}` includes `{included}`");
             sources.insert(last_word(&text[..at]), file);
             used.entry(file.to_owned()).or_default();
         }
@@ -108,7 +84,7 @@ fn used() -> BTreeMap<String, BTreeSet<String>> {
             let source = last_word(text[..at].trim_end());
             let file = sources
                 .get(source)
-                .unwrap_or_else(|| panic!("{}: {source}{call}{entry}\"): no such Source", path.display()));
+                .unwrap_or_else(|| panic!("{path}: {source}{call}{entry}\"): no such Source"));
             used.get_mut(*file).unwrap().insert(entry.to_owned());
         }
     }
@@ -199,10 +175,9 @@ fn library_files_have_no_bindings_and_are_used() {
         .filter_map(|s| s.own.lines().find_map(|line| line.strip_prefix("// lib:")).map(str::to_owned))
         .flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    for path in files_under(&root().join("shaders/lib"), "wgsl") {
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(!text.contains("@group") && !text.contains("@binding"), "{} has bindings", path.display());
-        let stem = path.file_stem().unwrap().to_str().unwrap();
+    for (path, text) in files_under("shaders/lib", &["wgsl"]) {
+        assert!(!text.contains("@group") && !text.contains("@binding"), "{path} has bindings");
+        let stem = path.trim_start_matches("shaders/lib/").trim_end_matches(".wgsl");
         // `elem_f32.wgsl` and its kin go by what they all define.
         let name = if stem.starts_with("elem_") { "elem" } else { stem };
         assert!(wanted.contains(name), "no kernel names {stem} in its `// lib:` line");
@@ -211,9 +186,7 @@ fn library_files_have_no_bindings_and_are_used() {
 
 #[test]
 fn text_is_plain_wgsl_and_finished() {
-    for path in files_under(&root().join("shaders"), "wgsl") {
-        let text = std::fs::read_to_string(&path).unwrap();
-        let name = path.display();
+    for (name, text) in files_under("shaders", &["wgsl"]) {
         assert!(text.starts_with("// "), "{name} starts without its purpose");
         for word in ["TODO", "FIXME", "enable subgroups", "#import", "#ifdef", "#define"] {
             assert!(!text.contains(word), "{name} contains `{word}`");
