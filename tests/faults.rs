@@ -126,11 +126,15 @@ fn running_out_of_memory_is_sticky_until_taken() {
     gpu.sync().unwrap();
     assert!(y.to_vec().unwrap().iter().all(|&v| v == 2.0));
     assert!(matches!(z.to_vec(), Err(Error::Poisoned)));
-    let _ = w.add(&x); // an op on a tensor that holds nothing
+    drop(y);
+    // An op on a tensor that holds nothing has no result, though there is memory for it now.
     assert!(matches!(w.add(&x).to_vec(), Err(Error::Poisoned)));
-    drop((y, z, w));
-    let _ = gpu.take_error();
-    assert_eq!(x.add(&x).to_vec().unwrap()[0], 2.0, "3 MiB are free again");
+    assert!(matches!(gpu.take_error(), Some(Error::Poisoned)));
+    assert!(matches!(gpu.launch(&doubled(), &[&x, &w], &(), Grid::items(1_u32)), Err(Error::Poisoned)));
+    drop((z, w));
+    assert_eq!(x.add(&x).to_vec().unwrap()[0], 2.0);
+    drop(x);
+    assert_eq!(gpu.memory().live, 0);
 }
 
 #[test]
@@ -143,17 +147,6 @@ fn pooled_memory_is_given_up_before_an_allocation_fails() {
         assert!(memory.live + memory.pooled <= 8 * MIB, "{memory:?}");
     }
     assert!(matches!(gpu.zeros([(8 * MIB / 4) as usize + 1]), Err(Error::OutOfMemory { .. })));
-}
-
-#[test]
-fn gradients_survive_an_error_without_a_panic() {
-    let gpu = builder().memory_limit(8 * MIB).build().unwrap();
-    let x = ones(&gpu, (3 * MIB / 4) as usize).requires_grad();
-    let y = x.add(&x).add(&x);
-    assert!(y.tracks_grad() || gpu.error().is_some());
-    let loss = gpu.full([], 0.0).map_or_else(|_| y.stop_gradient(), |t| t);
-    drop(loss);
-    assert!(matches!(gpu.sync(), Err(Error::OutOfMemory { .. })));
 }
 
 #[test]
@@ -188,13 +181,12 @@ fn a_launch_that_does_not_fit_its_kernel_is_an_error_at_once() {
 }
 
 #[test]
-fn a_buffer_bound_read_and_written_at_once_is_a_validation_error() {
+fn a_buffer_bound_to_read_and_to_write_is_refused() {
     let gpu = own_gpu();
     let (x, y) = (ones(&gpu, 64), ones(&gpu, 64));
     let kernel = doubled();
-    let launched = gpu.launch(&kernel, &[&x, &x], &(), Grid::items(64_u32));
-    assert!(matches!(launched.and_then(|()| gpu.sync()), Err(Error::Validation(_) | Error::Kernel { .. })));
-    let _ = gpu.take_error();
+    let error = gpu.launch(&kernel, &[&x, &x.reshape([8, 8])], &(), Grid::items(64_u32)).unwrap_err();
+    assert!(matches!(error, Error::Kernel { .. }), "{error}");
     gpu.launch(&kernel, &[&y, &x], &(), Grid::items(64_u32)).unwrap();
     assert_eq!(y.to_vec().unwrap(), [2.0; 64]);
 }
