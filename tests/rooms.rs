@@ -20,7 +20,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("nn", &["shape", "error", "rng", "gpu", "tensor", "autograd", "ops"]),
     ("optim", &["shape", "error", "rng", "gpu", "tensor", "autograd", "ops", "nn"]),
     ("ssl", &["shape", "error", "rng", "gpu", "tensor", "autograd", "ops", "nn", "optim"]),
-    ("data", &["shape", "error", "rng", "gpu", "tensor", "autograd", "ops"]),
+    // The recipe of an augmentation is stated once, in its specification.
+    ("data", &["shape", "error", "rng", "reference", "gpu", "tensor", "autograd", "ops"]),
     ("eval", &["shape", "error", "rng", "gpu", "tensor", "autograd", "ops", "nn", "optim"]),
     (
         "train",
