@@ -1,5 +1,6 @@
 //! One file an op: shapes, kernels, forward and backward.
 
+mod bootstrap;
 mod batch_norm;
 mod binary;
 mod contrastive;
