@@ -28,6 +28,6 @@ fn covariance_center(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups)
 @compute @workgroup_size(WG)
 fn covariance_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
     let i = item_index(wid, nwg, lid, WG);
-    if i >= p.n { return; }
+    if i >= p.d * p.d { return; }
     h[i] = (dcov[i] + dcov[(i % p.d) * p.d + i / p.d]) * p.s;
 }

@@ -23,7 +23,8 @@ pub fn moments(x: &[f64], c: usize) -> (Vec<f64>, Vec<f64>) {
 /// `y` for given column statistics: those of [`moments`] in training, the running ones in evaluation.
 pub fn forward(x: &[f64], mean: &[f64], var: &[f64], gamma: &[f64], beta: &[f64], eps: f64) -> Vec<f64> {
     let c = mean.len();
-    let y = |(i, v): (usize, &f64)| (v - mean[i % c]) / (var[i % c] + eps).sqrt() * gamma[i % c] + beta[i % c];
+    let y =
+        |(i, v): (usize, &f64)| (v - mean[i % c]) / (var[i % c] + eps).sqrt() * gamma[i % c] + beta[i % c];
     x.iter().enumerate().map(y).collect()
 }
 
@@ -64,7 +65,12 @@ pub fn backward_fixed(
 }
 
 /// Running mean and variance after a batch of `m` rows: `old + momentum (new - old)`, with the unbiased variance.
-pub fn running(old: (&[f64], &[f64]), batch: (&[f64], &[f64]), m: usize, momentum: f64) -> (Vec<f64>, Vec<f64>) {
+pub fn running(
+    old: (&[f64], &[f64]),
+    batch: (&[f64], &[f64]),
+    m: usize,
+    momentum: f64,
+) -> (Vec<f64>, Vec<f64>) {
     let unbiased = m as f64 / (m as f64 - 1.);
     let mean = old.0.iter().zip(batch.0).map(|(o, n)| o + momentum * (n - o));
     let var = old.1.iter().zip(batch.1).map(|(o, n)| o + momentum * (n * unbiased - o));
