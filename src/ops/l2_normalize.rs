@@ -5,13 +5,13 @@ use crate::gpu::{Source, Work, params};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = Source::new("l2_normalize.wgsl", include_str!("../../shaders/l2_normalize.wgsl"));
-static FORWARD: RowKernel = RowKernel::new(&SOURCE, "l2_normalize");
+pub(super) static FORWARD: RowKernel = RowKernel::new(&SOURCE, "l2_normalize");
 static BACKWARD: RowKernel = RowKernel::new(&SOURCE, "l2_normalize_backward");
 
 /// Norms below this divide as if they were this.
 const EPS: f32 = 1e-12;
 
-params! { struct Params { rows: u32, c: u32, eps: f32 } }
+params! { pub(super) struct Params { pub(super) rows: u32, pub(super) c: u32, pub(super) eps: f32 } }
 
 impl Tensor {
     /// `x / max(norm, 1e-12)` over the last axis, with the Euclidean norm.

@@ -8,10 +8,10 @@ use crate::tensor::{DType, Tensor};
 static SOURCE: Source = Source::new("layer_norm.wgsl", include_str!("../../shaders/layer_norm.wgsl"));
 static FORWARD: RowKernel = RowKernel::new(&SOURCE, "layer_norm");
 static BACKWARD: RowKernel = RowKernel::new(&SOURCE, "layer_norm_backward");
-static BACKWARD_STRIPS: Kernel = SOURCE.kernel("layer_norm_backward_strips");
+pub(super) static BACKWARD_STRIPS: Kernel = SOURCE.kernel("layer_norm_backward_strips");
 
 params! { struct Params { rows: u32, c: u32, eps: f32 } }
-params! { struct ColumnParams { m: u32, c: u32, strips: u32, interleaved: u32 } }
+params! { pub(super) struct ColumnParams { m: u32, c: u32, strips: u32, interleaved: u32 } }
 
 impl Tensor {
     /// `gamma (x - mean) / sqrt(var + 1e-5) + beta` over the last axis, with the mean and biased variance of each row;
@@ -57,12 +57,17 @@ impl Tensor {
     }
 }
 
+impl From<Strips> for ColumnParams {
+    fn from(Strips { m, c, strips, interleaved }: Strips) -> Self {
+        Self { m, c, strips, interleaved }
+    }
+}
+
 /// Sums over the rows of `dy` and of `dy xhat`.
 fn affine_grads(dy: &Tensor, x: &Tensor, stats: &Tensor, rows: usize, c: usize) -> (Tensor, Tensor) {
     let cut = Strips::for_sums(x.gpu(), rows, c);
     let parts = cut.parts(x.gpu(), "layer_norm");
-    let params = ColumnParams { m: cut.m, c: cut.c, strips: cut.strips, interleaved: cut.interleaved };
     let n = x.len() as u64;
-    x.gpu().run(&BACKWARD_STRIPS, &[&parts, dy, x, stats], &params, cut.grid(), Work::new(8 * n, 5 * n));
+    x.gpu().run(&BACKWARD_STRIPS, &[&parts, dy, x, stats], &ColumnParams::from(cut), cut.grid(), Work::new(8 * n, 5 * n));
     cut.add_up("layer_norm", &parts)
 }

@@ -82,10 +82,8 @@ pub(super) fn check_columns(op: &str, x: &Tensor, name: &str, v: &Tensor) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::l2_normalize::{FORWARD, Params};
 
-    static SOURCE: Source = Source::new("l2_normalize.wgsl", include_str!("../../shaders/l2_normalize.wgsl"));
-    static KERNEL: RowKernel = RowKernel::new(&SOURCE, "l2_normalize");
-    crate::params! { struct RowParams { rows: u32, c: u32, eps: f32 } }
 
     /// Every width gives what the specification says, whichever the adapter would choose.
     #[test]
@@ -101,8 +99,8 @@ mod tests {
             let x = gpu.tensor(&x, [rows, c]).unwrap();
             for width in 0..WIDTHS.len() {
                 let (y, norms) = (gpu.full([rows, c], f32::NAN).unwrap(), gpu.zeros([rows]).unwrap());
-                let params = RowParams { rows: rows as u32, c: c as u32, eps: 1e-12 };
-                KERNEL.run_as(width, &gpu, &[&y, &norms, &x], &params, rows, Work::default());
+                let params = Params { rows: rows as u32, c: c as u32, eps: 1e-12 };
+                FORWARD.run_as(width, &gpu, &[&y, &norms, &x], &params, rows, Work::default());
                 for (got, want) in y.to_vec().unwrap().iter().zip(&want) {
                     let close = (f64::from(*got) - want).abs() <= 1e-6;
                     assert!(close, "width {width}, {rows} x {c}: {got} is not {want}");

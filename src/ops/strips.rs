@@ -21,13 +21,13 @@ pub(super) struct Strips {
 impl Strips {
     /// A cut for sums: few enough strips that adding them up is cheap.
     pub(super) fn for_sums(gpu: &Gpu, m: usize, c: usize) -> Self {
-        let strips = if gpu.is_cpu() { (m * c / 8192).min(512) } else { (131_072 / c.max(1)).min(m / 16) };
+        let strips = if gpu.is_cpu() { (m / 128).min(1024) } else { (131_072 / c.max(1)).min(m / 16) };
         Self::new(gpu, m, c, strips)
     }
 
     /// A cut for elementwise work, where a strip only shares what it knows of its column.
     pub(super) fn for_map(gpu: &Gpu, m: usize, c: usize) -> Self {
-        let strips = if gpu.is_cpu() { m * c / 8192 } else { (1_048_576 / c.max(1)).min(m / 4) };
+        let strips = if gpu.is_cpu() { m / 32 } else { (1_048_576 / c.max(1)).min(m / 4) };
         Self::new(gpu, m, c, strips)
     }
 
@@ -68,6 +68,7 @@ impl Strips {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::layer_norm::{BACKWARD_STRIPS, ColumnParams};
 
     #[test]
     fn no_strip_is_empty() {
@@ -87,9 +88,6 @@ mod tests {
     /// Both ways of cutting, whichever the adapter would choose, against sums in f64.
     #[test]
     fn both_cuts_agree() {
-        crate::params! { struct ColumnParams { m: u32, c: u32, strips: u32, interleaved: u32 } }
-        static SOURCE: Source = Source::new("layer_norm.wgsl", include_str!("../../shaders/layer_norm.wgsl"));
-        static KERNEL: crate::Kernel = SOURCE.kernel("layer_norm_backward_strips");
         let gpu = Gpu::builder().quiet().build().unwrap();
         for (m, c, strips) in [(1, 1, 1), (7, 3, 2), (64, 5, 64), (101, 27, 10)] {
             let x: Vec<f32> = (0..m * c).map(|i| (i * 31 % 101) as f32 - 50.0).collect();
@@ -100,8 +98,8 @@ mod tests {
             for interleaved in [0, 1] {
                 let cut = Strips { interleaved, ..Strips::new(&gpu, m, c, strips) };
                 let parts = cut.parts(&gpu, "test");
-                let params = ColumnParams { m: cut.m, c: cut.c, strips: cut.strips, interleaved };
-                gpu.run(&KERNEL, &[&parts, &x, &x, &stats], &params, cut.grid(), Work::default());
+                let params = ColumnParams::from(cut);
+                gpu.run(&BACKWARD_STRIPS, &[&parts, &x, &x, &stats], &params, cut.grid(), Work::default());
                 assert_eq!(
                     cut.add_up("test", &parts).0.to_vec().unwrap(),
                     want,
