@@ -174,7 +174,8 @@ impl Tensor {
     #[must_use]
     pub fn backward(&self) -> Gradients {
         assert_eq!(self.len(), 1, "backward: the loss must have one element, its shape is {}", self.shape());
-        let root = self.node().unwrap_or_else(|| panic!("backward: the loss depends on nothing that requires grad"));
+        let root =
+            self.node().unwrap_or_else(|| panic!("backward: the loss depends on nothing that requires grad"));
         let mut gradients = Gradients::default();
         let mut pending: HashMap<u64, Tensor> = HashMap::new();
         let mut heap = BinaryHeap::new();

@@ -117,9 +117,8 @@ impl Tensor {
         let shape = shape.into();
         assert_eq!(self.len(), shape.elements(), "reshape: {} to {shape}", self.shape);
         let from = self.shape;
-        Tensor { shape, ..self.stop_gradient() }.with_backward("reshape", &[self], &[], move |b| {
-            vec![Some(b.dy.reshape(from))]
-        })
+        Tensor { shape, ..self.stop_gradient() }
+            .with_backward("reshape", &[self], &[], move |b| vec![Some(b.dy.reshape(from))])
     }
 
     /// An output of an op, uninitialised; it holds nothing if memory runs out (the error is sticky).
@@ -211,7 +210,11 @@ impl Tensor {
     /// If `data` has another number of elements, or the elements are not `f32`.
     #[track_caller]
     pub fn write(&self, data: &[f32]) {
-        assert!(self.dtype == DType::F32 && data.len() == self.len(), "write: {} values into {self:?}", data.len());
+        assert!(
+            self.dtype == DType::F32 && data.len() == self.len(),
+            "write: {} values into {self:?}",
+            data.len()
+        );
         self.gpu().upload(self, bytemuck::cast_slice(data));
         self.mark_written();
     }
@@ -222,7 +225,11 @@ impl Tensor {
     /// If `data` has another number of elements, or the elements are not `u32`.
     #[track_caller]
     pub fn write_u32(&self, data: &[u32]) {
-        assert!(self.dtype == DType::U32 && data.len() == self.len(), "write: {} values into {self:?}", data.len());
+        assert!(
+            self.dtype == DType::U32 && data.len() == self.len(),
+            "write: {} values into {self:?}",
+            data.len()
+        );
         self.gpu().upload(self, bytemuck::cast_slice(data));
         self.mark_written();
     }
@@ -295,7 +302,8 @@ impl Gpu {
 
     fn from_bytes(&self, op: &str, bytes: &[u8], shape: Shape, dtype: DType) -> Result<Tensor> {
         if bytes.len() / 4 != shape.elements() {
-            let message = format!("{} values for shape {shape} of {} elements", bytes.len() / 4, shape.elements());
+            let message =
+                format!("{} values for shape {shape} of {} elements", bytes.len() / 4, shape.elements());
             return Err(Error::Shape { op: op.to_owned(), message });
         }
         let tensor = self.create(op, shape, dtype)?;
@@ -376,6 +384,12 @@ impl Gpu {
 
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tensor({:?}, {}{})", self.dtype, self.shape, if self.tracks_grad() { ", tracks grad" } else { "" })
+        write!(
+            f,
+            "Tensor({:?}, {}{})",
+            self.dtype,
+            self.shape,
+            if self.tracks_grad() { ", tracks grad" } else { "" }
+        )
     }
 }

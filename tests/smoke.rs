@@ -13,4 +13,6 @@ fn add_works() {
     let v = pollster_block(y.to_vec_async());
     println!("{v:?}");
 }
-fn pollster_block<F: std::future::Future>(f: F) -> F::Output { pollster::block_on(f) }
+fn pollster_block<F: std::future::Future>(f: F) -> F::Output {
+    pollster::block_on(f)
+}

@@ -90,7 +90,8 @@ pub(super) async fn list() -> Vec<wgpu::Adapter> {
 pub(super) async fn choose(wanted: &Wanted) -> Result<wgpu::Adapter> {
     let adapters = list().await;
     let found: Vec<String> = adapters.iter().map(|a| a.get_info().name).collect();
-    let name = wanted.name.clone().or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok()).filter(|n| !n.is_empty());
+    let name =
+        wanted.name.clone().or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok()).filter(|n| !n.is_empty());
     let fits = |adapter: &wgpu::Adapter| {
         let info = adapter.get_info();
         let named = name.as_ref().is_none_or(|n| info.name.to_lowercase().contains(&n.to_lowercase()));
@@ -102,7 +103,10 @@ pub(super) async fn choose(wanted: &Wanted) -> Result<wgpu::Adapter> {
             text += ", not a CPU";
         }
         if found.is_empty() {
-            Error::NoAdapter { wanted: format!("{text}; this machine shows none"), remedy: remedy().to_owned() }
+            Error::NoAdapter {
+                wanted: format!("{text}; this machine shows none"),
+                remedy: remedy().to_owned(),
+            }
         } else {
             let remedy = "name one of them, or none to take the best".to_owned();
             Error::NoAdapter { wanted: format!("{text}; this machine has: {}", found.join(", ")), remedy }

@@ -4,6 +4,9 @@ use super::kernel::{Kernel, Params, Scalar};
 use super::trust;
 use crate::error::{Error, Result};
 
+/// Bytes of parameters of one launch at most: its slot in the recorder's uniform arena.
+pub(super) const MAX_PARAMS_BYTES: u32 = 256;
+
 /// Pipeline and bind group layout of a kernel, and the facts a launch is checked against.
 #[derive(Debug)]
 pub(super) struct Compiled {
@@ -23,6 +26,11 @@ impl Compiled {
         let name = kernel.name();
         let text = kernel.assembled()?;
         let facts = kernel.reflect()?;
+        if facts.params_bytes > MAX_PARAMS_BYTES {
+            let message =
+                format!("{} bytes of parameters; at most {MAX_PARAMS_BYTES} fit", facts.params_bytes);
+            return Err(Error::Kernel { kernel: name, message });
+        }
         let trusted = !checks && kernel.is_builtin();
         let module = if trusted {
             trust::unchecked_module(device, &name, text)
@@ -32,21 +40,28 @@ impl Compiled {
         };
 
         let uniform = (facts.params_bytes > 0).then_some((0, wgpu::BufferBindingType::Uniform));
-        let storage = facts.writable.iter().zip(1..).map(|(&writable, binding)| {
-            (binding, wgpu::BufferBindingType::Storage { read_only: !writable })
-        });
+        let storage =
+            facts.writable.iter().zip(1..).map(|(&writable, binding)| {
+                (binding, wgpu::BufferBindingType::Storage { read_only: !writable })
+            });
         let entries: Vec<_> = uniform
             .into_iter()
             .chain(storage)
             .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
                 binding,
                 visibility: wgpu::ShaderStages::COMPUTE,
-                ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: binding == 0, min_binding_size: None },
+                ty: wgpu::BindingType::Buffer {
+                    ty,
+                    has_dynamic_offset: binding == 0,
+                    min_binding_size: None,
+                },
                 count: None,
             })
             .collect();
-        let layout = device
-            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&name), entries: &entries });
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(&name),
+            entries: &entries,
+        });
         let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(&name),
             bind_group_layouts: &[Some(&layout)],
@@ -82,9 +97,17 @@ impl Compiled {
             return fail(format!("launched with {tensors} tensors, the WGSL binds {}", self.writable.len()));
         }
         let same = self.params.len() == P::FIELDS.len()
-            && self.params.iter().zip(P::FIELDS).all(|((name, ty), (given, given_ty))| name == given && ty == given_ty);
+            && self
+                .params
+                .iter()
+                .zip(P::FIELDS)
+                .all(|((name, ty), (given, given_ty))| name == given && ty == given_ty);
         if !same {
-            return fail(format!("launched with parameters {:?}, the WGSL states {:?}", P::FIELDS, self.params));
+            return fail(format!(
+                "launched with parameters {:?}, the WGSL states {:?}",
+                P::FIELDS,
+                self.params
+            ));
         }
         Ok(())
     }

@@ -196,9 +196,10 @@ pub struct Reflection {
 pub fn reflect(name: &str, wgsl: &str, entry: &str, constants: &[(&str, f64)]) -> Result<Reflection> {
     let fail = |message: String| Error::Kernel { kernel: name.to_owned(), message };
     let module = naga::front::wgsl::parse_str(wgsl).map_err(|e| fail(e.emit_to_string(wgsl)))?;
-    let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all())
-        .validate(&module)
-        .map_err(|e| fail(e.emit_to_string(wgsl)))?;
+    let info =
+        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all())
+            .validate(&module)
+            .map_err(|e| fail(e.emit_to_string(wgsl)))?;
     let index = module
         .entry_points
         .iter()
@@ -206,8 +207,7 @@ pub fn reflect(name: &str, wgsl: &str, entry: &str, constants: &[(&str, f64)]) -
         .ok_or_else(|| fail(format!("no compute entry point `{entry}`")))?;
     let uses = info.get_entry_point(index);
 
-    let mut reflection =
-        Reflection { params: vec![], params_bytes: 0, writable: vec![], workgroup_size: 1 };
+    let mut reflection = Reflection { params: vec![], params_bytes: 0, writable: vec![], workgroup_size: 1 };
     let mut storage = vec![];
     for (handle, global) in module.global_variables.iter() {
         let Some(binding) = &global.binding else { continue };
@@ -237,7 +237,10 @@ pub fn reflect(name: &str, wgsl: &str, entry: &str, constants: &[(&str, f64)]) -
     storage.sort_unstable();
     for (i, (binding, writable)) in storage.into_iter().enumerate() {
         if binding as usize != i + 1 {
-            return Err(fail(format!("storage bindings must run from 1 without holes; {} is missing", i + 1)));
+            return Err(fail(format!(
+                "storage bindings must run from 1 without holes; {} is missing",
+                i + 1
+            )));
         }
         reflection.writable.push(writable);
     }
@@ -256,7 +259,9 @@ fn fields(module: &naga::Module, ty: naga::Handle<naga::Type>) -> Result<Vec<(St
             naga::ScalarKind::Float => Some(Scalar::F32),
             _ => None,
         },
-        naga::TypeInner::Vector { size: naga::VectorSize::Quad, scalar: naga::Scalar::U32 } => Some(Scalar::Vec4U),
+        naga::TypeInner::Vector { size: naga::VectorSize::Quad, scalar: naga::Scalar::U32 } => {
+            Some(Scalar::Vec4U)
+        }
         _ => None,
     };
     members
@@ -280,13 +285,19 @@ fn workgroup_size(module: &naga::Module, entry: usize, constants: &[(&str, f64)]
     for (axis, handle) in overrides.iter().enumerate() {
         product *= match handle {
             None => entry.workgroup_size[axis],
-            Some(h) => integer(module, *h, constants).ok_or("@workgroup_size must be literals or plain overrides")?,
+            Some(h) => {
+                integer(module, *h, constants).ok_or("@workgroup_size must be literals or plain overrides")?
+            }
         };
     }
     Ok(product)
 }
 
-fn integer(module: &naga::Module, expr: naga::Handle<naga::Expression>, constants: &[(&str, f64)]) -> Option<u32> {
+fn integer(
+    module: &naga::Module,
+    expr: naga::Handle<naga::Expression>,
+    constants: &[(&str, f64)],
+) -> Option<u32> {
     match module.global_expressions[expr] {
         naga::Expression::Literal(naga::Literal::U32(v)) => Some(v),
         naga::Expression::Literal(naga::Literal::I32(v)) => u32::try_from(v).ok(),

@@ -268,13 +268,26 @@ impl Gpu {
     /// # Panics
     /// If a tensor belongs to another `Gpu`.
     #[track_caller]
-    pub fn launch<P: Params>(&self, kernel: &Kernel, tensors: &[&dyn Bind], params: &P, grid: Grid) -> Result<()> {
+    pub fn launch<P: Params>(
+        &self,
+        kernel: &Kernel,
+        tensors: &[&dyn Bind],
+        params: &P,
+        grid: Grid,
+    ) -> Result<()> {
         self.try_run(kernel, tensors, params, grid, Work::default())
     }
 
     /// Launches a kernel of this crate; what would be an `Err` becomes the device's sticky error.
     #[track_caller]
-    pub(crate) fn run<P: Params>(&self, kernel: &Kernel, tensors: &[&dyn Bind], params: &P, grid: Grid, work: Work) {
+    pub(crate) fn run<P: Params>(
+        &self,
+        kernel: &Kernel,
+        tensors: &[&dyn Bind],
+        params: &P,
+        grid: Grid,
+        work: Work,
+    ) {
         if let Err(error) = self.try_run(kernel, tensors, params, grid, work) {
             self.latch(error);
         }
@@ -290,7 +303,12 @@ impl Gpu {
         work: Work,
     ) -> Result<()> {
         const MAX_BINDINGS: usize = 8;
-        assert!(tensors.len() <= MAX_BINDINGS, "{}: {} tensors > {MAX_BINDINGS}", kernel.name(), tensors.len());
+        assert!(
+            tensors.len() <= MAX_BINDINGS,
+            "{}: {} tensors > {MAX_BINDINGS}",
+            kernel.name(),
+            tensors.len()
+        );
         for tensor in tensors {
             assert!(self.same(tensor.storage().gpu()), "{}: tensors of two Gpus are mixed", kernel.name());
         }
@@ -316,7 +334,13 @@ impl Gpu {
             *slot = Some(tensor.storage());
         }
         let bindings = bindings.map(|b| b.expect("a kernel binds at least one tensor"));
-        self.recorder().dispatch(&compiled, &bindings[..tensors.len()], |out| params.write(out), folded, work);
+        self.recorder().dispatch(
+            &compiled,
+            &bindings[..tensors.len()],
+            |out| params.write(out),
+            folded,
+            work,
+        );
         Ok(())
     }
 
@@ -367,7 +391,8 @@ impl Gpu {
             }
         }
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let descriptor = wgpu::BufferDescriptor { label: None, size: class, usage, mapped_at_creation: false };
+        let descriptor =
+            wgpu::BufferDescriptor { label: None, size: class, usage, mapped_at_creation: false };
         let buffer = self.0.device.create_buffer(&descriptor);
         Ok(self.pool().adopt(buffer, class))
     }

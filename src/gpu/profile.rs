@@ -48,7 +48,12 @@ impl Profiler {
     pub(super) fn new(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
         let buffer = |label, usage| {
             let size = u64::from(QUERIES) * 8;
-            device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
         };
         Self {
             queries: device.create_query_set(&wgpu::QuerySetDescriptor {
@@ -57,7 +62,10 @@ impl Profiler {
                 count: QUERIES,
             }),
             resolved: buffer("timestamps", wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
-            host: buffer("timestamps on the host", wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ),
+            host: buffer(
+                "timestamps on the host",
+                wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+            ),
             period_ns: f64::from(queue.get_timestamp_period()),
             names: BTreeMap::new(),
             open: Vec::new(),
@@ -68,7 +76,11 @@ impl Profiler {
     }
 
     /// The timestamps that the next launch's pass should write.
-    pub(super) fn begin(&mut self, kernel: &Compiled, work: Work) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
+    pub(super) fn begin(
+        &mut self,
+        kernel: &Compiled,
+        work: Work,
+    ) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
         let first = 2 * self.open.len() as u32;
         if first + 2 > QUERIES {
             return None;
@@ -120,7 +132,8 @@ impl Profiler {
 
     /// Times by kernel, longest first.
     pub(super) fn totals(&self) -> Vec<KernelTime> {
-        let named = |(name, time): (&Arc<str>, &KernelTime)| KernelTime { kernel: name.to_string(), ..time.clone() };
+        let named =
+            |(name, time): (&Arc<str>, &KernelTime)| KernelTime { kernel: name.to_string(), ..time.clone() };
         let mut rows: Vec<_> = self.totals.iter().map(named).collect();
         rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
         rows
@@ -156,7 +169,8 @@ impl Roofline {
     /// Percentage of the roofline: the least time the stated work can take here, over the time taken.
     #[must_use]
     pub fn percent(&self, work: Work, seconds: f64) -> f64 {
-        let least = (work.bytes as f64 / self.bytes_per_second).max(work.flops as f64 / self.flops_per_second);
+        let least =
+            (work.bytes as f64 / self.bytes_per_second).max(work.flops as f64 / self.flops_per_second);
         100.0 * least / seconds
     }
 }
@@ -184,6 +198,7 @@ pub fn format_profile(rows: &[KernelTime], roofline: Option<Roofline>) -> String
             percent
         );
     }
-    let _ = writeln!(out, "{:<44} {:>7} {:>10.2}", "all", rows.iter().map(|r| r.calls).sum::<u64>(), total * 1e3);
+    let _ =
+        writeln!(out, "{:<44} {:>7} {:>10.2}", "all", rows.iter().map(|r| r.calls).sum::<u64>(), total * 1e3);
     out
 }

@@ -66,7 +66,8 @@ impl Readback {
             self.gpu.error().unwrap_or(Error::Poisoned)
         };
         mapped.map_err(|e| lost(e.to_string()))?;
-        let bytes = staging.get_mapped_range(..).map_err(|e| lost(e.to_string()))?[..self.bytes as usize].to_vec();
+        let bytes =
+            staging.get_mapped_range(..).map_err(|e| lost(e.to_string()))?[..self.bytes as usize].to_vec();
         staging.unmap();
         self.gpu.recycle_staging(staging.clone());
         self.gpu.error().map_or(Ok(bytes), Err)

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 
-use super::compiled::Compiled;
+use super::compiled::{Compiled, MAX_PARAMS_BYTES};
 use super::launch::Work;
 use super::pool::{RawBuffer, Storage};
 use super::profile::Profiler;
@@ -41,12 +41,17 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(device: &wgpu::Device, queue: &wgpu::Queue, is_cpu: bool, profiler: Option<Profiler>) -> Self {
+    pub(super) fn new(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        is_cpu: bool,
+        profiler: Option<Profiler>,
+    ) -> Self {
         let limits = device.limits();
         let alignment = limits.min_uniform_buffer_offset_alignment.max(32) as usize;
         let arena = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("params"),
-            size: u64::from(MAX_LAUNCHES) * 256.max(alignment as u64),
+            size: u64::from(MAX_LAUNCHES) * u64::from(MAX_PARAMS_BYTES).max(alignment as u64),
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
@@ -91,7 +96,8 @@ impl Recorder {
             }
             None => None,
         };
-        let encoder = self.encoder.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()));
+        let encoder =
+            self.encoder.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()));
         let pass = self.pass.get_or_insert_with(|| {
             self.pipeline = u32::MAX;
             let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes: timestamps };
@@ -117,10 +123,23 @@ impl Recorder {
     }
 
     /// Records a copy; offsets are relative to the ranges, in bytes.
-    pub(super) fn copy(&mut self, src: &Storage, src_offset: u64, dst: &Storage, dst_offset: u64, bytes: u64) {
+    pub(super) fn copy(
+        &mut self,
+        src: &Storage,
+        src_offset: u64,
+        dst: &Storage,
+        dst_offset: u64,
+        bytes: u64,
+    ) {
         let (Some(from), Some(to)) = (src.raw(), dst.raw()) else { return };
         let encoder = self.encoder_outside_pass();
-        encoder.copy_buffer_to_buffer(&from.wgpu, src.offset + src_offset, &to.wgpu, dst.offset + dst_offset, bytes);
+        encoder.copy_buffer_to_buffer(
+            &from.wgpu,
+            src.offset + src_offset,
+            &to.wgpu,
+            dst.offset + dst_offset,
+            bytes,
+        );
         self.touch(src);
         self.touch(dst);
     }
@@ -199,7 +218,8 @@ impl Recorder {
         let mut entries = Vec::with_capacity(bindings.len() + 1);
         if let Some(size) = std::num::NonZeroU64::new(u64::from(kernel.params_bytes)) {
             let buffer = wgpu::BufferBinding { buffer: &self.arena, offset: 0, size: Some(size) };
-            entries.push(wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(buffer) });
+            entries
+                .push(wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(buffer) });
         }
         for (i, storage) in bindings.iter().enumerate() {
             let raw = storage.raw().expect("poisoned inputs were filtered");

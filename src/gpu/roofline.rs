@@ -20,7 +20,10 @@ impl Gpu {
     /// The device's first error.
     pub fn roofline(&self) -> Result<Roofline> {
         let (copies, rounds) = if self.is_cpu() { (1_u32 << 21, 64) } else { (1 << 25, 1024) };
-        let (x, y) = (self.allocate("roofline", 4 * copies as usize)?, self.allocate("roofline", 4 * copies as usize)?);
+        let (x, y) = (
+            self.allocate("roofline", 4 * copies as usize)?,
+            self.allocate("roofline", 4 * copies as usize)?,
+        );
         let time = |kernel: &Kernel, n: u32| -> Result<f64> {
             let mut best = f64::INFINITY;
             for _ in 0..5 {
