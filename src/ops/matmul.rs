@@ -55,10 +55,15 @@ impl Tensor {
     #[track_caller]
     #[must_use]
     pub fn matmul(&self, other: &Tensor) -> Tensor {
-        product("matmul", Form::Nn, self, other).with_backward("matmul", &[self, other], &[self, other], |g| {
-            let [a, b] = g.saved();
-            vec![g.needs(0).then(|| g.dy.matmul_nt(b)), g.needs(1).then(|| a.matmul_tn(g.dy))]
-        })
+        product("matmul", Form::Nn, self, other).with_backward(
+            "matmul",
+            &[self, other],
+            &[self, other],
+            |g| {
+                let [a, b] = g.saved();
+                vec![g.needs(0).then(|| g.dy.matmul_nt(b)), g.needs(1).then(|| a.matmul_tn(g.dy))]
+            },
+        )
     }
 
     /// A Bᵀ: `[M, K]` and `[N, K]` give `[M, N]`; batched as [`Tensor::matmul`].

@@ -94,7 +94,10 @@ fn every_kernel_file() {
 fn value_check(gpu: &Gpu, file: &str, form: &Form, batch: usize, sizes: [usize; 3]) {
     let [a, b] = (form.shapes)(sizes);
     let (x, y) = (data(3, batch * a[0] * a[1]), data(4, batch * b[0] * b[1]));
-    let c = (form.op)(&gpu.tensor(&x, [batch, a[0], a[1]]).unwrap(), &gpu.tensor(&y, [batch, b[0], b[1]]).unwrap());
+    let c = (form.op)(
+        &gpu.tensor(&x, [batch, a[0], a[1]]).unwrap(),
+        &gpu.tensor(&y, [batch, b[0], b[1]]).unwrap(),
+    );
     assert_eq!(**c.shape(), [batch, sizes[0], sizes[1]]);
     let (x, y) = (f64s(&x), f64s(&y));
     let want: Vec<f64> = x
@@ -112,7 +115,11 @@ fn batched_gradients() {
         "batched matmul",
         &[(data(1, 2 * 15), vec![2, 3, 5]), (data(2, 2 * 30), vec![2, 5, 6])],
         |x| x[0].matmul(&x[1]),
-        |x| (0..2).flat_map(|s| reference::matmul(&x[0][15 * s..][..15], &x[1][30 * s..][..30], sizes)).collect(),
+        |x| {
+            (0..2)
+                .flat_map(|s| reference::matmul(&x[0][15 * s..][..15], &x[1][30 * s..][..30], sizes))
+                .collect()
+        },
         |x, dy| {
             let mut out = vec![vec![], vec![]];
             for s in 0..2 {
@@ -134,7 +141,8 @@ fn more_than_65535_groups() {
         let gpu = Gpu::builder().quiet().kernel("matmul", file).build().unwrap();
         let (a, b) = (data(5, m), data(6, n));
         let c = gpu.tensor(&a, [m, 1]).unwrap().matmul(&gpu.tensor(&b, [1, n]).unwrap()).to_vec().unwrap();
-        let wrong = (0..m * n).find(|&at| c[at].to_bits() != (a[at / n] * b[at % n]).to_bits() && c[at] != 0.0);
+        let wrong =
+            (0..m * n).find(|&at| c[at].to_bits() != (a[at / n] * b[at % n]).to_bits() && c[at] != 0.0);
         assert_eq!(wrong, None, "{file}");
         assert!(c.iter().filter(|v| **v == 0.0).count() < 1000, "{file}: outputs are missing");
     }
@@ -142,7 +150,8 @@ fn more_than_65535_groups() {
 
 #[test]
 fn the_same_bits_every_time() {
-    let (a, b) = (gpu().tensor(&data(1, 4000), [1000, 4]).unwrap(), gpu().tensor(&data(2, 8000), [1000, 8]).unwrap());
+    let (a, b) =
+        (gpu().tensor(&data(1, 4000), [1000, 4]).unwrap(), gpu().tensor(&data(2, 8000), [1000, 8]).unwrap());
     assert_eq!(a.matmul_tn(&b).to_vec().unwrap(), a.matmul_tn(&b).to_vec().unwrap());
 }
 
