@@ -2,7 +2,6 @@
 
 mod batch_norm;
 mod binary;
-mod bootstrap;
 mod contrastive;
 mod conv2d;
 mod covariance;
@@ -23,5 +22,5 @@ mod strips;
 mod unary;
 
 pub use batch_norm::BatchNormOptions;
+pub use conv2d::{Conv2dOptions, Pair};
 pub use softmax_cross_entropy::RowLosses;
-mod standin;

@@ -4,7 +4,7 @@ use crate::gpu::{Bind, Gpu, Grid, Kernel, Params, Source, Work};
 use crate::tensor::{DType, Tensor};
 
 /// Lanes a row and invocations a workgroup: two for CPU adapters, then three for GPUs.
-const WIDTHS: [(u32, u32); 5] = [(1, 8), (8, 8), (4, 64), (32, 64), (256, 256)];
+pub(super) const WIDTHS: [(u32, u32); 5] = [(1, 8), (8, 8), (4, 64), (32, 64), (256, 256)];
 
 /// On a CPU adapter an invocation takes a row alone, so that a SIMD register holds eight rows and nothing is shared.
 /// Rows too few to fill the cores, and long ones, are split: lavapipe ends an invocation's loops, without a word, when
@@ -48,8 +48,9 @@ impl RowKernel {
         self.run_as(width(gpu.is_cpu(), rows, c), gpu, tensors, params, rows, work);
     }
 
+    /// Launches it with the lanes and workgroup of `WIDTHS[width]`.
     #[track_caller]
-    fn run_as<P: Params>(
+    pub(super) fn run_as<P: Params>(
         &self,
         width: usize,
         gpu: &Gpu,
@@ -77,35 +78,4 @@ pub(super) fn rows_of(op: &str, x: &Tensor) -> (usize, usize) {
 pub(super) fn check_columns(op: &str, x: &Tensor, name: &str, v: &Tensor) {
     let fits = v.dtype() == DType::F32 && **v.shape() == [*x.shape().last().unwrap_or(&0)];
     assert!(fits, "{op}: {name} {v:?} does not give one f32 for each column of {}", x.shape());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ops::l2_normalize::{FORWARD, Params};
-
-
-    /// Every width gives what the specification says, whichever the adapter would choose.
-    #[test]
-    fn all_widths_agree() {
-        let gpu = Gpu::builder().quiet().build().unwrap();
-        for (rows, c) in [(1, 1), (9, 5), (17, 64), (3, 257), (65, 300)] {
-            let x: Vec<f32> = (0..rows * c).map(|i| (i * 31 % 101) as f32 - 50.0).collect();
-            let want = crate::reference::l2_normalize::forward(
-                &x.iter().map(|&v| f64::from(v)).collect::<Vec<_>>(),
-                c,
-                1e-12,
-            );
-            let x = gpu.tensor(&x, [rows, c]).unwrap();
-            for width in 0..WIDTHS.len() {
-                let (y, norms) = (gpu.full([rows, c], f32::NAN).unwrap(), gpu.zeros([rows]).unwrap());
-                let params = Params { rows: rows as u32, c: c as u32, eps: 1e-12 };
-                FORWARD.run_as(width, &gpu, &[&y, &norms, &x], &params, rows, Work::default());
-                for (got, want) in y.to_vec().unwrap().iter().zip(&want) {
-                    let close = (f64::from(*got) - want).abs() <= 1e-6;
-                    assert!(close, "width {width}, {rows} x {c}: {got} is not {want}");
-                }
-            }
-        }
-    }
 }
