@@ -60,6 +60,13 @@ fn weigh(s: mat4x4f, i: Four, j: Four, g: vec4f) -> mat4x4f {
                    weigh_row(s[2], 2, i, j, g.z), weigh_row(s[3], 3, i, j, g.w));
 }
 
+fn clear_rows(at: vec4u, c: u32) {
+    da[at.x + c] = Elem4();
+    da[at.y + c] = Elem4();
+    da[at.z + c] = Elem4();
+    da[at.w + c] = Elem4();
+}
+
 fn add_rows(at: vec4u, c: u32, x: mat4x4f) {
     da[at.x + c] = Elem4(vec4f(da[at.x + c]) + x[0]);
     da[at.y + c] = Elem4(vec4f(da[at.y + c]) + x[1]);
@@ -92,19 +99,24 @@ fn contrastive_backward(
     let to1 = (chunk * p.n + rows_a(i + 4)) * p.d4;
     if p.begin == 0 {
         for (var c = 0u; c < p.d4; c += 1) {
-            for (var r = 0u; r < 4; r += 1) {
-                da[to0[r] + c] = Elem4();
-                da[to1[r] + c] = Elem4();
-            }
+            clear_rows(to0, c);
+            clear_rows(to1, c);
         }
     }
     for (var j = start; j < stop; j += TILE_COLUMNS) {
         var w = dot_tile(i, j);
-        for (var k = 0u; k < 4; k += 1) {
-            let other = load_four(four(j + 4 * k), rows_b(j + 4 * k), STREAMED);
-            w[2 * k] = weigh(w[2 * k], own0, other, g0);
-            w[2 * k + 1] = weigh(w[2 * k + 1], own1, other, g1);
-        }
+        let j0 = load_four(four(j), rows_b(j), STREAMED);
+        let j1 = load_four(four(j + 4), rows_b(j + 4), STREAMED);
+        let j2 = load_four(four(j + 8), rows_b(j + 8), STREAMED);
+        let j3 = load_four(four(j + 12), rows_b(j + 12), STREAMED);
+        w[0] = weigh(w[0], own0, j0, g0);
+        w[1] = weigh(w[1], own1, j0, g1);
+        w[2] = weigh(w[2], own0, j1, g0);
+        w[3] = weigh(w[3], own1, j1, g1);
+        w[4] = weigh(w[4], own0, j2, g0);
+        w[5] = weigh(w[5], own1, j2, g1);
+        w[6] = weigh(w[6], own0, j3, g0);
+        w[7] = weigh(w[7], own1, j3, g1);
         let b0 = rows_b(j) * p.d4;
         let b1 = rows_b(j + 4) * p.d4;
         let b2 = rows_b(j + 8) * p.d4;

@@ -18,6 +18,7 @@ fn contrastive_columns(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroup
 
 struct Rows {
     n: u32,
+    m: u32,
     d4: u32,
     chunks: u32,
     extra: u32,     // 1: row i of `key` is its positive, and one more candidate; 0: the positive is one of the keys
@@ -39,7 +40,7 @@ fn contrastive_finish(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
     let i = item_index(wid, nwg, lid, WG);
     if i >= p.n { return; }
     var row = i;
-    if p.extra == 0 { row = positive[i]; }
+    if p.extra == 0 { row = min(positive[i], p.m - 1); }
     var s = 0.0;
     for (var c = 0u; c < p.d4; c += 1) {
         s += dot(vec4f(query[i * p.d4 + c]), vec4f(key[row * p.d4 + c]));
@@ -65,7 +66,7 @@ fn contrastive_finish(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
 @group(0) @binding(5) var<storage, read> lse: array<f32>;
 @group(0) @binding(6) var<storage, read> dloss: array<f32>;
 
-// One invocation, one row: with w = g (exp(s - lse) - 1), dq_i += w extra_i and dextra_i = w q_i.
+// One invocation, one row: with w = g (exp(s - lse) - 1), dq_i = w extra_i and dextra_i = w q_i.
 @compute @workgroup_size(WG)
 fn contrastive_extra_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
     let i = item_index(wid, nwg, lid, WG);
@@ -75,7 +76,7 @@ fn contrastive_extra_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_wo
     for (var c = 0u; c < p.d4; c += 1) { s += dot(vec4f(q[at + c]), vec4f(extra[at + c])); }
     let w = p.scale * dloss[0] * (exp(min(s * p.inv_tau - lse[i], 0.0)) - 1.0);
     for (var c = at; c < at + p.d4; c += 1) {
-        dquery[c] = Elem4(vec4f(dquery[c]) + w * vec4f(extra[c]));
+        dquery[c] = Elem4(w * vec4f(extra[c]));
         dextra[c] = Elem4(w * vec4f(q[c]));
     }
 }

@@ -19,3 +19,5 @@ mod select;
 mod softmax;
 mod softmax_cross_entropy;
 mod unary;
+
+pub use contrastive::{Contrastive, ContrastiveOutput};
