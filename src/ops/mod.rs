@@ -1,5 +1,6 @@
 //! One file an op: shapes, kernels, forward and backward.
 
+mod bootstrap;
 mod batch_norm;
 mod binary;
 mod contrastive;
@@ -24,3 +25,4 @@ mod unary;
 pub use batch_norm::BatchNormOptions;
 pub use conv2d::{Conv2dOptions, Pair};
 pub use softmax_cross_entropy::RowLosses;
+pub use contrastive::{Contrastive, ContrastiveOutput};
