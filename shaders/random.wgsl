@@ -1,4 +1,4 @@
-// Tensors of random numbers. fill_uniform: y = a + (b - a) u with u in [0, 1). fill_normal: y = a + b z with z standard normal.
+// Tensors of random numbers. random_uniform: y = a + (b - a) u with u in [0, 1). random_normal: y = a + b z with z standard normal.
 // Element i comes from word i % 4 of the Philox block with counter (i / 4, draw, 0, 0) and key (seed, stream), so a
 // value depends on its place in the tensor and on nothing else. One invocation makes the four elements of one block.
 // lib: grid elem philox
@@ -24,7 +24,7 @@ fn store(block: u32, values: vec4f) {
 }
 
 @compute @workgroup_size(WG)
-fn fill_uniform(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn random_uniform(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
     let block = item_index(wid, nwg, lid, WG);
     if block > (p.n - 1u) / 4u { return; }
     store(block, vec4f(p.a) + (p.b - p.a) * units(block));
@@ -33,7 +33,7 @@ fn fill_uniform(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg:
 // Box-Muller: words 0 and 1 give a radius and an angle, 2 and 3 the next; each pair makes a cosine and a sine.
 // 1 - u is in (0, 1], so the logarithm is finite.
 @compute @workgroup_size(WG)
-fn fill_normal(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn random_normal(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
     let block = item_index(wid, nwg, lid, WG);
     if block > (p.n - 1u) / 4u { return; }
     let u = units(block);

@@ -2,6 +2,7 @@
 
 mod batch_norm;
 mod binary;
+mod bootstrap;
 mod contrastive;
 mod conv2d;
 mod covariance;
