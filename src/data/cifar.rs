@@ -62,7 +62,8 @@ pub fn parse(
     let rest = content.len() % record;
     if rest != 0 || content.is_empty() {
         let expected = format!("records of {record} bytes");
-        let found = if content.is_empty() { "an empty file".into() } else { format!("a last record of {rest}") };
+        let found =
+            if content.is_empty() { "an empty file".into() } else { format!("a last record of {rest}") };
         return Err(file::broken(path, content.len() - rest, expected, found));
     }
     images.reserve(content.len() / record * 3 * PLANE);
@@ -132,7 +133,7 @@ fn parts(dir: &Path, prefixes: &[&str]) -> Result<Vec<PathBuf>> {
     }
     if parts.is_empty() {
         let message = format!("no file here is called {}*.bin or *.bin.gz", prefixes.join("*.bin, "));
-        return Err(Error::io(dir, std::io::Error::new(std::io::ErrorKind::NotFound, message)));
+        return Err(file::missing(dir, &message));
     }
     Ok(parts.into_values().collect())
 }

@@ -27,7 +27,8 @@ const FILES: [(&str, &[u8]); 4] = embed![
 /// None in a sound binary; the type is that of the other sources.
 pub fn fashion_mnist() -> Result<Splits> {
     idx::fashion_mnist_from("embedded", |name| {
-        let (name, packed) = FILES.into_iter().find(|file| file.0 == name).expect("the four names are those of idx.rs");
+        let (name, packed) =
+            FILES.into_iter().find(|file| file.0 == name).expect("the four names are those of idx.rs");
         let path = Path::new(name);
         Ok((path, file::unpack(path, packed.to_vec())?))
     })

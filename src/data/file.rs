@@ -14,7 +14,12 @@ pub(super) fn broken(
     expected: impl Into<String>,
     found: impl Into<String>,
 ) -> Error {
-    Error::Data { path: path.to_owned(), offset: offset as u64, expected: expected.into(), found: found.into() }
+    Error::Data {
+        path: path.to_owned(),
+        offset: offset as u64,
+        expected: expected.into(),
+        found: found.into(),
+    }
 }
 
 /// The content of a file, unpacked where it is gzipped.
@@ -36,12 +41,16 @@ pub(super) fn unpack(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>> {
 
 /// `dir/name` or `dir/name.gz`, whichever is there.
 pub(super) fn find(dir: &Path, name: &str) -> Result<PathBuf> {
-    let plain = dir.join(name);
-    let packed = dir.join(format!("{name}.gz"));
-    [&plain, &packed].into_iter().find(|path| path.is_file()).cloned().ok_or_else(|| {
-        let message = format!("no such file, nor {name}.gz beside it");
-        Error::io(plain, std::io::Error::new(std::io::ErrorKind::NotFound, message))
-    })
+    let candidates = [dir.join(name), dir.join(format!("{name}.gz"))];
+    if let Some(path) = candidates.iter().find(|path| path.is_file()) {
+        return Ok(path.clone());
+    }
+    Err(missing(&candidates[0], &format!("no such file, nor {name}.gz beside it")))
+}
+
+/// What should be at `path` is not there.
+pub(super) fn missing(path: &Path, message: &str) -> Error {
+    Error::io(path, std::io::Error::new(std::io::ErrorKind::NotFound, message))
 }
 
 /// The entries of a directory, sorted by name.

@@ -26,22 +26,16 @@ pub fn read(dir: &Path, size: usize) -> Result<Splits> {
     let train_dir = dir.join("train");
     let (train, test) = if train_dir.is_dir() {
         let test_dir = ["test", "val"].map(|name| dir.join(name)).into_iter().find(|path| path.is_dir());
-        let test_dir = test_dir.ok_or_else(|| missing(dir, "a folder train needs a folder test or val beside it"))?;
+        let test_dir = test_dir
+            .ok_or_else(|| file::missing(dir, "a folder train needs a folder test or val beside it"))?;
         (classes(&train_dir)?, classes(&test_dir)?)
     } else {
-        let part = |test: bool| {
-            let chosen = |(i, _): &(usize, PathBuf)| (i % TEST_EVERY == TEST_EVERY - 1) == test;
-            move |(name, paths): &(String, Vec<PathBuf>)| {
-                let paths = paths.iter().cloned().enumerate().filter(chosen).map(|(_, path)| path);
-                (name.clone(), paths.collect::<Vec<_>>())
-            }
-        };
         let all = classes(dir)?;
-        (all.iter().map(part(false)).collect(), all.iter().map(part(true)).collect())
+        (part(&all, |i| i % TEST_EVERY != TEST_EVERY - 1), part(&all, |i| i % TEST_EVERY == TEST_EVERY - 1))
     };
     let class_names: Vec<String> = train.iter().map(|(name, _)| name.clone()).collect();
     if let Some((name, _)) = test.iter().find(|(name, _)| !class_names.contains(name)) {
-        return Err(missing(&train_dir.join(name), "no such class, but there are test images of it"));
+        return Err(file::missing(&train_dir.join(name), "no such class, but there are test images of it"));
     }
     let mut train = load(dir, &train, &class_names, size)?;
     let mut test = load(dir, &test, &class_names, size)?;
@@ -50,8 +44,11 @@ pub fn read(dir: &Path, size: usize) -> Result<Splits> {
     Ok(Splits { train, test })
 }
 
-fn missing(path: &Path, message: &str) -> Error {
-    Error::io(path, std::io::Error::new(std::io::ErrorKind::NotFound, message))
+/// The images of each class whose number among them is `chosen`.
+fn part(classes: &[(String, Vec<PathBuf>)], chosen: impl Fn(usize) -> bool) -> Vec<(String, Vec<PathBuf>)> {
+    let pick =
+        |paths: &Vec<PathBuf>| (0..paths.len()).filter(|&i| chosen(i)).map(|i| paths[i].clone()).collect();
+    classes.iter().map(|(name, paths)| (name.clone(), pick(paths))).collect()
 }
 
 fn is_image(path: &Path) -> bool {
@@ -69,22 +66,32 @@ fn classes(dir: &Path) -> Result<Vec<(String, Vec<PathBuf>)>> {
         }
     }
     if classes.is_empty() {
-        return Err(missing(dir, "no subfolder here holds a .png, .jpg or .jpeg file"));
+        return Err(file::missing(dir, "no subfolder here holds a .png, .jpg or .jpeg file"));
     }
     Ok(classes)
 }
 
 /// Decodes all images, a share of them on each core.
-fn load(dir: &Path, classes: &[(String, Vec<PathBuf>)], class_names: &[String], size: usize) -> Result<Dataset> {
+fn load(
+    dir: &Path,
+    classes: &[(String, Vec<PathBuf>)],
+    class_names: &[String],
+    size: usize,
+) -> Result<Dataset> {
     let class = |name: &String| class_names.iter().position(|known| known == name).unwrap_or(0) as u32;
     let labels = classes.iter().flat_map(|(name, paths)| paths.iter().map(move |_| class(name))).collect();
     let paths: Vec<&PathBuf> = classes.iter().flat_map(|(_, paths)| paths).collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let shares = paths.chunks(paths.len().div_ceil(threads).max(1));
     let decoded: Vec<Result<Vec<u8>>> = std::thread::scope(|scope| {
-        let decode = |share: &[&PathBuf]| share.iter().map(|path| decode(path, size)).collect::<Result<Vec<_>>>();
-        let workers: Vec<_> = shares.map(|share| scope.spawn(move || decode(share).map(|v| v.concat()))).collect();
-        workers.into_iter().map(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        let decode =
+            |share: &[&PathBuf]| share.iter().map(|path| decode(path, size)).collect::<Result<Vec<_>>>();
+        let workers: Vec<_> =
+            shares.map(|share| scope.spawn(move || decode(share).map(|v| v.concat()))).collect();
+        workers
+            .into_iter()
+            .map(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     });
     Ok(Dataset {
         name: dir.file_name().map_or("folder".into(), |name| name.to_string_lossy().into_owned()),

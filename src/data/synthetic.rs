@@ -84,7 +84,8 @@ impl Synthetic {
                 for c in 0..self.channels {
                     let low = (dark >> (8 * c) & 0x7f) as i32;
                     let high = (light >> (8 * c) & 0x7f | 0x80) as i32;
-                    let deviation = below(noise.next().unwrap_or(0), 2 * self.noise + 1) as i32 - self.noise as i32;
+                    let deviation =
+                        below(noise.next().unwrap_or(0), 2 * self.noise + 1) as i32 - self.noise as i32;
                     pixels.push((low + (high - low) * wave / 127 + deviation).clamp(0, 255) as u8);
                 }
             }

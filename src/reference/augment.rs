@@ -238,11 +238,7 @@ fn power(base: f32, exponent: u32) -> f32 {
 /// The integer nearest to sqrt(x): the root only proposes, (k + 1/2)^2 = k^2 + k + 1/4 decides.
 fn rounded_root(x: f32) -> u32 {
     let k = x.sqrt() as u32;
-    if x >= (k * k + k) as f32 + 0.25 {
-        k + 1
-    } else {
-        k
-    }
+    if x >= (k * k + k) as f32 + 0.25 { k + 1 } else { k }
 }
 
 /// The four jitter operations in the order a word chooses: digits of `below(bits, 24)` in base 4, 3, 2, 1 take
