@@ -178,8 +178,7 @@ impl Call {
         for (begin, end) in cut.parts() {
             let Self { n, m, d4, tau, .. } = *self;
             let scale = (tau * self.queries as f32).recip();
-            let params =
-                Backward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau: tau.recip(), scale };
+            let params = Backward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau: tau.recip(), scale };
             let bindings: [&dyn Bind; 7] = [&parts, a, b, of.excluded, of.positive, of.lse, of.dloss];
             self.stream(kernel, &bindings, &params, &cut, end - begin, 2);
         }
@@ -188,7 +187,8 @@ impl Call {
         }
         let sum = Tensor::alloc(gpu, "contrastive", a.shape(), DType::F32);
         let n = sum.len() as u32;
-        let work = Work::new(4 * u64::from(n) * u64::from(cut.chunks + 1), u64::from(n) * u64::from(cut.chunks));
+        let work =
+            Work::new(4 * u64::from(n) * u64::from(cut.chunks + 1), u64::from(n) * u64::from(cut.chunks));
         gpu.run(&SUM_CHUNKS, &[&sum, &parts], &Sum { n, chunks: cut.chunks }, Grid::items(n), work);
         sum
     }
