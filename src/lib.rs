@@ -30,7 +30,7 @@
 //!   order-free, so a library file appended to a kernel is all the reuse that is needed.
 //! - *CUDA.* Faster on one vendor's cards, and absent on all others. wgpu runs on Vulkan, Metal and DX12; on a CPU it runs
 //!   through Mesa's lavapipe, so every test runs where there is no GPU at all.
-//! - *A second backend on the CPU.* Two implementations drift. [`reference`] is a specification: plain loops in `f64` that
+//! - *A second backend on the CPU.* Two implementations drift. [`mod@reference`] is a specification: plain loops in `f64` that
 //!   tests compare with, and that nothing falls back to.
 //! - *Tuning at start-up.* It costs seconds before the first step, and results differ from run to run. Kernels are chosen
 //!   by adapter class and shape from small static tables.
