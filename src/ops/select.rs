@@ -68,8 +68,14 @@ fn topk_backward(dy: &Tensor, indices: &Tensor, shape: Shape, [rows, cols, k]: [
 fn where_mask_backward(mask: &Tensor, dy: &Tensor, of_a: bool) -> Tensor {
     let n = dy.len();
     let dx = Tensor::alloc(dy.gpu(), "where_mask", dy.shape(), DType::F32);
-    let params = WhereParams { n: n as u32, of_a: u32::from(of_a) };
-    dy.gpu().run(&WHERE_BACKWARD, &[&dx, mask, dy], &params, Grid::items(n), Work::new(12 * n, 0_u32));
+    let params = WhereParams { n: n.div_ceil(4) as u32, of_a: u32::from(of_a) };
+    dy.gpu().run(
+        &WHERE_BACKWARD,
+        &[&dx, mask, dy],
+        &params,
+        Grid::items(n.div_ceil(4)),
+        Work::new(12 * n, 0_u32),
+    );
     dx
 }
 
@@ -102,12 +108,12 @@ impl Tensor {
         };
         let n = mask.len();
         let y = Tensor::alloc(mask.gpu(), "where_mask", shape, DType::F32);
-        let params = WhereParams { n: n as u32, of_a: 1 };
+        let params = WhereParams { n: n.div_ceil(4) as u32, of_a: 1 };
         mask.gpu().run(
             &WHERE,
             &[&y, mask, &fit(a), &fit(b)],
             &params,
-            Grid::items(n),
+            Grid::items(n.div_ceil(4)),
             Work::new(16 * n, 0_u32),
         );
         y.with_backward("where_mask", &[a, b], &[mask], |rule| {
