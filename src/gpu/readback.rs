@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 pub struct Readback {
     gpu: Gpu,
     staging: Result<wgpu::Buffer>,
+    submission: Option<wgpu::SubmissionIndex>,
     bytes: u64,
     state: Arc<Mutex<State>>,
     polling: bool,
@@ -28,7 +29,8 @@ struct State {
 impl Readback {
     pub(super) fn start(gpu: &Gpu, storage: &Storage) -> Self {
         let state = Arc::new(Mutex::new(State::default()));
-        let staging = gpu.copy_to_staging(storage);
+        let (staging, submission) =
+            gpu.copy_to_staging(storage).map_or_else(|e| (Err(e), None), |(b, s)| (Ok(b), s));
         if let Ok(buffer) = &staging {
             let shared = Arc::clone(&state);
             buffer.map_async(wgpu::MapMode::Read, .., move |mapped| {
@@ -39,7 +41,7 @@ impl Readback {
                 }
             });
         }
-        Self { gpu: gpu.clone(), staging, bytes: storage.bytes, state, polling: false }
+        Self { gpu: gpu.clone(), staging, submission, bytes: storage.bytes, state, polling: false }
     }
 
     /// Whether the bytes have arrived (or an error has).
@@ -48,13 +50,13 @@ impl Readback {
         self.staging.is_err() || self.state.lock().expect("no panic in the map callback").mapped.is_some()
     }
 
-    /// Waits for the bytes: the blocking form.
+    /// Waits for the bytes, not for work recorded after them: the blocking form.
     ///
     /// # Errors
     /// The device's first error.
     pub fn wait(self) -> Result<Vec<u8>> {
         if self.staging.is_ok() {
-            self.gpu.wait_idle();
+            self.gpu.wait_for(self.submission.clone());
         }
         pollster::block_on(self)
     }
@@ -93,8 +95,8 @@ impl Future for Readback {
         // A browser calls back by itself. Natively somebody must poll the device: one short-lived thread does.
         if !self.polling && cfg!(not(target_family = "wasm")) {
             self.polling = true;
-            let gpu = self.gpu.clone();
-            std::thread::spawn(move || gpu.wait_idle());
+            let (gpu, submission) = (self.gpu.clone(), self.submission.clone());
+            std::thread::spawn(move || gpu.wait_for(submission));
         }
         Poll::Pending
     }

@@ -35,6 +35,8 @@ pub(super) struct Recorder {
     /// Number of the recording; a buffer that carries it is used by work not yet submitted.
     epoch: u64,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
+    /// The submission made last.
+    pub(super) last: Option<wgpu::SubmissionIndex>,
     bind_groups: HashMap<Box<[u64]>, wgpu::BindGroup>,
     key: Vec<u64>,
     pub(super) profiler: Option<Profiler>,
@@ -69,6 +71,7 @@ impl Recorder {
             max_cost: if is_cpu { 20_000_000_000 } else { 2_000_000_000_000 },
             epoch: 1,
             in_flight: VecDeque::new(),
+            last: None,
             bind_groups: HashMap::new(),
             key: Vec::new(),
             profiler,
@@ -170,7 +173,9 @@ impl Recorder {
         if !self.params.is_empty() {
             self.queue.write_buffer(&self.arena, 0, &self.params);
         }
-        self.in_flight.push_back(self.queue.submit([encoder.finish()]));
+        let submission = self.queue.submit([encoder.finish()]);
+        self.last = Some(submission.clone());
+        self.in_flight.push_back(submission);
         self.params.clear();
         self.launches = 0;
         self.cost = 0;
