@@ -333,11 +333,14 @@ impl Gpu {
         for tensor in tensors {
             assert!(self.same(tensor.storage().gpu()), "{}: tensors of two Gpus are mixed", kernel.name());
         }
-        if self.0.faults.is_set() || tensors.iter().any(|t| t.storage().is_poisoned()) {
+        if self.0.faults.is_set() {
             return Ok(());
         }
+        if tensors.iter().any(|t| t.storage().is_poisoned()) {
+            return Err(Error::Poisoned);
+        }
         let compiled = self.compiled(kernel)?;
-        compiled.check_launch::<P>(tensors.len())?;
+        compiled.check_launch::<P>(tensors)?;
         let groups = grid.count(compiled.workgroup_size);
         if groups == 0 {
             return Ok(());
@@ -370,6 +373,9 @@ impl Gpu {
     pub(crate) fn copy(&self, src: &dyn Bind, src_at: usize, dst: &dyn Bind, dst_at: usize, elements: usize) {
         let (src, dst) = (src.storage(), dst.storage());
         assert!(self.same(src.gpu()) && self.same(dst.gpu()), "copy: tensors of two Gpus are mixed");
+        if src.is_poisoned() || dst.is_poisoned() {
+            self.latch(Error::Poisoned);
+        }
         if elements > 0 && !self.0.faults.is_set() {
             let byte = |n: usize| 4 * n as u64;
             self.recorder().copy(src, byte(src_at), dst, byte(dst_at), byte(elements));
