@@ -46,7 +46,7 @@ impl Trace {
         let h = self.encoder.forward(&self.params, &views, Mode::Train);
         let z = self.projector.forward(&self.params, &h, Mode::Train);
         let n = shape[0] / 2;
-        nt_xent(&z.slice_rows(0..n), &z.slice_rows(n..2 * n), TAU)
+        nt_xent(&z.slice_rows(0, n), &z.slice_rows(n, n), TAU)
     }
 }
 

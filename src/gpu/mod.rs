@@ -47,7 +47,6 @@ pub struct Gpu(Arc<Inner>);
 
 struct Inner {
     device: wgpu::Device,
-    queue: wgpu::Queue,
     info: AdapterInfo,
     limits: wgpu::Limits,
     checks: bool,
@@ -184,7 +183,6 @@ impl GpuBuilder {
         Ok(Gpu(Arc::new(Inner {
             recorder: Mutex::new(recorder),
             device,
-            queue,
             info,
             limits,
             checks,

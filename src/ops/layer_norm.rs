@@ -68,6 +68,12 @@ fn affine_grads(dy: &Tensor, x: &Tensor, stats: &Tensor, rows: usize, c: usize) 
     let cut = Strips::for_sums(x.gpu(), rows, c);
     let parts = cut.parts(x.gpu(), "layer_norm");
     let n = x.len() as u64;
-    x.gpu().run(&BACKWARD_STRIPS, &[&parts, dy, x, stats], &ColumnParams::from(cut), cut.grid(), Work::new(8 * n, 5 * n));
+    x.gpu().run(
+        &BACKWARD_STRIPS,
+        &[&parts, dy, x, stats],
+        &ColumnParams::from(cut),
+        cut.grid(),
+        Work::new(8 * n, 5 * n),
+    );
     cut.add_up("layer_norm", &parts)
 }

@@ -2,6 +2,7 @@
 
 mod batch_norm;
 mod binary;
+mod bootstrap;
 mod contrastive;
 mod conv2d;
 mod covariance;
@@ -22,5 +23,6 @@ mod strips;
 mod unary;
 
 pub use batch_norm::BatchNormOptions;
+pub use contrastive::{Contrastive, ContrastiveOutput};
 pub use conv2d::{Conv2dOptions, Pair};
 pub use softmax_cross_entropy::RowLosses;
