@@ -2,7 +2,6 @@
 
 mod batch_norm;
 mod binary;
-mod bootstrap;
 mod contrastive;
 mod conv2d;
 mod covariance;
