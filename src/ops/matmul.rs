@@ -171,11 +171,13 @@ fn launch(op: &str, form: Form, p: Params, c: &Tensor, a: &Tensor, b: &Tensor) {
 
 /// Into how many parts a sum over `k` is cut when `groups` workgroups alone do not fill the adapter.
 ///
-/// Depends on shapes and adapter class only, so results are the same bits every time.
+/// Depends on shapes and adapter class only, so results are the same bits every time. On CPU adapters a part is at most
+/// 4,096 long, whatever that costs: lavapipe ends an invocation's loops, without a word, when they have made 65,535
+/// iterations in all, and a kernel's inner loops may make ten for each step of `k`.
 pub(super) fn splits(cpu: bool, groups: u64, k: u32) -> u32 {
-    let (enough, least) = if cpu { (8, 64) } else { (256, 128) };
+    let (enough, least, longest) = if cpu { (8, 64, 4096) } else { (256, 128, u32::MAX) };
     let wanted = enough / groups.max(1);
-    (wanted.max(1) as u32).min(k / least).max(1)
+    (wanted.max(1) as u32).min(k / least).max(k.div_ceil(longest)).max(1)
 }
 
 /// Where a split kernel writes: `y` itself, or `splits` partial copies of it for [`sum_splits`].
