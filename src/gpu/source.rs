@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 /// The library files by the name a `// lib:` line uses.
 static LIB: &[(&str, &str)] = &[
     ("grid", include_str!("../../shaders/lib/grid.wgsl")),
+    ("segments", include_str!("../../shaders/lib/segments.wgsl")),
     ("elem", include_str!("../../shaders/lib/elem_f32.wgsl")),
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
-    ("segments", include_str!("../../shaders/lib/segments.wgsl")),
     ("special", include_str!("../../shaders/lib/special.wgsl")),
 ];
 

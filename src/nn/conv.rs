@@ -29,7 +29,7 @@ impl Conv2d {
         let init = Init::kaiming_fan_out(outputs * kernel * kernel);
         Self {
             weight: build.param("weight", [kernel, kernel, inputs, outputs], FileLayout::Conv, init),
-            options: Conv2dOptions { stride, padding },
+            options: Conv2dOptions::new().stride(stride).padding(padding),
         }
     }
 
