@@ -135,7 +135,7 @@ fn a_launch_of_nothing_is_nothing() {
     gpu().launch(&kernel("accumulate"), &[&index, &x], &Params { n: 0 }, Grid::items(0_u32)).unwrap();
     assert_eq!(index.to_vec().unwrap(), [7.0; 4]);
     let empty = gpu().tensor(&[], [0, 3]).unwrap();
-    assert_eq!(empty.to_vec().unwrap(), []);
+    assert!(empty.to_vec().unwrap().is_empty());
 }
 
 #[test]

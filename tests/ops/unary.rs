@@ -205,7 +205,7 @@ fn more_groups_than_one_dimension_holds() {
 #[test]
 fn empty_tensors_are_fine() {
     let x = gpu().zeros([0, 3]).unwrap();
-    assert_eq!(x.relu().to_vec().unwrap(), []);
+    assert!(x.relu().to_vec().unwrap().is_empty());
 }
 
 #[test]
