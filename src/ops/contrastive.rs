@@ -133,7 +133,8 @@ impl Contrastive {
     fn run(&self, queries: &Tensor, keys: &Tensor, same: bool) -> ContrastiveOutput {
         self.check(queries, keys);
         let (n, m, d) = (queries.shape()[0], keys.shape()[0], keys.shape()[1]);
-        let call = Call { n: n as u32, m: m as u32, d4: d.div_ceil(4) as u32, queries: n as u32, tau: self.tau };
+        let call =
+            Call { n: n as u32, m: m as u32, d4: d.div_ceil(4) as u32, queries: n as u32, tau: self.tau };
         let q = launch::to_width(queries, 4 * call.d4);
         let k = if same { q.clone() } else { launch::to_width(keys, 4 * call.d4) };
         let extra = self.extra.as_ref().map(|e| launch::to_width(e, 4 * call.d4));

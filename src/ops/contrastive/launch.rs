@@ -73,7 +73,7 @@ params! {
     struct Sum { n: u32, chunks: u32 }
 }
 params! {
-    struct Width { n: u32, to: u32, of: u32 }
+    struct Width { n: u32, before: u32, after: u32 }
 }
 
 /// Rows that an invocation owns and rows that it streams at a time: `shaders/lib/logit_tile.wgsl`.
@@ -178,8 +178,7 @@ impl Call {
         for (begin, end) in cut.parts() {
             let Self { n, m, d4, tau, .. } = *self;
             let scale = (tau * self.queries as f32).recip();
-            let params =
-                Backward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau: tau.recip(), scale };
+            let params = Backward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau: tau.recip(), scale };
             let bindings: [&dyn Bind; 7] = [&parts, a, b, of.excluded, of.positive, of.lse, of.dloss];
             self.stream(kernel, &bindings, &params, &cut, end - begin, 2);
         }
@@ -188,7 +187,8 @@ impl Call {
         }
         let sum = Tensor::alloc(gpu, "contrastive", a.shape(), DType::F32);
         let n = sum.len() as u32;
-        let work = Work::new(4 * u64::from(n) * u64::from(cut.chunks + 1), u64::from(n) * u64::from(cut.chunks));
+        let work =
+            Work::new(4 * u64::from(n) * u64::from(cut.chunks + 1), u64::from(n) * u64::from(cut.chunks));
         gpu.run(&SUM_CHUNKS, &[&sum, &parts], &Sum { n, chunks: cut.chunks }, Grid::items(n), work);
         sum
     }
@@ -262,14 +262,14 @@ impl Call {
 }
 
 /// Rows of another width, cut or filled up with zeros; free where the width is the same.
-pub(super) fn to_width(x: &Tensor, to: u32) -> Tensor {
-    let (rows, of) = (x.shape()[0], x.shape()[1] as u32);
-    if of == to {
+pub(super) fn to_width(x: &Tensor, after: u32) -> Tensor {
+    let (rows, before) = (x.shape()[0], x.shape()[1] as u32);
+    if before == after {
         return x.stop_gradient();
     }
-    let y = Tensor::alloc(x.gpu(), "contrastive", &Shape::new(&[rows, to as usize]), DType::F32);
+    let y = Tensor::alloc(x.gpu(), "contrastive", &Shape::new(&[rows, after as usize]), DType::F32);
     let n = y.len() as u32;
     let work = Work::new(4 * u64::from(n) + 4 * x.len() as u64, 0_u64);
-    x.gpu().run(&WIDTH, &[&y, x], &Width { n, to, of }, Grid::items(n), work);
+    x.gpu().run(&WIDTH, &[&y, x], &Width { n, before, after }, Grid::items(n), work);
     y
 }
