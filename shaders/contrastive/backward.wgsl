@@ -29,13 +29,14 @@ struct Params {
 @group(0) @binding(6) var<storage, read> lse: array<f32>;
 @group(0) @binding(7) var<storage, read> dloss: array<f32>;
 
+const NONE: u32 = 0xffffffff;
+
 struct Four { index: vec4u, lse: vec4f, positive: vec4u, excluded: vec4u }  // four rows of a or b
 
-// `at` is `index` held inside the rows; what is known only of queries is read where these are queries.
-fn load_four(index: vec4u, at: vec4u, role: u32) -> Four {
-    var f: Four;
-    f.index = index;
-    if (p.queries & role) != 0 {
+// `at` is `index` held inside the rows. Rows that are no queries have no softmax: exp(s - 1e30) is 0, and no positive.
+fn load_four(index: vec4u, at: vec4u, side: u32) -> Four {
+    var f = Four(index, vec4f(1e30), vec4u(NONE), vec4u(NONE));
+    if (p.queries & side) != 0 {
         f.lse = vec4f(lse[at.x], lse[at.y], lse[at.z], lse[at.w]);
         f.positive = vec4u(positive[at.x], positive[at.y], positive[at.z], positive[at.w]);
         f.excluded = vec4u(excluded[at.x], excluded[at.y], excluded[at.z], excluded[at.w]);
@@ -50,16 +51,16 @@ fn weight(s: vec4f, key: vec4u, lse: vec4f, positive: vec4u, excluded: vec4u) ->
 }
 
 // One row of a, its r-th, with four of b. Rows of b past the end weigh nothing.
-fn weigh_row(s: vec4f, r: u32, i: Four, j: Four, g: f32) -> vec4f {
-    var w = vec4f(0);
-    if (p.queries & OWN) != 0 { w += weight(s * p.inv_tau, j.index, vec4f(i.lse[r]), vec4u(i.positive[r]), vec4u(i.excluded[r])); }
-    if (p.queries & STREAMED) != 0 { w += weight(s * p.inv_tau, vec4u(i.index[r]), j.lse, j.positive, j.excluded); }
-    return select(vec4f(0), w * g, j.index < vec4u(p.m));
+fn weigh_row(dots: vec4f, r: u32, i: Four, j: Four, g: f32) -> vec4f {
+    let s = dots * p.inv_tau;
+    let own = weight(s, j.index, vec4f(i.lse[r]), vec4u(i.positive[r]), vec4u(i.excluded[r]));
+    let streamed = weight(s, vec4u(i.index[r]), j.lse, j.positive, j.excluded);
+    return select(vec4f(0), g * (own + streamed), j.index < vec4u(p.m));
 }
 
-fn weigh(s: mat4x4f, i: Four, j: Four, g: vec4f) -> mat4x4f {
-    return mat4x4f(weigh_row(s[0], 0, i, j, g.x), weigh_row(s[1], 1, i, j, g.y),
-                   weigh_row(s[2], 2, i, j, g.z), weigh_row(s[3], 3, i, j, g.w));
+fn weigh(dots: mat4x4f, i: Four, j: Four, g: vec4f) -> mat4x4f {
+    return mat4x4f(weigh_row(dots[0], 0, i, j, g.x), weigh_row(dots[1], 1, i, j, g.y),
+                   weigh_row(dots[2], 2, i, j, g.z), weigh_row(dots[3], 3, i, j, g.w));
 }
 
 fn clear_rows(at: vec4u, c: u32) {
