@@ -13,6 +13,9 @@ static LIB: &[(&str, &str)] = &[
     ("elem", include_str!("../../shaders/lib/elem_f32.wgsl")),
     ("logit_tile", include_str!("../../shaders/lib/logit_tile.wgsl")),
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
+    ("segments", include_str!("../../shaders/lib/segments.wgsl")),
+    ("row", include_str!("../../shaders/lib/row.wgsl")),
+    ("strip", include_str!("../../shaders/lib/strip.wgsl")),
     ("special", include_str!("../../shaders/lib/special.wgsl")),
 ];
 
