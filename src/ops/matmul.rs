@@ -137,8 +137,7 @@ fn launch(op: &str, form: Form, p: Params, c: &Tensor, a: &Tensor, b: &Tensor) {
     let (a_row, a_k) = if form == Form::Tn { (1, p.m) } else { (p.k, 1) };
     let (b_k, b_col) = if form == Form::Nt { (1, p.k) } else { (p.n, 1) };
     let tiles = |rows, columns| u64::from(p.batch) * u64::from(p.m.div_ceil(rows) * p.n.div_ceil(columns));
-    let default = if gpu.is_cpu() { "2_register" } else { "3_workgroup" };
-    let file = gpu.kernel_choice("matmul").unwrap_or(default);
+    let file = super::rung(gpu, "matmul");
     let lanes_n = p.n.div_ceil(8).next_power_of_two().min(8);
     let groups = match file {
         "1_naive" => (u64::from(p.batch) * u64::from(p.m) * u64::from(p.n)).div_ceil(64),
