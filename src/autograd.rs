@@ -1,1 +1,236 @@
-//! autograd.
+//! Reverse-mode differentiation: the graph, `backward`, and the only place that adds gradients.
+//!
+//! Define-by-run, as in PyTorch. A node holds its parents and one closure that *returns* the gradient of each parent;
+//! rules never accumulate, so none can overwrite where it should add. Nodes are numbered in creation order and a parent
+//! is always older than its child, so taking the youngest node first visits every node after all its uses: `backward` is
+//! a loop over a heap, without recursion and without a separate sort. Dropping a graph is a loop too.
+//!
+//! What a closure needs later it states as *saved* tensors. They are kept without their own graph, so a closure never
+//! keeps nodes alive, and with their version: a write in place between forward and backward is caught.
+
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+static NEXT_NODE: AtomicU64 = AtomicU64::new(0);
+
+/// A tensor's place in the graph.
+pub(crate) struct Node {
+    id: u64,
+    op: &'static str,
+    parents: Vec<Option<Arc<Node>>>,
+    shape: Shape,
+    /// `None` for a leaf, and after backward has run.
+    rule: Mutex<Option<Rule>>,
+    leaf: bool,
+}
+
+struct Rule {
+    saved: Vec<Tensor>,
+    versions: Vec<u64>,
+    backward: Box<dyn FnOnce(&Backward<'_>) -> Vec<Option<Tensor>> + Send>,
+}
+
+/// What a backward rule gets.
+pub struct Backward<'a> {
+    /// Gradient of the loss with respect to the op's output, in the output's shape.
+    pub dy: &'a Tensor,
+    saved: &'a [Tensor],
+    needs: &'a [bool],
+}
+
+impl Backward<'_> {
+    /// The saved tensors, in the order they were given.
+    ///
+    /// # Panics
+    /// If `N` is not their number.
+    #[must_use]
+    pub fn saved<const N: usize>(&self) -> &[Tensor; N] {
+        self.saved.try_into().expect("a rule asks for as many tensors as were saved")
+    }
+
+    /// All saved tensors, where their number varies.
+    #[must_use]
+    pub fn saved_slice(&self) -> &[Tensor] {
+        self.saved
+    }
+
+    /// Whether parent `i` wants a gradient; returning `None` for one that does not saves the work.
+    #[must_use]
+    pub fn needs(&self, i: usize) -> bool {
+        self.needs[i]
+    }
+}
+
+impl Node {
+    /// A leaf: a tensor that a gradient is wanted for.
+    pub(crate) fn leaf(shape: Shape) -> Arc<Self> {
+        Arc::new(Self {
+            id: NEXT_NODE.fetch_add(1, Ordering::Relaxed),
+            op: "leaf",
+            parents: vec![],
+            shape,
+            rule: Mutex::new(None),
+            leaf: true,
+        })
+    }
+
+    /// The node of an op's output.
+    pub(crate) fn new(
+        op: &'static str,
+        shape: Shape,
+        parents: Vec<Option<Arc<Node>>>,
+        saved: &[&Tensor],
+        backward: impl FnOnce(&Backward<'_>) -> Vec<Option<Tensor>> + Send + 'static,
+    ) -> Arc<Self> {
+        let saved: Vec<Tensor> = saved.iter().map(|t| t.stop_gradient()).collect();
+        let versions = saved.iter().map(Tensor::version).collect();
+        Arc::new(Self {
+            id: NEXT_NODE.fetch_add(1, Ordering::Relaxed),
+            op,
+            parents,
+            shape,
+            rule: Mutex::new(Some(Rule { saved, versions, backward: Box::new(backward) })),
+            leaf: false,
+        })
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+/// Unlinks the graph in a loop, so that one of any depth drops on a small stack.
+impl Drop for Node {
+    fn drop(&mut self) {
+        let mut pending: Vec<Arc<Node>> = self.parents.drain(..).flatten().collect();
+        while let Some(node) = pending.pop() {
+            if let Some(mut last) = Arc::into_inner(node) {
+                pending.extend(last.parents.drain(..).flatten());
+            }
+        }
+    }
+}
+
+/// Gradients of the leaves, from [`Tensor::backward`].
+#[derive(Debug, Default)]
+pub struct Gradients {
+    by_leaf: HashMap<u64, Tensor>,
+}
+
+impl Gradients {
+    /// The gradient of a tensor made by [`Tensor::requires_grad`], in its shape; `None` if the loss does not depend on
+    /// it.
+    #[must_use]
+    pub fn get(&self, leaf: &Tensor) -> Option<&Tensor> {
+        self.by_leaf.get(&leaf.node()?.id())
+    }
+
+    /// Number of leaves that have a gradient.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_leaf.len()
+    }
+
+    /// Whether no leaf has one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_leaf.is_empty()
+    }
+}
+
+/// A node in the heap: the youngest comes first.
+struct ByAge(Arc<Node>);
+
+impl PartialEq for ByAge {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+impl Eq for ByAge {}
+impl PartialOrd for ByAge {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for ByAge {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.id.cmp(&other.0.id)
+    }
+}
+
+impl Tensor {
+    /// Gradients of this scalar with respect to every leaf it depends on.
+    ///
+    /// Consumes the graph and frees activations as it goes.
+    ///
+    /// # Panics
+    /// If the tensor does not have exactly one element, carries no graph, its graph was already used by a backward, or
+    /// a tensor saved for backward was written in place since.
+    #[track_caller]
+    #[must_use]
+    pub fn backward(&self) -> Gradients {
+        assert_eq!(self.len(), 1, "backward: the loss must have one element, its shape is {}", self.shape());
+        let root =
+            self.node().unwrap_or_else(|| panic!("backward: the loss depends on nothing that requires grad"));
+        let mut gradients = Gradients::default();
+        let mut pending: HashMap<u64, Tensor> = HashMap::new();
+        let mut heap = BinaryHeap::new();
+        pending.insert(root.id, Tensor::full_like(self, 1.0));
+        heap.push(ByAge(Arc::clone(root)));
+
+        while let Some(ByAge(node)) = heap.pop() {
+            let dy = pending.remove(&node.id).expect("a node in the heap has a gradient");
+            if node.leaf {
+                gradients.by_leaf.insert(node.id, dy);
+                continue;
+            }
+            for (parent, gradient) in node.parents.iter().zip(node.differentiate(&dy)) {
+                let (Some(parent), Some(gradient)) = (parent, gradient) else { continue };
+                let gradient = gradient.sum_to(&parent.shape);
+                if let Some(sum) = pending.get_mut(&parent.id) {
+                    *sum = sum.add(&gradient);
+                } else {
+                    pending.insert(parent.id, gradient);
+                    heap.push(ByAge(Arc::clone(parent)));
+                }
+            }
+        }
+        gradients
+    }
+}
+
+impl Node {
+    /// Runs the rule and frees what it saved.
+    #[track_caller]
+    fn differentiate(&self, dy: &Tensor) -> Vec<Option<Tensor>> {
+        let op = self.op;
+        let rule = self.rule.lock().expect("no rule panicked").take();
+        let rule = rule.unwrap_or_else(|| {
+            panic!("backward through {op}: this graph was already used and freed by an earlier backward")
+        });
+        for (tensor, version) in rule.saved.iter().zip(&rule.versions) {
+            let now = tensor.version();
+            assert_eq!(
+                now,
+                *version,
+                "backward through {op}: a tensor of shape {} saved for it was written in place since (version {version}, now {now})",
+                tensor.shape()
+            );
+        }
+        let needs: Vec<bool> = self.parents.iter().map(Option::is_some).collect();
+        let context = Backward { dy, saved: &rule.saved, needs: &needs };
+        let gradients = (rule.backward)(&context);
+        assert_eq!(gradients.len(), self.parents.len(), "backward of {op} returns one gradient a parent");
+        gradients
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("op", &self.op).field("shape", &self.shape).finish_non_exhaustive()
+    }
+}

@@ -1,1 +1,125 @@
-//! adapter.
+//! Which adapter to use.
+
+use crate::error::{Error, Result};
+
+/// An adapter of this machine: name, class, limits, features.
+#[derive(Debug, Clone)]
+pub struct AdapterInfo {
+    /// The driver's name for it.
+    pub name: String,
+    /// `Vulkan`, `Metal` or `Dx12`.
+    pub backend: String,
+    /// `DiscreteGpu`, `IntegratedGpu`, `VirtualGpu`, `Cpu` or `Other`.
+    pub class: String,
+    /// Driver and its version.
+    pub driver: String,
+    /// Whether kernels run on the CPU.
+    pub is_cpu: bool,
+    /// Largest storage binding in bytes.
+    pub max_binding_bytes: u64,
+    /// Workgroups in one dimension.
+    pub max_workgroups: u32,
+    /// Invocations in a workgroup.
+    pub max_workgroup_size: u32,
+    /// Bytes of workgroup memory.
+    pub workgroup_memory_bytes: u32,
+    /// Smallest and largest subgroup size.
+    pub subgroup_size: (u32, u32),
+    /// Whether shaders can use `f16`.
+    pub f16: bool,
+    /// Whether shaders can use subgroup operations.
+    pub subgroups: bool,
+    /// Whether GPU timestamps are there (for profiles).
+    pub timestamps: bool,
+    /// Whether cooperative matrices (matrix cores) are there.
+    pub cooperative_matrix: bool,
+}
+
+impl AdapterInfo {
+    pub(super) fn of(adapter: &wgpu::Adapter) -> Self {
+        let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+        Self {
+            is_cpu: info.device_type == wgpu::DeviceType::Cpu,
+            backend: format!("{:?}", info.backend),
+            class: format!("{:?}", info.device_type),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            max_binding_bytes: limits.max_storage_buffer_binding_size,
+            max_workgroups: limits.max_compute_workgroups_per_dimension,
+            max_workgroup_size: limits.max_compute_invocations_per_workgroup,
+            workgroup_memory_bytes: limits.max_compute_workgroup_storage_size,
+            subgroup_size: (info.subgroup_min_size, info.subgroup_max_size),
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            subgroups: features.contains(wgpu::Features::SUBGROUP),
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            cooperative_matrix: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+            name: info.name,
+        }
+    }
+}
+
+/// What the caller wants of an adapter.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wanted {
+    /// Part of the name, any case. `None`: `WGPU_ADAPTER_NAME`, else the best.
+    pub(super) name: Option<String>,
+    /// Refuse CPU adapters.
+    pub(super) gpu_only: bool,
+}
+
+/// The backends wgrad runs on, narrowed by `WGPU_BACKEND`.
+fn instance() -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle().with_env();
+    descriptor.backends &= wgpu::Backends::PRIMARY;
+    wgpu::Instance::new(descriptor)
+}
+
+/// Every adapter of this machine, best class first (discrete, integrated, virtual, other, CPU).
+pub(super) async fn list() -> Vec<wgpu::Adapter> {
+    let mut adapters = instance().enumerate_adapters(wgpu::Backends::all()).await;
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    adapters
+}
+
+/// The first adapter of [`list`] that fits.
+pub(super) async fn choose(wanted: &Wanted) -> Result<wgpu::Adapter> {
+    let adapters = list().await;
+    let found: Vec<String> = adapters.iter().map(|a| a.get_info().name).collect();
+    let name =
+        wanted.name.clone().or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok()).filter(|n| !n.is_empty());
+    let fits = |adapter: &wgpu::Adapter| {
+        let info = adapter.get_info();
+        let named = name.as_ref().is_none_or(|n| info.name.to_lowercase().contains(&n.to_lowercase()));
+        named && !(wanted.gpu_only && info.device_type == wgpu::DeviceType::Cpu)
+    };
+    adapters.into_iter().find(fits).ok_or_else(|| {
+        if found.is_empty() {
+            let wanted = "this machine shows none".to_owned();
+            return Error::NoAdapter { wanted, remedy: remedy().to_owned() };
+        }
+        let named = name.map(|n| format!(" named like \"{n}\"")).unwrap_or_default();
+        let class = if wanted.gpu_only { " that is not a CPU" } else { "" };
+        let wanted = format!("none{named}{class}; this machine has: {}", found.join(", "));
+        Error::NoAdapter { wanted, remedy: "name one of them, or none to take the best".to_owned() }
+    })
+}
+
+/// What to install where there is no driver at all.
+fn remedy() -> &'static str {
+    if cfg!(target_os = "linux") {
+        "install a Vulkan driver: your GPU vendor's, or for the CPU `sudo apt-get install mesa-vulkan-drivers` \
+         (Debian, Ubuntu), `sudo dnf install mesa-vulkan-drivers` (Fedora); in a container with an NVIDIA card, \
+         the image needs the driver's Vulkan ICD (NVIDIA_DRIVER_CAPABILITIES=all)"
+    } else if cfg!(target_os = "macos") {
+        "wgrad needs a Mac with Metal"
+    } else if cfg!(windows) {
+        "install your GPU vendor's driver (DX12 or Vulkan)"
+    } else {
+        "install a Vulkan driver"
+    }
+}

@@ -1,1 +1,586 @@
-//! The machine.
+//! The machine: adapter choice, buffers and pool, kernels and their pipelines, recorder, readback, profiler.
+//!
+//! This room knows no `Tensor`. It knows [`Storage`] (a range of a pooled buffer), [`Kernel`] (WGSL and an entry point),
+//! and a queue of recorded work. [`Gpu`] is a handle to one device; clones share it, two devices live side by side.
+
+mod adapter;
+mod compiled;
+mod fault;
+mod kernel;
+mod launch;
+mod pool;
+mod profile;
+mod readback;
+mod recorder;
+mod roofline;
+mod source;
+mod trust;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+pub use adapter::AdapterInfo;
+pub use kernel::{Kernel, ParamField, Params, Reflection, Scalar, reflect};
+pub use launch::{Grid, Work};
+pub use pool::{Bind, Memory, Storage};
+pub use profile::{KernelTime, Roofline, format_profile};
+pub use readback::Readback;
+pub use source::{Source, assemble};
+
+pub(crate) use crate::params;
+
+use crate::error::{Error, Result};
+use compiled::Compiled;
+use fault::Faults;
+use pool::{Buffer, Pool};
+use profile::Profiler;
+use recorder::Recorder;
+
+/// A device and its queue. Cheap to clone; `Send + Sync`.
+///
+/// Work is recorded and runs later; only reading ([`Gpu::sync`], `Tensor::to_vec`, `Tensor::item`) waits. Errors of the
+/// device are sticky: later work is skipped and the next reading call returns the first error.
+#[derive(Clone)]
+pub struct Gpu(Arc<Inner>);
+
+struct Inner {
+    device: wgpu::Device,
+    info: AdapterInfo,
+    limits: wgpu::Limits,
+    checks: bool,
+    memory_limit: u64,
+    choices: HashMap<String, String>,
+    faults: Arc<Faults>,
+    kernels: Mutex<HashMap<u32, Arc<Compiled>>>,
+    recorder: Mutex<Recorder>,
+    pool: Mutex<Pool>,
+    staging: Mutex<HashMap<u64, Vec<wgpu::Buffer>>>,
+}
+
+/// Options for a [`Gpu`]; [`Gpu::builder`].
+#[derive(Debug, Clone)]
+pub struct GpuBuilder {
+    wanted: adapter::Wanted,
+    checks: Option<bool>,
+    memory_limit: u64,
+    profile: Option<bool>,
+    quiet: bool,
+    choices: Vec<(String, String)>,
+}
+
+impl GpuBuilder {
+    /// Takes the first adapter whose name contains `name` (any case), instead of `WGPU_ADAPTER_NAME` or the best.
+    #[must_use]
+    pub fn adapter(mut self, name: impl Into<String>) -> Self {
+        self.wanted.name = Some(name.into());
+        self
+    }
+
+    /// Refuses CPU adapters such as lavapipe.
+    #[must_use]
+    pub fn gpu_only(mut self) -> Self {
+        self.wanted.gpu_only = true;
+        self
+    }
+
+    /// Runtime checks (bounds, loops, zeroed workgroup memory) in this crate's kernels. Default: `WGRAD_CHECKS=1|0`, else
+    /// on in debug builds. A user's own kernels are always checked.
+    #[must_use]
+    pub fn checks(mut self, on: bool) -> Self {
+        self.checks = Some(on);
+        self
+    }
+
+    /// Bytes that live and pooled buffers may hold; growth past it is [`Error::OutOfMemory`].
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = bytes;
+        self
+    }
+
+    /// Times every launch ([`Gpu::profile`]). Default: `WGRAD_PROFILE=1`. Costs the overlap of host and device.
+    #[must_use]
+    pub fn profile(mut self, on: bool) -> Self {
+        self.profile = Some(on);
+        self
+    }
+
+    /// Takes the kernels of `family` from `shaders/<family>/<file>.wgsl`, instead of choosing by adapter: `kernel("matmul",
+    /// "1_naive")`. Default: `WGRAD_KERNEL=matmul:1_naive,conv:1_naive`. An op panics on a file it does not know.
+    #[must_use]
+    pub fn kernel(mut self, family: impl Into<String>, file: impl Into<String>) -> Self {
+        self.choices.push((family.into(), file.into()));
+        self
+    }
+
+    /// Leaves out the notice that is printed to stderr when kernels will run on a CPU.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
+    /// Opens the device, waiting for it.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`].
+    #[cfg(not(target_family = "wasm"))]
+    pub fn build(self) -> Result<Gpu> {
+        pollster::block_on(self.build_async())
+    }
+
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`].
+    pub async fn build_async(self) -> Result<Gpu> {
+        let adapter = adapter::choose(&self.wanted).await?;
+        let info = AdapterInfo::of(&adapter);
+        if info.is_cpu && !self.quiet {
+            eprintln!("wgrad: no GPU in use; kernels run on the CPU adapter {}", info.name);
+        }
+        let from_env = std::env::var("WGRAD_KERNEL").unwrap_or_default();
+        let from_env = from_env.split(',').filter_map(|pair| pair.split_once(':'));
+        let choices =
+            from_env.map(|(family, file)| (family.to_owned(), file.to_owned())).chain(self.choices).collect();
+        let useful = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16;
+        let limits = adapter.limits();
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("wgrad"),
+                required_features: adapter.features() & useful,
+                required_limits: limits.clone(),
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| Error::Device { adapter: info.name.clone(), message: e.to_string() })?;
+
+        let faults = Arc::new(Faults::default());
+        let latch = Arc::clone(&faults);
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            latch.latch(match error {
+                wgpu::Error::OutOfMemory { .. } => {
+                    Error::OutOfMemory { op: "device".into(), bytes: 0, in_use: 0, limit: 0 }
+                }
+                other => Error::Validation(other.to_string()),
+            });
+        }));
+        let latch = Arc::clone(&faults);
+        device.set_device_lost_callback(move |reason, message| {
+            // A device dropped with its last handle is not lost.
+            if reason != wgpu::DeviceLostReason::Destroyed || !message.contains("dropped") {
+                latch.latch(Error::DeviceLost(format!("{reason:?}: {message}")));
+            }
+        });
+
+        let env = |name| std::env::var(name).ok().map(|v| v != "0");
+        let checks = self.checks.or_else(|| env("WGRAD_CHECKS")).unwrap_or(cfg!(debug_assertions));
+        let profile = self.profile.or_else(|| env("WGRAD_PROFILE")).unwrap_or(false);
+        let profiler = (profile && info.timestamps).then(|| Profiler::new(&device, &queue));
+        let recorder = Recorder::new(&device, &queue, info.is_cpu, profiler);
+        Ok(Gpu(Arc::new(Inner {
+            recorder: Mutex::new(recorder),
+            device,
+            info,
+            limits,
+            checks,
+            memory_limit: self.memory_limit,
+            choices,
+            faults,
+            kernels: Mutex::default(),
+            pool: Mutex::default(),
+            staging: Mutex::default(),
+        })))
+    }
+}
+
+impl Gpu {
+    /// Opens the best adapter (or the one `WGPU_ADAPTER_NAME` names, on the backends `WGPU_BACKEND` names).
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`].
+    #[cfg(not(target_family = "wasm"))]
+    pub fn new() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// [`Gpu::new`] without blocking.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`].
+    pub async fn new_async() -> Result<Self> {
+        Self::builder().build_async().await
+    }
+
+    /// Options.
+    #[must_use]
+    pub fn builder() -> GpuBuilder {
+        GpuBuilder {
+            wanted: adapter::Wanted::default(),
+            checks: None,
+            memory_limit: u64::MAX,
+            profile: None,
+            quiet: false,
+            choices: vec![],
+        }
+    }
+
+    /// Every adapter of this machine, in the order of choice.
+    #[cfg(not(target_family = "wasm"))]
+    #[must_use]
+    pub fn adapters() -> Vec<AdapterInfo> {
+        pollster::block_on(adapter::list()).iter().map(AdapterInfo::of).collect()
+    }
+
+    /// The adapter in use.
+    #[must_use]
+    pub fn info(&self) -> &AdapterInfo {
+        &self.0.info
+    }
+
+    /// Whether kernels run on a CPU adapter. Ops choose between kernels by it.
+    #[must_use]
+    pub fn is_cpu(&self) -> bool {
+        self.0.info.is_cpu
+    }
+
+    /// The file that [`GpuBuilder::kernel`] or `WGRAD_KERNEL` names for a family of kernels.
+    pub(crate) fn kernel_choice(&self, family: &str) -> Option<&str> {
+        self.0.choices.get(family).map(String::as_str)
+    }
+
+    /// Whether this crate's kernels run with runtime checks.
+    #[must_use]
+    pub fn checks(&self) -> bool {
+        self.0.checks
+    }
+
+    /// Bytes held by live tensors and by the pool.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        self.pool().memory
+    }
+
+    /// Starts [`Memory::peak`] afresh from what is live now.
+    pub fn reset_peak(&self) {
+        let mut pool = self.pool();
+        pool.memory.peak = pool.memory.live;
+    }
+
+    /// Whether both handles are of one device.
+    #[must_use]
+    pub fn same(&self, other: &Gpu) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Launches a kernel of your own.
+    ///
+    /// `tensors` are bound from binding 1 on; `params` is a struct made by [`params!`](crate::params), or `()` for
+    /// none. All tensors of a launch are of this `Gpu`, and one buffer is not bound `read` and `read_write` at once.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] if tensors or parameters do not fit what the WGSL states, [`Error::TooLarge`] if the grid does
+    /// not fit the adapter. Errors of the device are sticky and come with the next reading call.
+    ///
+    /// # Panics
+    /// If a tensor belongs to another `Gpu`.
+    #[track_caller]
+    pub fn launch<P: Params>(
+        &self,
+        kernel: &Kernel,
+        tensors: &[&dyn Bind],
+        params: &P,
+        grid: Grid,
+    ) -> Result<()> {
+        self.try_run(kernel, tensors, params, grid, Work::default())
+    }
+
+    /// Launches a kernel of this crate; what would be an `Err` becomes the device's sticky error.
+    #[track_caller]
+    pub(crate) fn run<P: Params>(
+        &self,
+        kernel: &Kernel,
+        tensors: &[&dyn Bind],
+        params: &P,
+        grid: Grid,
+        work: Work,
+    ) {
+        if let Err(error) = self.try_run(kernel, tensors, params, grid, work) {
+            self.latch(error);
+        }
+    }
+
+    #[track_caller]
+    fn try_run<P: Params>(
+        &self,
+        kernel: &Kernel,
+        tensors: &[&dyn Bind],
+        params: &P,
+        grid: Grid,
+        work: Work,
+    ) -> Result<()> {
+        const MAX_BINDINGS: usize = 8;
+        assert!(
+            tensors.len() <= MAX_BINDINGS,
+            "{}: {} tensors > {MAX_BINDINGS}",
+            kernel.name(),
+            tensors.len()
+        );
+        for tensor in tensors {
+            assert!(self.same(tensor.storage().gpu()), "{}: tensors of two Gpus are mixed", kernel.name());
+        }
+        if self.0.faults.is_set() {
+            return Ok(());
+        }
+        if tensors.iter().any(|t| t.storage().is_poisoned()) {
+            return Err(Error::Poisoned);
+        }
+        let compiled = self.compiled(kernel)?;
+        compiled.check_launch::<P>(tensors)?;
+        let groups = grid.count(compiled.workgroup_size);
+        if groups == 0 {
+            return Ok(());
+        }
+        let limit = self.0.limits.max_compute_workgroups_per_dimension;
+        let folded = launch::fold(groups, limit).ok_or_else(|| Error::TooLarge {
+            op: compiled.name.clone(),
+            size: groups,
+            limit: u64::from(u32::MAX),
+            unit: "workgroups",
+        })?;
+
+        let mut bindings = [tensors.first().map(|t| t.storage()); MAX_BINDINGS];
+        for (slot, tensor) in bindings.iter_mut().zip(tensors) {
+            *slot = Some(tensor.storage());
+        }
+        let bindings = bindings.map(|b| b.expect("a kernel binds at least one tensor"));
+        self.recorder().dispatch(
+            &compiled,
+            &bindings[..tensors.len()],
+            |out| params.write(out),
+            folded,
+            work,
+        );
+        Ok(())
+    }
+
+    /// Records a copy between two ranges; offsets and length in 4-byte elements.
+    #[track_caller]
+    pub(crate) fn copy(&self, src: &dyn Bind, src_at: usize, dst: &dyn Bind, dst_at: usize, elements: usize) {
+        let (src, dst) = (src.storage(), dst.storage());
+        assert!(self.same(src.gpu()) && self.same(dst.gpu()), "copy: tensors of two Gpus are mixed");
+        if src.is_poisoned() || dst.is_poisoned() {
+            self.latch(Error::Poisoned);
+        }
+        if elements > 0 && !self.0.faults.is_set() {
+            let byte = |n: usize| 4 * n as u64;
+            self.recorder().copy(src, byte(src_at), dst, byte(dst_at), byte(elements));
+        }
+    }
+
+    /// Writes host bytes to a range, after all work recorded so far that uses it.
+    pub(crate) fn upload(&self, dst: &dyn Bind, bytes: &[u8]) {
+        if !self.0.faults.is_set() {
+            self.recorder().upload(dst.storage(), bytes);
+        }
+    }
+
+    /// Memory for a tensor, uninitialised.
+    pub(crate) fn allocate(&self, op: &str, elements: usize) -> Result<Storage> {
+        let limit = self.0.limits.max_storage_buffer_binding_size.min(self.0.limits.max_buffer_size);
+        if elements as u64 > u64::from(u32::MAX) {
+            let (size, limit) = (elements as u64, u64::from(u32::MAX));
+            return Err(Error::TooLarge { op: op.to_owned(), size, limit, unit: "elements" });
+        }
+        let bytes = 4 * elements as u64;
+        if bytes > limit {
+            return Err(Error::TooLarge { op: op.to_owned(), size: bytes, limit, unit: "bytes" });
+        }
+        let raw = self.take_buffer(op, Pool::class(bytes).min(limit))?;
+        Ok(Storage { buffer: Arc::new(Buffer::new(self.clone(), Some(raw))), offset: 0, bytes })
+    }
+
+    fn take_buffer(&self, op: &str, class: u64) -> Result<pool::RawBuffer> {
+        if let Some(raw) = self.pool().take(class) {
+            return Ok(raw);
+        }
+        let memory = self.memory();
+        if memory.live + memory.pooled + class > self.0.memory_limit {
+            self.trim();
+            let in_use = self.memory().live;
+            if in_use + class > self.0.memory_limit {
+                let limit = self.0.memory_limit;
+                return Err(Error::OutOfMemory { op: op.to_owned(), bytes: class, in_use, limit });
+            }
+        }
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let descriptor =
+            wgpu::BufferDescriptor { label: None, size: class, usage, mapped_at_creation: false };
+        let buffer = self.0.device.create_buffer(&descriptor);
+        Ok(self.pool().adopt(buffer, class))
+    }
+
+    /// Storage that holds nothing: what an op returns after an error.
+    pub(crate) fn poisoned(&self) -> Storage {
+        Storage { buffer: Arc::new(Buffer::new(self.clone(), None)), offset: 0, bytes: 0 }
+    }
+
+    /// Frees all pooled buffers.
+    pub fn trim(&self) {
+        if self.pool().trim() {
+            self.recorder().forget_bind_groups();
+        }
+    }
+
+    fn release(&self, raw: pool::RawBuffer) {
+        self.pool().put(raw);
+    }
+
+    fn compiled(&self, kernel: &Kernel) -> Result<Arc<Compiled>> {
+        let mut kernels = self.0.kernels.lock().expect("no panic while compiling");
+        if let Some(compiled) = kernels.get(&kernel.id()) {
+            return Ok(Arc::clone(compiled));
+        }
+        let compiled = Arc::new(Compiled::new(&self.0.device, kernel, self.0.checks)?);
+        kernels.insert(kernel.id(), Arc::clone(&compiled));
+        Ok(compiled)
+    }
+
+    /// Submits what is recorded, without waiting.
+    pub fn flush(&self) {
+        self.recorder().flush();
+    }
+
+    /// Waits until all recorded work is done.
+    ///
+    /// # Errors
+    /// The device's first error.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn sync(&self) -> Result<()> {
+        self.flush();
+        self.wait_for(None);
+        self.error().map_or(Ok(()), Err)
+    }
+
+    /// Waits until all recorded work is done, without blocking the thread.
+    ///
+    /// # Errors
+    /// The device's first error.
+    pub async fn sync_async(&self) -> Result<()> {
+        let probe = self.allocate("sync", 1)?;
+        Readback::start(self, &probe).await.map(drop)
+    }
+
+    /// Starts reading a range; the bytes are those of this moment.
+    pub(crate) fn read(&self, storage: &Storage) -> Readback {
+        Readback::start(self, storage)
+    }
+
+    fn copy_to_staging(&self, storage: &Storage) -> Result<(wgpu::Buffer, Option<wgpu::SubmissionIndex>)> {
+        if let Some(error) = self.error() {
+            return Err(error);
+        }
+        let Some(raw) = storage.raw() else { return Err(Error::Poisoned) };
+        let class = Pool::class(storage.bytes);
+        let pooled = self.0.staging.lock().expect("staging list").get_mut(&class).and_then(Vec::pop);
+        let staging = pooled.unwrap_or_else(|| {
+            self.0.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("staging"),
+                size: class,
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        });
+        let mut recorder = self.recorder();
+        if storage.bytes > 0 {
+            recorder.copy_out(storage, raw, &staging);
+        }
+        recorder.flush();
+        Ok((staging, recorder.last.clone()))
+    }
+
+    fn recycle_staging(&self, buffer: wgpu::Buffer) {
+        let mut staging = self.0.staging.lock().expect("staging list");
+        let list = staging.entry(buffer.size()).or_default();
+        if list.len() < 4 {
+            list.push(buffer);
+        }
+    }
+
+    /// Waits for a submission, or for all of them.
+    fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) {
+        if let Err(error) = self.0.device.poll(wgpu::PollType::Wait { submission_index, timeout: None }) {
+            self.latch(Error::DeviceLost(error.to_string()));
+        }
+    }
+
+    fn poll_once(&self) {
+        if let Err(error) = self.0.device.poll(wgpu::PollType::Poll) {
+            self.latch(Error::DeviceLost(error.to_string()));
+        }
+    }
+
+    /// The device's first error, which stays.
+    #[must_use]
+    pub fn error(&self) -> Option<Error> {
+        self.0.faults.get()
+    }
+
+    /// Takes the device's first error, so that later work runs again; a lost device stays lost.
+    pub fn take_error(&self) -> Option<Error> {
+        self.0.faults.take()
+    }
+
+    pub(crate) fn latch(&self, error: Error) {
+        self.0.faults.latch(error);
+    }
+
+    /// Times by kernel so far, longest first; empty unless [`GpuBuilder::profile`] is on and the adapter has timestamps.
+    #[must_use]
+    pub fn profile(&self) -> Vec<KernelTime> {
+        let mut recorder = self.recorder();
+        recorder.flush();
+        recorder.profiler.as_ref().map(Profiler::totals).unwrap_or_default()
+    }
+
+    /// Writes all profiled launches as a Chrome trace (chrome://tracing, Perfetto).
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Argument`] if nothing was profiled.
+    pub fn write_trace(&self, path: impl AsRef<Path>) -> Result<()> {
+        let mut recorder = self.recorder();
+        recorder.flush();
+        let Some(profiler) = &recorder.profiler else {
+            return Err(Error::Argument("a trace needs profiling on an adapter with timestamps".into()));
+        };
+        std::fs::write(&path, profiler.trace()).map_err(|e| Error::io(path, e))
+    }
+
+    /// Destroys the device, as a driver reset would: for tests of what follows.
+    #[doc(hidden)]
+    pub fn lose_device_for_test(&self) {
+        self.0.device.destroy();
+    }
+
+    fn recorder(&self) -> MutexGuard<'_, Recorder> {
+        self.0.recorder.lock().expect("no panic while recording")
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.0.pool.lock().expect("no panic in the pool")
+    }
+}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gpu").field("adapter", &self.0.info.name).field("checks", &self.0.checks).finish()
+    }
+}
+
+impl fmt::Debug for Readback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readback").finish_non_exhaustive()
+    }
+}

@@ -1,1 +1,189 @@
-//! pool.
+//! Buffers, and the pool that a dropped tensor's buffer returns to.
+//!
+//! All work runs on one queue in recorded order, so a buffer may be handed to later work the moment its tensor is
+//! dropped, even while earlier recorded work still reads it. Sizes are rounded up to classes, four to an octave, so that
+//! a buffer fits its next use. Free lists are stacks: a training step asks for the same sizes in the same order and gets
+//! the same buffers, so its cached bind groups hit.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Gpu;
+
+/// Bytes held on a device, as the pool counts them (size classes, not payload).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Held by tensors.
+    pub live: u64,
+    /// Kept for reuse.
+    pub pooled: u64,
+    /// The highest `live` so far (since [`Gpu::reset_peak`]).
+    pub peak: u64,
+}
+
+/// A wgpu buffer with the facts that outlive one tensor.
+#[derive(Debug)]
+pub(super) struct RawBuffer {
+    pub(super) id: u64,
+    pub(super) wgpu: wgpu::Buffer,
+    /// Size class in bytes.
+    pub(super) class: u64,
+    /// The recording (see `Recorder::epoch`) that last used it.
+    pub(super) touched: AtomicU64,
+}
+
+/// What a tensor owns: a buffer that goes back to the pool when dropped. Without `raw` it is poisoned.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    raw: Option<RawBuffer>,
+    gpu: Gpu,
+    /// Counts writes in place; see [`crate::autograd`].
+    version: AtomicU64,
+}
+
+impl Buffer {
+    pub(super) fn new(gpu: Gpu, raw: Option<RawBuffer>) -> Self {
+        Self { raw, gpu, version: AtomicU64::new(0) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(raw) = self.raw.take() {
+            self.gpu.release(raw);
+        }
+    }
+}
+
+/// A byte range of a buffer: what a kernel binds. Starts at a multiple of 256 bytes.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    pub(super) buffer: Arc<Buffer>,
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
+}
+
+impl Storage {
+    /// The device it lives on.
+    pub(crate) fn gpu(&self) -> &Gpu {
+        &self.buffer.gpu
+    }
+
+    pub(super) fn raw(&self) -> Option<&RawBuffer> {
+        self.buffer.raw.as_ref()
+    }
+
+    /// A part of this range, in bytes relative to it.
+    pub(crate) fn range(&self, offset: u64, bytes: u64) -> Storage {
+        assert!(offset + bytes <= self.bytes, "range {offset}+{bytes} of {} bytes", self.bytes);
+        assert_eq!((self.offset + offset) % 256, 0, "a storage range starts at a multiple of 256 bytes");
+        Storage { buffer: Arc::clone(&self.buffer), offset: self.offset + offset, bytes }
+    }
+
+    /// Whether both are ranges of one buffer.
+    pub(super) fn shares_buffer(&self, other: &Storage) -> bool {
+        Arc::ptr_eq(&self.buffer, &other.buffer)
+    }
+
+    /// Whether the ranges have a byte in common.
+    pub(super) fn overlaps(&self, other: &Storage) -> bool {
+        let before = |a: &Storage, b: &Storage| a.offset + a.bytes <= b.offset;
+        self.shares_buffer(other) && !before(self, other) && !before(other, self)
+    }
+
+    /// Number of writes in place to the buffer so far.
+    pub(crate) fn version(&self) -> u64 {
+        self.buffer.version.load(Ordering::Relaxed)
+    }
+
+    /// Counts a write in place.
+    pub(crate) fn bump_version(&self) {
+        self.buffer.version.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether it holds nothing: made after an error.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.buffer.raw.is_none()
+    }
+}
+
+/// Something a kernel can bind: a tensor.
+pub trait Bind {
+    /// Its range of a buffer.
+    fn storage(&self) -> &Storage;
+}
+
+impl Bind for Storage {
+    fn storage(&self) -> &Storage {
+        self
+    }
+}
+
+/// Free buffers by size class, and the counts.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    free: HashMap<u64, Vec<RawBuffer>>,
+    next_id: u64,
+    pub(super) memory: Memory,
+}
+
+impl Pool {
+    /// Bytes rounded up to a size class: 256 bytes at least, then four classes an octave.
+    pub(super) fn class(bytes: u64) -> u64 {
+        let bytes = bytes.max(256);
+        let step = (bytes.next_power_of_two() / 8).max(256);
+        bytes.next_multiple_of(step)
+    }
+
+    /// A free buffer of the class, if there is one.
+    pub(super) fn take(&mut self, class: u64) -> Option<RawBuffer> {
+        let raw = self.free.get_mut(&class)?.pop()?;
+        self.memory.pooled -= class;
+        self.count_live(class);
+        Some(raw)
+    }
+
+    /// Takes a new buffer into the books.
+    pub(super) fn adopt(&mut self, wgpu: wgpu::Buffer, class: u64) -> RawBuffer {
+        self.next_id += 1;
+        self.count_live(class);
+        RawBuffer { id: self.next_id, wgpu, class, touched: AtomicU64::new(0) }
+    }
+
+    fn count_live(&mut self, class: u64) {
+        self.memory.live += class;
+        self.memory.peak = self.memory.peak.max(self.memory.live);
+    }
+
+    /// Puts a buffer back.
+    pub(super) fn put(&mut self, raw: RawBuffer) {
+        self.memory.live -= raw.class;
+        self.memory.pooled += raw.class;
+        self.free.entry(raw.class).or_default().push(raw);
+    }
+
+    /// Frees every pooled buffer; returns whether there was one.
+    pub(super) fn trim(&mut self) -> bool {
+        self.memory.pooled = 0;
+        let had = self.free.values().any(|list| !list.is_empty());
+        self.free.clear();
+        had
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pool;
+
+    #[test]
+    fn classes_waste_little_and_are_ordered() {
+        let mut last = 0;
+        for bytes in 1..100_000 {
+            let class = Pool::class(bytes);
+            assert!(class >= bytes && class >= last && class % 256 == 0);
+            assert!(class <= bytes.max(256) + (bytes / 4).max(256), "{bytes} -> {class}");
+            last = class;
+        }
+    }
+}

@@ -1,1 +1,248 @@
-//! recorder.
+//! Records work and submits it: one command encoder, one open compute pass, flushed when large or when read.
+//!
+//! Parameters of all launches of a submission lie in one uniform arena, bound with dynamic offsets and written once a
+//! flush. Bind groups are cached by what they bind. In steady state a launch allocates nothing.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
+
+use super::compiled::{Compiled, MAX_PARAMS_BYTES};
+use super::launch::Work;
+use super::pool::{RawBuffer, Storage};
+use super::profile::Profiler;
+
+/// Launches in one submission at most.
+const MAX_LAUNCHES: u32 = 512;
+/// Submissions in flight at most: enough to keep the device busy while the next is recorded.
+const MAX_IN_FLIGHT: usize = 3;
+/// Bind groups kept; a program with more distinct ones starts over.
+const MAX_BIND_GROUPS: usize = 8192;
+
+pub(super) struct Recorder {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    encoder: Option<wgpu::CommandEncoder>,
+    pass: Option<wgpu::ComputePass<'static>>,
+    pipeline: u32,
+    arena: wgpu::Buffer,
+    /// Bytes to be written to the arena at the next flush.
+    params: Vec<u8>,
+    alignment: usize,
+    launches: u32,
+    /// Work recorded since the last flush, and how much a submission may hold (driver time-outs).
+    cost: u64,
+    max_cost: u64,
+    /// Number of the recording; a buffer that carries it is used by work not yet submitted.
+    epoch: u64,
+    in_flight: VecDeque<wgpu::SubmissionIndex>,
+    /// The submission made last.
+    pub(super) last: Option<wgpu::SubmissionIndex>,
+    bind_groups: HashMap<Box<[u64]>, wgpu::BindGroup>,
+    key: Vec<u64>,
+    pub(super) profiler: Option<Profiler>,
+}
+
+impl Recorder {
+    pub(super) fn new(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        is_cpu: bool,
+        profiler: Option<Profiler>,
+    ) -> Self {
+        let limits = device.limits();
+        let alignment = limits.min_uniform_buffer_offset_alignment.max(32) as usize;
+        let arena = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("params"),
+            size: u64::from(MAX_LAUNCHES) * u64::from(MAX_PARAMS_BYTES).max(alignment as u64),
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        Self {
+            device: device.clone(),
+            queue: queue.clone(),
+            encoder: None,
+            pass: None,
+            pipeline: u32::MAX,
+            arena,
+            params: Vec::new(),
+            alignment,
+            launches: 0,
+            cost: 0,
+            max_cost: if is_cpu { 20_000_000_000 } else { 2_000_000_000_000 },
+            epoch: 1,
+            in_flight: VecDeque::new(),
+            last: None,
+            bind_groups: HashMap::new(),
+            key: Vec::new(),
+            profiler,
+        }
+    }
+
+    /// Records one dispatch. `write_params` appends the uniform's bytes.
+    pub(super) fn dispatch(
+        &mut self,
+        kernel: &Compiled,
+        bindings: &[&Storage],
+        write_params: impl FnOnce(&mut Vec<u8>),
+        groups: [u32; 3],
+        work: Work,
+    ) {
+        let start = self.params.len();
+        write_params(&mut self.params);
+        self.params.resize((start + kernel.params_bytes as usize).next_multiple_of(self.alignment), 0);
+        self.cache_bind_group(kernel, bindings);
+
+        let timestamps = match &mut self.profiler {
+            Some(profiler) => {
+                drop(self.pass.take()); // a pass for each dispatch: its boundaries carry the timestamps
+                profiler.begin(kernel, work)
+            }
+            None => None,
+        };
+        let encoder =
+            self.encoder.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()));
+        let pass = self.pass.get_or_insert_with(|| {
+            self.pipeline = u32::MAX;
+            let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes: timestamps };
+            encoder.begin_compute_pass(&descriptor).forget_lifetime()
+        });
+        if self.pipeline != kernel.id {
+            pass.set_pipeline(&kernel.pipeline);
+            self.pipeline = kernel.id;
+        }
+        let offset = [start as u32];
+        let offsets = if kernel.params_bytes > 0 { &offset[..] } else { &[] };
+        pass.set_bind_group(0, &self.bind_groups[self.key.as_slice()], offsets);
+        pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
+
+        for binding in bindings {
+            self.touch(binding);
+        }
+        self.launches += 1;
+        self.cost += work.flops + work.bytes;
+        if self.launches == MAX_LAUNCHES || self.cost >= self.max_cost {
+            self.flush();
+        }
+    }
+
+    /// Records a copy; offsets are relative to the ranges, in bytes.
+    pub(super) fn copy(
+        &mut self,
+        src: &Storage,
+        src_offset: u64,
+        dst: &Storage,
+        dst_offset: u64,
+        bytes: u64,
+    ) {
+        let (Some(from), Some(to)) = (src.raw(), dst.raw()) else { return };
+        let encoder = self.encoder_outside_pass();
+        encoder.copy_buffer_to_buffer(
+            &from.wgpu,
+            src.offset + src_offset,
+            &to.wgpu,
+            dst.offset + dst_offset,
+            bytes,
+        );
+        self.touch(src);
+        self.touch(dst);
+    }
+
+    /// Records a copy to a buffer that is not a tensor's.
+    pub(super) fn copy_out(&mut self, src: &Storage, raw: &RawBuffer, dst: &wgpu::Buffer) {
+        self.encoder_outside_pass().copy_buffer_to_buffer(&raw.wgpu, src.offset, dst, 0, src.bytes);
+        self.touch(src);
+    }
+
+    /// Writes host bytes to a range. `write_buffer` acts before anything not yet submitted, so work that uses the buffer
+    /// is submitted first.
+    pub(super) fn upload(&mut self, dst: &Storage, bytes: &[u8]) {
+        let Some(raw) = dst.raw() else { return };
+        if raw.touched.load(Ordering::Relaxed) == self.epoch {
+            self.flush();
+        }
+        self.queue.write_buffer(&raw.wgpu, dst.offset, bytes);
+    }
+
+    /// Submits what is recorded; waits only while too much is in flight.
+    pub(super) fn flush(&mut self) {
+        drop(self.pass.take());
+        let Some(mut encoder) = self.encoder.take() else { return };
+        if let Some(profiler) = &mut self.profiler {
+            profiler.resolve(&mut encoder);
+        }
+        if !self.params.is_empty() {
+            self.queue.write_buffer(&self.arena, 0, &self.params);
+        }
+        let submission = self.queue.submit([encoder.finish()]);
+        self.last = Some(submission.clone());
+        self.in_flight.push_back(submission);
+        self.params.clear();
+        self.launches = 0;
+        self.cost = 0;
+        self.epoch += 1;
+        if let Some(profiler) = &mut self.profiler {
+            profiler.collect(&self.device);
+        }
+        while self.in_flight.len() > MAX_IN_FLIGHT {
+            let oldest = self.in_flight.pop_front();
+            // A failing poll means a lost device; the lost callback and the next map report it.
+            let _ = self.device.poll(wgpu::PollType::Wait { submission_index: oldest, timeout: None });
+        }
+    }
+
+    /// Forgets cached bind groups, which hold on to their buffers.
+    pub(super) fn forget_bind_groups(&mut self) {
+        self.bind_groups.clear();
+    }
+
+    fn encoder_outside_pass(&mut self) -> &mut wgpu::CommandEncoder {
+        drop(self.pass.take());
+        self.encoder.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()))
+    }
+
+    fn touch(&self, storage: &Storage) {
+        if let Some(raw) = storage.raw() {
+            raw.touched.store(self.epoch, Ordering::Relaxed);
+        }
+    }
+
+    /// Leaves the key of the bind group in `self.key` and makes the group if it is new.
+    fn cache_bind_group(&mut self, kernel: &Compiled, bindings: &[&Storage]) {
+        self.key.clear();
+        self.key.push(u64::from(kernel.id));
+        for binding in bindings {
+            let raw = binding.raw().expect("poisoned inputs were filtered");
+            self.key.extend([raw.id, binding.offset, binding.bytes]);
+        }
+        if self.bind_groups.contains_key(self.key.as_slice()) {
+            return;
+        }
+        if self.bind_groups.len() >= MAX_BIND_GROUPS {
+            self.bind_groups.clear();
+        }
+        let mut entries = Vec::with_capacity(bindings.len() + 1);
+        if let Some(size) = std::num::NonZeroU64::new(u64::from(kernel.params_bytes)) {
+            let buffer = wgpu::BufferBinding { buffer: &self.arena, offset: 0, size: Some(size) };
+            entries
+                .push(wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(buffer) });
+        }
+        for (i, storage) in bindings.iter().enumerate() {
+            let raw = storage.raw().expect("poisoned inputs were filtered");
+            // Whole vec4s, so that kernels may bind `array<vec4<f32>>` whatever the length: buffers are padded to 256 bytes.
+            let size = std::num::NonZeroU64::new(
+                storage.bytes.max(4).next_multiple_of(16).min(raw.class - storage.offset),
+            );
+            let buffer = wgpu::BufferBinding { buffer: &raw.wgpu, offset: storage.offset, size };
+            entries.push(wgpu::BindGroupEntry {
+                binding: i as u32 + 1,
+                resource: wgpu::BindingResource::Buffer(buffer),
+            });
+        }
+        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(&kernel.name),
+            layout: &kernel.layout,
+            entries: &entries,
+        });
+        self.bind_groups.insert(self.key.clone().into_boxed_slice(), group);
+    }
+}

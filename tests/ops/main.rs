@@ -15,6 +15,7 @@ mod layout;
 mod lerp;
 mod matmul;
 mod optim;
+mod philox;
 mod pool2d;
 mod reduce;
 mod rows;

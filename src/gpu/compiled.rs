@@ -1,0 +1,129 @@
+//! A kernel compiled for one device.
+
+use super::kernel::{Kernel, Params, Scalar};
+use super::pool::{Bind, Storage};
+use super::trust;
+use crate::error::{Error, Result};
+
+/// Bytes of parameters of one launch at most: its slot in the recorder's uniform arena.
+pub(super) const MAX_PARAMS_BYTES: u32 = 256;
+
+/// Pipeline and bind group layout of a kernel, and the facts a launch is checked against.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) id: u32,
+    pub(super) name: String,
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+    pub(super) params_bytes: u32,
+    pub(super) writable: Vec<bool>,
+    pub(super) workgroup_size: u32,
+    params: Vec<(String, Scalar)>,
+}
+
+impl Compiled {
+    /// Compiles `kernel`; without `checks`, a kernel of this crate runs without runtime checks.
+    pub(super) fn new(device: &wgpu::Device, kernel: &Kernel, checks: bool) -> Result<Self> {
+        let name = kernel.name();
+        let text = kernel.assembled()?;
+        let facts = kernel.reflect()?;
+        if facts.params_bytes > MAX_PARAMS_BYTES {
+            let message =
+                format!("{} bytes of parameters; at most {MAX_PARAMS_BYTES} fit", facts.params_bytes);
+            return Err(Error::Kernel { kernel: name, message });
+        }
+        let trusted = !checks && kernel.is_builtin();
+        let module = if trusted {
+            trust::unchecked_module(device, &name, text)
+        } else {
+            let source = wgpu::ShaderSource::Wgsl(text.into());
+            device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(&name), source })
+        };
+
+        let uniform = (facts.params_bytes > 0).then_some((0, wgpu::BufferBindingType::Uniform));
+        let storage =
+            facts.writable.iter().zip(1..).map(|(&writable, binding)| {
+                (binding, wgpu::BufferBindingType::Storage { read_only: !writable })
+            });
+        let entries: Vec<_> = uniform
+            .into_iter()
+            .chain(storage)
+            .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
+                binding,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer {
+                    ty,
+                    has_dynamic_offset: binding == 0,
+                    min_binding_size: None,
+                },
+                count: None,
+            })
+            .collect();
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(&name),
+            entries: &entries,
+        });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(&name),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&name),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some(kernel.entry()),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: kernel.constants(),
+                zero_initialize_workgroup_memory: !trusted,
+            },
+            cache: None,
+        });
+        Ok(Self {
+            id: kernel.id(),
+            name,
+            pipeline,
+            layout,
+            params_bytes: facts.params_bytes,
+            writable: facts.writable,
+            workgroup_size: facts.workgroup_size,
+            params: facts.params,
+        })
+    }
+
+    /// Compares a launch with what the WGSL states: number of tensors, names, types and order of the parameters. A
+    /// buffer may be bound several times to read, and for disjoint ranges to write, but not for both.
+    pub(super) fn check_launch<P: Params>(&self, tensors: &[&dyn Bind]) -> Result<()> {
+        let fail = |message| Err(Error::Kernel { kernel: self.name.clone(), message });
+        let (given, stated) = (tensors.len(), self.writable.len());
+        if given != stated {
+            return fail(format!("launched with {given} tensors, the WGSL binds {stated}"));
+        }
+        for (i, a) in tensors.iter().enumerate().filter(|(i, _)| self.writable[*i]) {
+            for (j, b) in tensors.iter().enumerate().filter(|(j, _)| *j != i) {
+                let clash = if self.writable[j] { Storage::overlaps } else { Storage::shares_buffer };
+                if clash(a.storage(), b.storage()) {
+                    return fail(format!(
+                        "writes binding {}, which is the buffer of binding {} too",
+                        i + 1,
+                        j + 1
+                    ));
+                }
+            }
+        }
+        let same = self.params.len() == P::FIELDS.len()
+            && self
+                .params
+                .iter()
+                .zip(P::FIELDS)
+                .all(|((name, ty), (given, given_ty))| name == given && ty == given_ty);
+        if !same {
+            return fail(format!(
+                "launched with parameters {:?}, the WGSL states {:?}",
+                P::FIELDS,
+                self.params
+            ));
+        }
+        Ok(())
+    }
+}
