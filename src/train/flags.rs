@@ -112,6 +112,32 @@ pub struct Defaults {
     pub train_limit: usize,
 }
 
+impl Defaults {
+    /// For an adapter class. On a CPU: the small encoder, 10,000 images, 200 steps, about a minute on two cores. On a GPU:
+    /// ResNet-18, all images.
+    #[must_use]
+    pub fn for_class(is_cpu: bool) -> Self {
+        let cpu = Self {
+            encoder: "tiny",
+            length: Length::Steps(200),
+            batch: 128,
+            lr: 0.2,
+            tau: 0.2,
+            eval_every: 50,
+            train_limit: 10_000,
+        };
+        let gpu = Self {
+            encoder: "resnet18",
+            length: Length::Epochs(20),
+            batch: 256,
+            eval_every: 0,
+            train_limit: 0,
+            ..cpu
+        };
+        if is_cpu { cpu } else { gpu }
+    }
+}
+
 /// Length of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {

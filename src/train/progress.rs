@@ -25,7 +25,9 @@ impl Progress {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = "{bar:32} {pos}/{len} steps  {msg}  {elapsed} elapsed, {eta} left";
             let bar = ProgressBar::new(steps).with_position(done);
-            bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_style(
+                ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
             bar.reset_eta();
             bar
         });

@@ -85,7 +85,9 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     drop(file);
     fs::rename(&temporary, path).map_err(|e| Error::io(path, e))?;
     // The rename itself is durable once the directory is; where directories cannot be opened, the system sees to it.
-    if let Ok(directory) = File::open(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))) {
+    if let Ok(directory) =
+        File::open(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+    {
         directory.sync_all().ok();
     }
     Ok(())
