@@ -12,7 +12,7 @@
 mod launch;
 
 use crate::tensor::{DType, Tensor};
-use launch::{BACKWARD_BOTH, BACKWARD_KEYS, BACKWARD_QUERIES, Call, OfQueries};
+use launch::{Call, OfQueries, Role};
 
 /// A column for each row.
 #[derive(Debug, Clone)]
@@ -133,8 +133,7 @@ impl Contrastive {
     fn run(&self, queries: &Tensor, keys: &Tensor, same: bool) -> ContrastiveOutput {
         self.check(queries, keys);
         let (n, m, d) = (queries.shape()[0], keys.shape()[0], keys.shape()[1]);
-        let call =
-            Call { n: n as u32, m: m as u32, d4: d.div_ceil(4) as u32, queries: n as u32, tau: self.tau };
+        let call = Call { n: n as u32, m: m as u32, d4: d.div_ceil(4) as u32, tau: self.tau };
         let q = launch::to_width(queries, 4 * call.d4);
         let k = if same { q.clone() } else { launch::to_width(keys, 4 * call.d4) };
         let extra = self.extra.as_ref().map(|e| launch::to_width(e, 4 * call.d4));
@@ -158,11 +157,11 @@ impl Contrastive {
             };
             let of = OfQueries { positive, excluded, lse, dloss: b.dy };
             let mut gradients = if same {
-                vec![b.needs(0).then(|| call.backward(&BACKWARD_BOTH, q, k, &of))]
+                vec![b.needs(0).then(|| call.backward(Role::Both, q, k, &of))]
             } else {
                 vec![
-                    b.needs(0).then(|| call.backward(&BACKWARD_QUERIES, q, k, &of)),
-                    b.needs(1).then(|| call.swapped().backward(&BACKWARD_KEYS, k, q, &of)),
+                    b.needs(0).then(|| call.backward(Role::Queries, q, k, &of)),
+                    b.needs(1).then(|| call.backward(Role::Keys, q, k, &of)),
                 ]
             };
             if let [extra] = extra {
