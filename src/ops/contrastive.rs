@@ -46,6 +46,7 @@ pub struct Contrastive {
     positive: Column,
     exclude: Option<Column>,
     extra: Option<Tensor>,
+    dispatch_flops: u64,
 }
 
 /// What [`Contrastive::forward`] returns.
@@ -68,7 +69,13 @@ impl Contrastive {
     #[must_use]
     pub fn new(tau: f32) -> Self {
         assert!(tau > 0.0 && tau.is_finite(), "contrastive: temperature {tau} is not positive");
-        Self { tau, positive: Column::Offset(0), exclude: None, extra: None }
+        Self {
+            tau,
+            positive: Column::Offset(0),
+            exclude: None,
+            extra: None,
+            dispatch_flops: launch::DISPATCH_FLOPS,
+        }
     }
 
     /// The positive of row `i` is key `(i + offset) mod M`.
@@ -107,6 +114,14 @@ impl Contrastive {
         self
     }
 
+    /// Operations in one dispatch at most; larger calls are cut into several, with the same bits. The default, 2^35, stays
+    /// far below any driver's time-out.
+    #[must_use]
+    pub fn dispatch_flops(mut self, flops: u64) -> Self {
+        self.dispatch_flops = flops;
+        self
+    }
+
     /// Loss of queries `[N, d]` against keys `[M, d]`; nothing is normalised here.
     ///
     /// Gradients go to those of queries, keys and extra positives that require them.
@@ -133,7 +148,13 @@ impl Contrastive {
     fn run(&self, queries: &Tensor, keys: &Tensor, same: bool) -> ContrastiveOutput {
         self.check(queries, keys);
         let (n, m, d) = (queries.shape()[0], keys.shape()[0], keys.shape()[1]);
-        let call = Call { n: n as u32, m: m as u32, d4: d.div_ceil(4) as u32, tau: self.tau };
+        let call = Call {
+            n: n as u32,
+            m: m as u32,
+            d4: d.div_ceil(4) as u32,
+            tau: self.tau,
+            dispatch_flops: self.dispatch_flops,
+        };
         let q = launch::to_width(queries, 4 * call.d4);
         let k = if same { q.clone() } else { launch::to_width(keys, 4 * call.d4) };
         let extra = self.extra.as_ref().map(|e| launch::to_width(e, 4 * call.d4));
@@ -179,7 +200,7 @@ impl Contrastive {
         let (q, k) = (queries.shape(), keys.shape());
         let matrices = q.rank() == 2 && k.rank() == 2 && q[1] == k[1];
         assert!(
-            matrices && queries.len() > 0 && keys.len() > 0,
+            matrices && !queries.is_empty() && !keys.is_empty(),
             "contrastive: queries {q} and keys {k} must be [N, d] and [M, d], not empty"
         );
         for t in [Some(queries), Some(keys), self.extra.as_ref()].into_iter().flatten() {
