@@ -6,8 +6,9 @@
 //! candidate joins a row makes it NT-Xent, MoCo's loss, instance discrimination and others.
 //!
 //! Forward streams tiles of logits and keeps one log-sum-exp a row; backward computes the tiles again (the idea of
-//! FlashAttention, Dao et al. 2022). Memory beyond the inputs and their gradients: a few numbers a row, and scratch bounded by
-//! a constant.
+//! FlashAttention, Dao et al. 2022). Memory beyond the inputs and their gradients: a few numbers a row, and scratch
+//! bounded by a constant. No float atomics: a gradient is owned by one invocation, or summed over chunks in their order,
+//! so the bits are the same every time.
 
 mod launch;
 
@@ -32,12 +33,16 @@ enum Column {
 /// | MoCo | `Contrastive::new(tau).extra_positive(&k).forward(&q, &queue)` |
 /// | instance discrimination | `Contrastive::new(tau).positive_columns(&indices).forward(&z, &bank)` |
 ///
-/// ```no_run
+/// ```
+/// # use wgrad::{Gpu, ops::Contrastive};
 /// # fn main() -> wgrad::Result<()> {
-/// # let gpu = wgrad::Gpu::new()?;
+/// let gpu = Gpu::new()?;
 /// let q = gpu.tensor(&[1.0, 0.0, 0.0, 1.0], [2, 2])?.requires_grad();
-/// let out = wgrad::ops::Contrastive::new(0.5).forward(&q, &q.stop_gradient());
-/// let dq = out.loss.backward();
+/// let out = Contrastive::new(0.5).forward(&q, &q.stop_gradient());
+/// let loss = out.loss.item()?;
+/// assert!((loss - (1.0 + (-2_f32).exp()).ln()).abs() < 1e-6);
+/// let grads = out.loss.backward();
+/// assert!(grads.get(&q).is_some());
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
