@@ -137,8 +137,7 @@ fn launch(op: &str, form: Form, p: Params, c: &Tensor, a: &Tensor, b: &Tensor) {
     let (a_row, a_k) = if form == Form::Tn { (1, p.m) } else { (p.k, 1) };
     let (b_k, b_col) = if form == Form::Nt { (1, p.k) } else { (p.n, 1) };
     let tiles = |rows, columns| u64::from(p.batch) * u64::from(p.m.div_ceil(rows) * p.n.div_ceil(columns));
-    let default = if gpu.is_cpu() { "2_register" } else { "3_workgroup" };
-    let file = gpu.kernel_choice("matmul").unwrap_or(default);
+    let file = super::rung(gpu, "matmul");
     let lanes_n = p.n.div_ceil(8).next_power_of_two().min(8);
     let groups = match file {
         "1_naive" => (u64::from(p.batch) * u64::from(p.m) * u64::from(p.n)).div_ceil(64),
@@ -171,11 +170,13 @@ fn launch(op: &str, form: Form, p: Params, c: &Tensor, a: &Tensor, b: &Tensor) {
 
 /// Into how many parts a sum over `k` is cut when `groups` workgroups alone do not fill the adapter.
 ///
-/// Depends on shapes and adapter class only, so results are the same bits every time.
+/// Depends on shapes and adapter class only, so results are the same bits every time. On CPU adapters a part is at most
+/// 4,096 long, whatever that costs: lavapipe ends an invocation's loops, without a word, when they have made 65,535
+/// iterations in all, and a kernel's inner loops may make ten for each step of `k`.
 pub(super) fn splits(cpu: bool, groups: u64, k: u32) -> u32 {
-    let (enough, least) = if cpu { (8, 64) } else { (256, 128) };
+    let (enough, least, longest) = if cpu { (8, 64, 4096) } else { (256, 128, u32::MAX) };
     let wanted = enough / groups.max(1);
-    (wanted.max(1) as u32).min(k / least).max(1)
+    (wanted.max(1) as u32).min(k / least).max(k.div_ceil(longest)).max(1)
 }
 
 /// Where a split kernel writes: `y` itself, or `splits` partial copies of it for [`sum_splits`].
