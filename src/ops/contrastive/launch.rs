@@ -70,6 +70,9 @@ const TILE_ROWS: u32 = 8;
 const TILE_COLUMNS: u32 = 16;
 /// What a dispatch may do: a quarter of a second at 140 GFLOP/s.
 pub(super) const DISPATCH_FLOPS: u64 = 1 << 35;
+/// Loop iterations of an invocation on a CPU adapter: lavapipe ends all its loops, without a word, after 65,535. A tile makes
+/// up to `2 d4 + 1`.
+const CPU_ITERATIONS: u32 = 60_000;
 /// What partial results of chunks may take at most, and how many partial gradients there are beside one another: scratch is
 /// linear in the rows, and bounded.
 const SCRATCH_BYTES: u64 = 32 << 20;
@@ -89,7 +92,7 @@ impl Cut {
     /// Enough chunks to occupy the adapter where the owned rows alone do not, each of four tiles or more, at most `most`
     /// and their partial results (`row_bytes` a row) within [`SCRATCH_BYTES`]; parts of `pairs` pairs of rows, or of one
     /// tile.
-    fn of(is_cpu: bool, n: u32, m: u32, most: u32, row_bytes: u64, pairs: u64) -> Self {
+    fn of(is_cpu: bool, [n, m, d4]: [u32; 3], most: u32, row_bytes: u64, pairs: u64) -> Self {
         let invocations = n.div_ceil(TILE_ROWS);
         let wanted = if is_cpu { 128 } else { 16_384 };
         let tiles = m.div_ceil(TILE_COLUMNS);
@@ -98,7 +101,9 @@ impl Cut {
         let chunk = tiles.div_ceil((wanted / invocations).clamp(1, most)) * TILE_COLUMNS;
         let chunks = m.div_ceil(chunk);
         let a_tile = u64::from(n) * u64::from(chunks) * u64::from(TILE_COLUMNS);
-        let part = (pairs / a_tile).clamp(1, u64::from(chunk / TILE_COLUMNS)) as u32 * TILE_COLUMNS;
+        let tiles_by_loops = if is_cpu { CPU_ITERATIONS / (2 * d4 + 2) } else { u32::MAX };
+        let longest = (chunk / TILE_COLUMNS).min(tiles_by_loops).max(1);
+        let part = (pairs / a_tile).clamp(1, u64::from(longest)) as u32 * TILE_COLUMNS;
         Self { chunks, chunk, part }
     }
 
@@ -153,7 +158,7 @@ impl Call {
     ) -> (Tensor, Tensor) {
         let gpu = q.gpu();
         let Self { n, m, d4, tau, .. } = *self;
-        let cut = Cut::of(gpu.is_cpu(), n, m, STATE_CHUNKS, 8, self.dispatch_flops / self.flops(1));
+        let cut = Cut::of(gpu.is_cpu(), [n, m, d4], STATE_CHUNKS, 8, self.dispatch_flops / self.flops(1));
         let state = alloc(gpu, &[cut.chunks, n, 2]);
         for (begin, end) in cut.parts() {
             let params = Forward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau: tau.recip() };
@@ -178,7 +183,7 @@ impl Call {
         };
         let Self { d4, tau, .. } = *self;
         let pairs = self.dispatch_flops / self.flops(2);
-        let cut = Cut::of(gpu.is_cpu(), n, m, GRADIENT_CHUNKS, 16 * u64::from(d4), pairs);
+        let cut = Cut::of(gpu.is_cpu(), [n, m, d4], GRADIENT_CHUNKS, 16 * u64::from(d4), pairs);
         let parts = alloc(gpu, &[cut.chunks, n, 4 * d4]);
         for (begin, end) in cut.parts() {
             let (inv_tau, scale) = (tau.recip(), self.scale());
@@ -279,7 +284,7 @@ mod tests {
         for is_cpu in [true, false] {
             for n in sizes {
                 for m in sizes {
-                    let cut = Cut::of(is_cpu, n, m, 8, 512, DISPATCH_FLOPS / 512);
+                    let cut = Cut::of(is_cpu, [n, m, 32], 8, 512, DISPATCH_FLOPS / 512);
                     assert!(
                         cut.chunks * cut.chunk >= m && (cut.chunks - 1) * cut.chunk < m,
                         "{n} {m} {cut:?}"
