@@ -142,6 +142,13 @@ fn widths() {
 }
 
 /// Up to the smallest temperature, where exp(1 / tau) has 87 digits.
+/// 2,126 tiles of 257 iterations in 8 chunks: past the 65,535 after which lavapipe ends an invocation's loops, were the
+/// dispatches not cut.
+#[test]
+fn many_wide_keys() {
+    check(Case::of(3, 34_003, 512));
+}
+
 #[test]
 fn temperatures() {
     for tau in [0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0] {
