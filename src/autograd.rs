@@ -28,10 +28,13 @@ pub(crate) struct Node {
     leaf: bool,
 }
 
+/// Returns the gradient of each parent.
+type RuleFn = dyn FnOnce(&Backward<'_>) -> Vec<Option<Tensor>> + Send;
+
 struct Rule {
     saved: Vec<Tensor>,
     versions: Vec<u64>,
-    backward: Box<dyn FnOnce(&Backward<'_>) -> Vec<Option<Tensor>> + Send>,
+    backward: Box<RuleFn>,
 }
 
 /// What a backward rule gets.
