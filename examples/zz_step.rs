@@ -11,7 +11,11 @@ fn main() -> Result<()> {
     let net = ResNet::new(&b, &ResNetConfig::demo());
     let head = Mlp::new(&b.scope("projector"), &MlpConfig::simclr(32, 64, 32));
     let params = b.finish(&gpu)?;
-    let mut opt = Sgd::new(&params, SgdOptions { momentum: 0.9, weight_decay: 5e-4, nesterov: false }, Group::default_for)?;
+    let mut opt = Sgd::new(
+        &params,
+        SgdOptions { momentum: 0.9, weight_decay: 5e-4, nesterov: false },
+        Group::default_for,
+    )?;
     let x = gpu.uniform([256, 28, 28, 1], -1.0, 1.0, &mut Rng::new(3))?;
     let roof = gpu.roofline()?;
     for i in 0..30 {
@@ -23,7 +27,14 @@ fn main() -> Result<()> {
         opt.step(&params, &grads, 0.01);
         let rec = t.elapsed();
         gpu.sync()?;
-        if i % 5 == 0 { println!("step {i}: record {rec:?} total {:?} loss {} mem {:?}", t.elapsed(), loss.item()?, gpu.memory()); }
+        if i % 5 == 0 {
+            println!(
+                "step {i}: record {rec:?} total {:?} loss {} mem {:?}",
+                t.elapsed(),
+                loss.item()?,
+                gpu.memory()
+            );
+        }
     }
     println!("{}", format_profile(&gpu.profile(), Some(roof)));
     Ok(())
