@@ -175,7 +175,7 @@ fn launch(op: &str, form: Form, p: Params, c: &Tensor, a: &Tensor, b: &Tensor) {
 ///
 /// Depends on shapes and adapter class only, so results are the same bits every time.
 pub(super) fn splits(cpu: bool, groups: u64, k: u64) -> u32 {
-    let (enough, least) = if cpu { (8, 64) } else { (256, 128) };
+    let (enough, least) = if cpu { (16, 64) } else { (256, 128) };
     (enough / groups.max(1)).min(k / least).max(1) as u32
 }
 
