@@ -6,6 +6,7 @@
 
 use wgrad::Gpu;
 use wgrad::gpu::AdapterInfo;
+use wgrad::ops::ladders;
 
 fn main() {
     let adapters = Gpu::adapters();
@@ -36,13 +37,10 @@ fn print(i: usize, adapter: &AdapterInfo) {
     println!("   f16                    {}", on(adapter.f16));
     println!("   matrix cores           {}", on(adapter.cooperative_matrix));
     println!("   timestamps             {} (for --profile)", on(adapter.timestamps));
-    println!("   kernels                {}", variants(adapter));
+    for (family, file) in ladders(adapter.is_cpu) {
+        println!("   {family:22} shaders/{family}/{file}*.wgsl");
+    }
     println!();
-}
-
-/// Ops choose between kernels by the class of the adapter alone: the same adapter always runs the same kernels.
-fn variants(adapter: &AdapterInfo) -> &'static str {
-    if adapter.is_cpu { "CPU: register tiles, no workgroup memory" } else { "GPU: tiles in workgroup memory" }
 }
 
 fn on(yes: bool) -> &'static str {

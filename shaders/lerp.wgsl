@@ -4,12 +4,12 @@
 
 override WG: u32 = 64;
 
-struct Params { n: u32, weight: f32 }
+struct Params { n: u32, weight: f32 } // n: groups of four
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<Elem>;
-@group(0) @binding(2) var<storage, read> x: array<Elem>;
+@group(0) @binding(1) var<storage, read_write> y: array<Elem4>;
+@group(0) @binding(2) var<storage, read> x: array<Elem4>;
 
-// One invocation updates one element.
+// One invocation updates four elements.
 @compute @workgroup_size(WG)
 fn lerp(
     @builtin(workgroup_id) wid: vec3u,
@@ -18,8 +18,8 @@ fn lerp(
 ) {
     let i = item_index(wid, nwg, lid, WG);
     if i >= p.n { return; }
-    let from_y = f32(y[i]);
-    let to_x = f32(x[i]);
+    let from_y = vec4f(y[i]);
+    let to_x = vec4f(x[i]);
     let step = to_x - from_y;
-    y[i] = Elem(select(from_y + p.weight * step, to_x - (1.0 - p.weight) * step, p.weight >= 0.5));
+    y[i] = Elem4(select(from_y + p.weight * step, to_x - (1.0 - p.weight) * step, vec4<bool>(p.weight >= 0.5)));
 }

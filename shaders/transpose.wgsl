@@ -45,6 +45,15 @@ fn transpose_tile(at: At) {
     }
 }
 
+fn load(i: u32) -> vec4f { return vec4f(f32(x[i]), f32(x[i + 1u]), f32(x[i + 2u]), f32(x[i + 3u])); }
+
+fn store(i: u32, v: vec4f) {
+    y[i] = Elem(v.x);
+    y[i + 1u] = Elem(v.y);
+    y[i + 2u] = Elem(v.z);
+    y[i + 3u] = Elem(v.w);
+}
+
 // One invocation turns one block of (4, 4).
 @compute @workgroup_size(WG)
 fn transpose_block(at: At) {
@@ -56,6 +65,19 @@ fn transpose_block(at: At) {
     let row = i / across % down * 4u;
     let col = i % across * 4u;
     let first = b * p.rows * p.cols;
+    if row + 4u <= p.rows && col + 4u <= p.cols {
+        let source = first + row * p.cols + col;
+        let place = first + col * p.rows + row;
+        let r0 = load(source);
+        let r1 = load(source + p.cols);
+        let r2 = load(source + 2u * p.cols);
+        let r3 = load(source + 3u * p.cols);
+        store(place, vec4f(r0.x, r1.x, r2.x, r3.x));
+        store(place + p.rows, vec4f(r0.y, r1.y, r2.y, r3.y));
+        store(place + 2u * p.rows, vec4f(r0.z, r1.z, r2.z, r3.z));
+        store(place + 3u * p.rows, vec4f(r0.w, r1.w, r2.w, r3.w));
+        return;
+    }
     for (var c = col; c < min(col + 4u, p.cols); c++) {
         for (var r = row; r < min(row + 4u, p.rows); r++) {
             y[first + c * p.rows + r] = x[first + r * p.cols + c];

@@ -94,6 +94,15 @@ fn named_paths_exist() {
     }
 }
 
+#[test]
+fn the_shader_library_is_listed() {
+    let readme = read("shaders/README.md");
+    for (path, _) in files_under("shaders/lib", &["wgsl"]) {
+        let name = path.trim_start_matches("shaders/");
+        assert!(readme.contains(&format!("| `{name}` |")), "shaders/README.md does not list {name}");
+    }
+}
+
 /// Variables of this crate that the README explains are read somewhere, and the other way round.
 #[test]
 fn variables_are_explained() {

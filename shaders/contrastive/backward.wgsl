@@ -1,12 +1,14 @@
-// da_i = g sum_j w_ij b_j, with w_ij = exp(s_ij - lse) - [target] from tiles of s_ij = a_i . b_j / tau computed again,
-// and g = dloss / (queries tau). With OWN the softmax is that of row i (a = queries: da = dq), with STREAMED that of
-// row j (a = keys, b = queries: da = dk). With both, queries and keys are one tensor: s is symmetric, and one pass
-// gives dq + dk. lse, target and excluded belong to the queries.
+// da_i = g sum_j w_ij b_j, with w_ij = exp(s_ij - lse) - [positive] from tiles of s_ij = a_i . b_j / tau computed again,
+// and g = dloss / (queries tau). Where the rows of a own it, the softmax is that of row i (a = queries: da = dq); where
+// they stream it, that of row j (a = keys, b = queries: da = dk). With both, queries and keys are one tensor: s is
+// symmetric, and one pass gives dq + dk. lse, positive and excluded belong to the queries.
 // lib: grid elem logit_tile
 
 override WG: u32 = 8;
-override OWN: bool = true;
-override STREAMED: bool = false;
+
+const OWN: u32 = 1;
+const STREAMED: u32 = 2;
+const NONE: u32 = 0xffffffff;
 
 struct Params {
     n: u32,        // rows of a
@@ -17,6 +19,7 @@ struct Params {
     end: u32,
     inv_tau: f32,
     scale: f32,    // 1 / (queries tau)
+    queries: u32,  // which rows are queries: 1 those of a, 2 those of b, 3 both
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> da: array<Elem4>;     // (chunks, n, d4)
@@ -29,11 +32,10 @@ struct Params {
 
 struct Four { index: vec4u, lse: vec4f, positive: vec4u, excluded: vec4u }  // four rows of a or b
 
-// `at` is `index` held inside the rows; what is known only of queries is read where these are queries.
-fn load_four(index: vec4u, at: vec4u, are_queries: bool) -> Four {
-    var f: Four;
-    f.index = index;
-    if are_queries {
+// `at` is `index` held inside the rows. Rows that are no queries have no softmax: exp(s - 1e30) is 0, and no positive.
+fn load_four(index: vec4u, at: vec4u, side: u32) -> Four {
+    var f = Four(index, vec4f(1e30), vec4u(NONE), vec4u(NONE));
+    if (p.queries & side) != 0 {
         f.lse = vec4f(lse[at.x], lse[at.y], lse[at.z], lse[at.w]);
         f.positive = vec4u(positive[at.x], positive[at.y], positive[at.z], positive[at.w]);
         f.excluded = vec4u(excluded[at.x], excluded[at.y], excluded[at.z], excluded[at.w]);
@@ -48,16 +50,16 @@ fn weight(s: vec4f, key: vec4u, lse: vec4f, positive: vec4u, excluded: vec4u) ->
 }
 
 // One row of a, its r-th, with four of b. Rows of b past the end weigh nothing.
-fn weigh_row(s: vec4f, r: u32, i: Four, j: Four, g: f32) -> vec4f {
-    var w = vec4f(0);
-    if OWN { w += weight(s * p.inv_tau, j.index, vec4f(i.lse[r]), vec4u(i.positive[r]), vec4u(i.excluded[r])); }
-    if STREAMED { w += weight(s * p.inv_tau, vec4u(i.index[r]), j.lse, j.positive, j.excluded); }
-    return select(vec4f(0), w * g, j.index < vec4u(p.m));
+fn weigh_row(dots: vec4f, r: u32, i: Four, j: Four, g: f32) -> vec4f {
+    let s = dots * p.inv_tau;
+    let own = weight(s, j.index, vec4f(i.lse[r]), vec4u(i.positive[r]), vec4u(i.excluded[r]));
+    let streamed = weight(s, vec4u(i.index[r]), j.lse, j.positive, j.excluded);
+    return select(vec4f(0), g * (own + streamed), j.index < vec4u(p.m));
 }
 
-fn weigh(s: mat4x4f, i: Four, j: Four, g: vec4f) -> mat4x4f {
-    return mat4x4f(weigh_row(s[0], 0, i, j, g.x), weigh_row(s[1], 1, i, j, g.y),
-                   weigh_row(s[2], 2, i, j, g.z), weigh_row(s[3], 3, i, j, g.w));
+fn weigh(dots: mat4x4f, i: Four, j: Four, g: vec4f) -> mat4x4f {
+    return mat4x4f(weigh_row(dots[0], 0, i, j, g.x), weigh_row(dots[1], 1, i, j, g.y),
+                   weigh_row(dots[2], 2, i, j, g.z), weigh_row(dots[3], 3, i, j, g.w));
 }
 
 fn clear_rows(at: vec4u, c: u32) {

@@ -96,18 +96,18 @@ fn contrastive_sum_chunks(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgr
     total[i] = Elem(t);
 }
 
-struct Width { n: u32, to: u32, of: u32 }
+struct Width { n: u32, before: u32, after: u32 }
 @group(0) @binding(0) var<uniform> width: Width;
 @group(0) @binding(1) var<storage, read_write> wide: array<Elem>;
 @group(0) @binding(2) var<storage, read> narrow: array<Elem>;
 
-// One invocation, one element of (n / to) rows of `to` elements, from rows of `of`: cut, or filled up with zeros.
+// One invocation, one element of (n / after) rows of `after` elements, from rows of `before`: cut, or filled up with zeros.
 @compute @workgroup_size(WG)
 fn contrastive_width(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
     let i = item_index(wid, nwg, lid, WG);
     if i >= width.n { return; }
-    let c = i % width.to;
+    let c = i % width.after;
     var x = Elem();
-    if c < width.of { x = narrow[i / width.to * width.of + c]; }
+    if c < width.before { x = narrow[i / width.after * width.before + c]; }
     wide[i] = x;
 }

@@ -6,17 +6,17 @@ use crate::shape::{MAX_RANK, Shape};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = Source::new("binary.wgsl", include_str!("../../shaders/binary.wgsl"));
-static ADD: Kernel = SOURCE.kernel("add");
-static SUB: Kernel = SOURCE.kernel("sub");
-static MUL: Kernel = SOURCE.kernel("mul");
-static DIV: Kernel = SOURCE.kernel("div");
+static ADD: Binary = Binary::new("add", SOURCE.kernel("add"), SOURCE.kernel("add_broadcast"));
+static SUB: Binary = Binary::new("sub", SOURCE.kernel("sub"), SOURCE.kernel("sub_broadcast"));
+static MUL: Binary = Binary::new("mul", SOURCE.kernel("mul"), SOURCE.kernel("mul_broadcast"));
+static DIV: Binary = Binary::new("div", SOURCE.kernel("div"), SOURCE.kernel("div_broadcast"));
 static NEG_MUL: Kernel = SOURCE.kernel("neg_mul");
-static EQUAL: Kernel = SOURCE.kernel("equal");
+static EQUAL: Kernel = SOURCE.kernel("equal_broadcast");
 static EXPAND: Kernel = SOURCE.kernel("expand");
 
 params! {
     struct Params {
-        n: u32, axes: u32, scale: f32,
+        n: u32, cols: u32, a_step: u32, b_step: u32, axes: u32, scale: f32,
         dims_lo: [u32; 4], dims_hi: [u32; 4],
         a_lo: [u32; 4], a_hi: [u32; 4],
         b_lo: [u32; 4], b_hi: [u32; 4],
@@ -27,7 +27,7 @@ impl Params {
     /// How the elements of `shape` read operands of shapes `a` and `b`.
     ///
     /// Axes of length 1 are dropped. An axis joins the one before it where both operands step through the two as through
-    /// one; what is left is at most [`MAX_RANK`] axes, usually one or two.
+    /// one; what is left is usually one or two axes.
     fn new(shape: &Shape, a: &Shape, b: &Shape, scale: f32) -> Self {
         let mut axes: Vec<[usize; 3]> = Vec::with_capacity(MAX_RANK); // length, stride in a, stride in b
         let strides = a.broadcast_strides(shape).into_iter().zip(b.broadcast_strides(shape));
@@ -39,12 +39,17 @@ impl Params {
                 _ => axes.push([dim, in_a, in_b]),
             }
         }
+        let [cols, a_step, b_step] = axes.pop().unwrap_or([1, 0, 0]).map(|v| v as u32);
+        let rows: usize = axes.iter().map(|axis| axis[0]).product();
         let pick = |what: usize, from: usize| {
             std::array::from_fn(|i| axes.get(from + i).map_or(0, |axis| axis[what] as u32))
         };
         Params {
-            n: shape.elements() as u32,
-            axes: axes.len().max(1) as u32,
+            n: rows as u32 * cols.div_ceil(4),
+            cols,
+            a_step,
+            b_step,
+            axes: axes.len() as u32,
             scale,
             dims_lo: pick(0, 0),
             dims_hi: pick(0, 4),
@@ -56,25 +61,48 @@ impl Params {
     }
 }
 
+/// An operation: its kernel for equal shapes, and the one for broadcasting.
+struct Binary {
+    name: &'static str,
+    equal_shapes: Kernel,
+    broadcast: Kernel,
+}
+
+impl Binary {
+    const fn new(name: &'static str, equal_shapes: Kernel, broadcast: Kernel) -> Self {
+        Self { name, equal_shapes, broadcast }
+    }
+
+    #[track_caller]
+    fn apply(&self, a: &Tensor, b: &Tensor) -> Tensor {
+        let kernel = if a.shape() == b.shape() { &self.equal_shapes } else { &self.broadcast };
+        binary(self.name, kernel, a, b)
+    }
+}
+
 #[track_caller]
-fn launch(op: &str, kernel: &Kernel, a: &Tensor, b: &Tensor) -> Tensor {
+fn binary(op: &str, kernel: &Kernel, a: &Tensor, b: &Tensor) -> Tensor {
     assert_f32(op, &[a, b]);
     let shape = a
         .shape()
         .broadcast(b.shape())
         .unwrap_or_else(|| panic!("{op}: shapes {} and {} do not broadcast", a.shape(), b.shape()));
-    let y = Tensor::alloc(a.gpu(), op, &shape, DType::F32);
-    let n = shape.elements();
-    let params = Params::new(&shape, a.shape(), b.shape(), 1.0);
-    let work = Work::new(4 * (n + a.len() + b.len()), n);
-    a.gpu().run(kernel, &[&y, a, b], &params, Grid::items(n), work);
+    launch(op, kernel, &shape, &[a, b], &Params::new(&shape, a.shape(), b.shape(), 1.0))
+}
+
+fn launch(op: &str, kernel: &Kernel, shape: &Shape, inputs: &[&Tensor], params: &Params) -> Tensor {
+    let y = Tensor::alloc(inputs[0].gpu(), op, shape, DType::F32);
+    let mut bound: Vec<&dyn Bind> = vec![&y];
+    bound.extend(inputs.iter().map(|&t| t as &dyn Bind));
+    let read: usize = inputs.iter().map(|t| t.len()).sum();
+    y.gpu().run(kernel, &bound, params, Grid::items(params.n), Work::new(4 * (y.len() + read), y.len()));
     y
 }
 
 /// 1.0 where `a = b`, else 0.0; no graph.
 #[track_caller]
 pub(super) fn equal(a: &Tensor, b: &Tensor) -> Tensor {
-    launch("equal", &EQUAL, a, b)
+    binary("equal", &EQUAL, a, b)
 }
 
 /// `scale * x` broadcast to `shape`; no graph.
@@ -83,12 +111,7 @@ pub(super) fn expand_scaled(x: &Tensor, shape: &Shape, scale: f32) -> Tensor {
     assert_f32("expand", &[x]);
     let fits = x.shape().broadcast(shape).as_ref() == Some(shape);
     assert!(fits, "expand: {} does not broadcast to {shape}", x.shape());
-    let y = Tensor::alloc(x.gpu(), "expand", shape, DType::F32);
-    let n = shape.elements();
-    let params = Params::new(shape, x.shape(), x.shape(), scale);
-    let bound: [&dyn Bind; 2] = [&y, x];
-    x.gpu().run(&EXPAND, &bound, &params, Grid::items(n), Work::new(4 * (n + x.len()), n));
-    y
+    launch("expand", &EXPAND, shape, &[x], &Params::new(shape, x.shape(), x.shape(), scale))
 }
 
 /// Binary arithmetic. Shapes broadcast by NumPy's rule, and gradients are summed back to them.
@@ -99,7 +122,7 @@ impl Tensor {
     #[track_caller]
     #[must_use]
     pub fn add(&self, other: &Tensor) -> Tensor {
-        launch("add", &ADD, self, other).with_backward("add", &[self, other], &[], |rule| {
+        ADD.apply(self, other).with_backward("add", &[self, other], &[], |rule| {
             vec![Some(rule.dy.clone()), Some(rule.dy.clone())]
         })
     }
@@ -108,7 +131,7 @@ impl Tensor {
     #[track_caller]
     #[must_use]
     pub fn sub(&self, other: &Tensor) -> Tensor {
-        launch("sub", &SUB, self, other).with_backward("sub", &[self, other], &[], |rule| {
+        SUB.apply(self, other).with_backward("sub", &[self, other], &[], |rule| {
             vec![Some(rule.dy.clone()), rule.needs(1).then(|| rule.dy.neg())]
         })
     }
@@ -120,7 +143,7 @@ impl Tensor {
         // Each gradient needs the other factor; one that nobody will ask for is not kept alive.
         let factors = [(self, other), (other, self)];
         let saved: Vec<&Tensor> = factors.iter().filter(|(x, _)| x.tracks_grad()).map(|(_, f)| *f).collect();
-        launch("mul", &MUL, self, other).with_backward("mul", &[self, other], &saved, |rule| {
+        MUL.apply(self, other).with_backward("mul", &[self, other], &saved, |rule| {
             let mut factors = rule.saved_slice().iter();
             let mut gradient = |i| rule.needs(i).then(|| rule.dy.mul(factors.next().expect("one a parent")));
             vec![gradient(0), gradient(1)]
@@ -131,12 +154,12 @@ impl Tensor {
     #[track_caller]
     #[must_use]
     pub fn div(&self, other: &Tensor) -> Tensor {
-        let y = launch("div", &DIV, self, other);
+        let y = DIV.apply(self, other);
         let quotient = y.clone();
         let saved: &[&Tensor] = if other.tracks_grad() { &[other, &quotient] } else { &[other] };
         y.with_backward("div", &[self, other], saved, |rule| {
             let by_b = rule.dy.div(&rule.saved_slice()[0]);
-            let db = rule.saved_slice().get(1).map(|y| launch("div", &NEG_MUL, &by_b, y));
+            let db = rule.saved_slice().get(1).map(|y| binary("div", &NEG_MUL, &by_b, y));
             vec![Some(by_b), db]
         })
     }

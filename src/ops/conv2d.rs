@@ -194,8 +194,7 @@ fn launch(pass: Pass, p: Params, shape: Shape, lhs: &Tensor, rhs: &Tensor) -> Te
     if lhs.is_empty() || rhs.is_empty() {
         return result.full_like(0.0);
     }
-    let default = if gpu.is_cpu() { "2_register" } else { "3_workgroup" };
-    let file = gpu.kernel_choice("conv").unwrap_or(default);
+    let file = super::rung(gpu, "conv");
 
     // The product as (rows, columns, length of the sums).
     let Params { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw } = p;

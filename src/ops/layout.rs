@@ -79,7 +79,13 @@ impl Tensor {
         let y = Tensor::alloc(self.gpu(), "cast", self.shape(), dtype);
         let n = self.len();
         let work = Work::new(8 * n, 0_u32);
-        self.gpu().run(kernel, &[&y, self], &CastParams { n: n as u32 }, Grid::items(n), work);
+        self.gpu().run(
+            kernel,
+            &[&y, self],
+            &CastParams { n: n.div_ceil(4) as u32 },
+            Grid::items(n.div_ceil(4)),
+            work,
+        );
         y
     }
 }

@@ -23,8 +23,8 @@ impl Tensor {
         assert_f32("lerp_", &[self, other]);
         assert_eq!(self.shape(), other.shape(), "lerp_: {} towards {}", self.shape(), other.shape());
         let n = self.len();
-        let params = Params { n: n as u32, weight };
-        self.gpu().run(&LERP, &[self, other], &params, Grid::items(n), Work::new(12 * n, 3 * n));
+        let params = Params { n: n.div_ceil(4) as u32, weight };
+        self.gpu().run(&LERP, &[self, other], &params, Grid::items(n.div_ceil(4)), Work::new(12 * n, 3 * n));
         self.mark_written();
     }
 }

@@ -10,13 +10,17 @@ static LINK: Kernel = SOURCE.kernel("link");
 static GATHER_BACKWARD: Kernel = SOURCE.kernel("gather_backward");
 static PUT: Kernel = SOURCE.kernel("put");
 
+/// Indices chained at once; see the kernel.
+const BLOCK: usize = 1024;
+
 params! {
-    struct Params { count: u32, rows: u32, width: u32 }
+    struct Params { count: u32, rows: u32, width: u32, block: u32, first: u32 }
 }
 
 impl Params {
     fn new(count: usize, table: &Shape) -> Self {
-        Self { count: count as u32, rows: table[0] as u32, width: width(table) as u32 }
+        let (rows, width) = (table[0] as u32, width(table) as u32);
+        Self { count: count as u32, rows, width, block: BLOCK as u32, first: 0 }
     }
 }
 
@@ -43,22 +47,18 @@ fn assert_indices(op: &str, indices: &Tensor) {
     assert!(fits, "{op}: indices are u32 of rank 1, got {indices:?}");
 }
 
-/// Chains equal indices, see the kernel.
-fn link(indices: &Tensor) -> Tensor {
-    let count = indices.len();
-    let links = Tensor::alloc(indices.gpu(), "link", &Shape::from([count, 2]), DType::U32);
-    let params = Params { count: count as u32, rows: 0, width: 0 };
-    indices.gpu().run(&LINK, &[&links, indices], &params, Grid::items(count), Work::new(12 * count, 0_u32));
-    links
-}
-
-fn gather_rows_backward(dy: &Tensor, indices: &Tensor, shape: &Shape) -> Tensor {
-    let dx = Tensor::scalar(dy.gpu(), 0.0).expand(shape);
-    let links = link(indices);
-    let params = Params::new(indices.len(), shape);
-    let work = Work::new(8 * dy.len(), dy.len());
-    dy.gpu().run(&GATHER_BACKWARD, &[&dx, dy, indices, &links], &params, Grid::items(dy.len()), work);
-    dx
+/// Links equal indices, then runs `kernel` from `from` to `to` block by block.
+fn by_blocks(kernel: &Kernel, to: &Tensor, from: &Tensor, indices: &Tensor) {
+    let (gpu, count) = (to.gpu(), indices.len());
+    let params = Params::new(count, to.shape());
+    let links = Tensor::alloc(gpu, "link", &Shape::from([count, 2]), DType::U32);
+    gpu.run(&LINK, &[&links, indices], &params, Grid::items(count), Work::new(12 * count, 0_u32));
+    for first in (0..count).step_by(BLOCK) {
+        let elements = BLOCK.min(count - first) * width(to.shape());
+        let work = Work::new(12 * elements, elements);
+        let params = Params { first: first as u32, ..params };
+        gpu.run(kernel, &[to, from, indices, &links], &params, Grid::items(elements), work);
+    }
 }
 
 /// Rows: slices along the first axis. `f32` and `u32` elements alike.
@@ -82,7 +82,9 @@ impl Tensor {
         self.gpu().run(&GATHER, &[&y, self, indices], &params, Grid::items(y.len()), work);
         y.with_backward("gather_rows", &[self], &[indices], move |rule| {
             let [indices] = rule.saved();
-            vec![Some(gather_rows_backward(rule.dy, indices, &from))]
+            let dx = Tensor::scalar(rule.dy.gpu(), 0.0).expand(from);
+            by_blocks(&GATHER_BACKWARD, &dx, rule.dy, indices);
+            vec![Some(dx)]
         })
     }
 
@@ -116,9 +118,7 @@ impl Tensor {
             indices.len(),
             rows.shape()
         );
-        let work = Work::new(8 * rows.len(), 0_u32);
-        let params = Params::new(count, self.shape());
-        self.gpu().run(&PUT, &[self, rows, indices, &link(indices)], &params, Grid::items(rows.len()), work);
+        by_blocks(&PUT, self, rows, indices);
         self.mark_written();
     }
 

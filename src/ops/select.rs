@@ -9,22 +9,73 @@ static WHERE_SOURCE: Source = Source::new("where_mask.wgsl", include_str!("../..
 static WHERE: Kernel = WHERE_SOURCE.kernel("where_mask");
 static WHERE_BACKWARD: Kernel = WHERE_SOURCE.kernel("where_mask_backward");
 static TOPK_SOURCE: Source = Source::new("topk.wgsl", include_str!("../../shaders/topk.wgsl"));
-static TOPK: Kernel = TOPK_SOURCE.kernel("topk");
+static TOPK_FIND: Kernel = TOPK_SOURCE.kernel("topk_find");
+static TOPK_COLLECT: Kernel = TOPK_SOURCE.kernel("topk_collect");
 static TOPK_BACKWARD: Kernel = TOPK_SOURCE.kernel("topk_backward");
-static ARGMAX: Kernel = TOPK_SOURCE.kernel("argmax");
 
 params! {
     struct WhereParams { n: u32, of_a: u32 }
 }
 params! {
-    struct TopkParams { rows: u32, cols: u32, k: u32 }
+    struct TopkParams { rows: u32, cols: u32, k: u32, chunks: u32, chunk: u32, step: u32, steps: u32 }
+}
+
+/// Elements of a row that one invocation of `topk_find` searches.
+const CHUNK: usize = 4096;
+/// Elements one invocation visits in a launch at most: bounds the time of a launch, and CPU drivers end loops after
+/// 65,535 turns.
+const VISITS: usize = 32_768;
+
+/// Finds step after step into a scratch tensor, then writes values and indices.
+fn topk(x: &Tensor, values: &Tensor, indices: &Tensor, [rows, cols, k]: [usize; 3]) {
+    let gpu = x.gpu();
+    let chunks = cols.div_ceil(CHUNK);
+    let steps_at_once = if chunks == 1 { VISITS / cols } else { 1 };
+    let found = Tensor::alloc(gpu, "topk", &Shape::from([k, rows, chunks, 2]), DType::U32);
+    let params = TopkParams {
+        rows: rows as u32,
+        cols: cols as u32,
+        k: k as u32,
+        chunks: chunks as u32,
+        chunk: CHUNK as u32,
+        step: 0,
+        steps: 0,
+    };
+    for step in (0..k).step_by(steps_at_once) {
+        let steps = steps_at_once.min(k - step);
+        let params = TopkParams { step: step as u32, steps: steps as u32, ..params };
+        let work = Work::new(4 * x.len() + 8 * rows * chunks * steps, steps * x.len());
+        gpu.run(&TOPK_FIND, &[&found, x], &params, Grid::items(rows * chunks), work);
+    }
+    let work = Work::new(4 * found.len() + 12 * values.len(), 0_u32);
+    gpu.run(&TOPK_COLLECT, &[values, indices, &found, x], &params, Grid::items(values.len()), work);
+}
+
+fn topk_backward(dy: &Tensor, indices: &Tensor, shape: Shape, [rows, cols, k]: [usize; 3]) -> Tensor {
+    let dx = Tensor::scalar(dy.gpu(), 0.0).expand(shape);
+    let [rows, cols, k] = [rows, cols, k].map(|n| n as u32);
+    let params = TopkParams { rows, cols, k, chunks: 0, chunk: 0, step: 0, steps: 0 };
+    dy.gpu().run(
+        &TOPK_BACKWARD,
+        &[&dx, indices, dy],
+        &params,
+        Grid::items(dy.len()),
+        Work::new(12 * dy.len(), 0_u32),
+    );
+    dx
 }
 
 fn where_mask_backward(mask: &Tensor, dy: &Tensor, of_a: bool) -> Tensor {
     let n = dy.len();
     let dx = Tensor::alloc(dy.gpu(), "where_mask", dy.shape(), DType::F32);
-    let params = WhereParams { n: n as u32, of_a: u32::from(of_a) };
-    dy.gpu().run(&WHERE_BACKWARD, &[&dx, mask, dy], &params, Grid::items(n), Work::new(12 * n, 0_u32));
+    let params = WhereParams { n: n.div_ceil(4) as u32, of_a: u32::from(of_a) };
+    dy.gpu().run(
+        &WHERE_BACKWARD,
+        &[&dx, mask, dy],
+        &params,
+        Grid::items(n.div_ceil(4)),
+        Work::new(12 * n, 0_u32),
+    );
     dx
 }
 
@@ -57,12 +108,12 @@ impl Tensor {
         };
         let n = mask.len();
         let y = Tensor::alloc(mask.gpu(), "where_mask", shape, DType::F32);
-        let params = WhereParams { n: n as u32, of_a: 1 };
+        let params = WhereParams { n: n.div_ceil(4) as u32, of_a: 1 };
         mask.gpu().run(
             &WHERE,
             &[&y, mask, &fit(a), &fit(b)],
             &params,
-            Grid::items(n),
+            Grid::items(n.div_ceil(4)),
             Work::new(16 * n, 0_u32),
         );
         y.with_backward("where_mask", &[a, b], &[mask], |rule| {
@@ -75,7 +126,8 @@ impl Tensor {
     /// The `k` largest along the last axis in falling order, and their indices as `u32`: `(..., n)` gives two `(..., k)`.
     ///
     /// Of equal elements the one with the lower index comes first. NaN counts as larger than every number, as in PyTorch.
-    /// Gradient of the values: `dy` where they came from, else 0. Takes `k` passes over each row: meant for small `k`.
+    /// Gradient of the values: `dy` where they came from, else 0. Takes `k` passes over each row:
+    /// meant for small `k`.
     ///
     /// # Panics
     /// If `k` is 0 or more than the last axis holds, or the elements are not `f32`.
@@ -88,23 +140,11 @@ impl Tensor {
         let shape = Shape::from([leading, &[k]].concat());
         let values = Tensor::alloc(self.gpu(), "topk", &shape, DType::F32);
         let indices = Tensor::alloc(self.gpu(), "topk", &shape, DType::U32);
-        let params = TopkParams { rows: rows as u32, cols: cols as u32, k: k as u32 };
-        let work = Work::new(4 * self.len() + 8 * values.len(), k * self.len());
-        self.gpu().run(&TOPK, &[&values, &indices, self], &params, Grid::items(rows), work);
-
+        topk(self, &values, &indices, [rows, cols, k]);
         let from = *self.shape();
         let values = values.with_backward("topk", &[self], &[&indices], move |rule| {
             let [indices] = rule.saved();
-            let (dy, n) = (rule.dy, rule.dy.len());
-            let dx = Tensor::scalar(dy.gpu(), 0.0).expand(from);
-            dy.gpu().run(
-                &TOPK_BACKWARD,
-                &[&dx, indices, dy],
-                &params,
-                Grid::items(n),
-                Work::new(12 * n, 0_u32),
-            );
-            vec![Some(dx)]
+            vec![Some(topk_backward(rule.dy, indices, from, [rows, cols, k]))]
         });
         (values, indices)
     }
@@ -117,11 +157,7 @@ impl Tensor {
     #[track_caller]
     #[must_use]
     pub fn argmax(&self) -> Tensor {
-        let (leading, cols) = split_last("argmax", self);
-        let y = Tensor::alloc(self.gpu(), "argmax", &Shape::from(leading), DType::U32);
-        let params = TopkParams { rows: y.len() as u32, cols: cols as u32, k: 1 };
-        let work = Work::new(4 * (self.len() + y.len()), self.len());
-        self.gpu().run(&ARGMAX, &[&y, self], &params, Grid::items(y.len()), work);
-        y
+        let (leading, _) = split_last("argmax", self);
+        self.stop_gradient().topk(1).1.reshape(leading)
     }
 }

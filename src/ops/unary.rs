@@ -70,7 +70,8 @@ fn launch(op: &str, kernel: &Kernel, inputs: &[&Tensor], a: f32, b: f32) -> Tens
     let mut bound: Vec<&dyn Bind> = vec![&y];
     bound.extend(inputs.iter().map(|&t| t as &dyn Bind));
     let work = Work::new(4 * n * bound.len(), n);
-    x.gpu().run(kernel, &bound, &Params { n: n as u32, a, b }, Grid::items(n), work);
+    let fours = n.div_ceil(4);
+    x.gpu().run(kernel, &bound, &Params { n: fours as u32, a, b }, Grid::items(fours), work);
     y
 }
 

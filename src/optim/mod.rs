@@ -6,7 +6,7 @@
 //!
 //! ```no_run
 //! use wgrad::nn::{Linear, ParamBuilder};
-//! use wgrad::optim::{Group, Schedule, Sgd, SgdOptions};
+//! use wgrad::optim::{Group, Optimizer, Schedule, Sgd, SgdOptions};
 //! # fn main() -> wgrad::Result<()> {
 //! # let gpu = wgrad::Gpu::new()?;
 //! let build = ParamBuilder::new(wgrad::Rng::new(1));

@@ -38,7 +38,7 @@ fn where_mask_broadcasts_and_blocks_nan() {
 
 #[test]
 fn topk_matches_its_reference() {
-    for (rows, cols, k) in [(1, 1, 1), (3, 7, 7), (65, 31, 4), (2, 1009, 13)] {
+    for (rows, cols, k) in [(1, 1, 1), (3, 7, 7), (65, 31, 4), (2, 1009, 13), (3, 257, 257), (2, 9001, 5)] {
         let x = data(5, rows * cols);
         let (_, indices) = gpu().tensor(&x, [rows, cols]).unwrap().topk(k);
         let want = reference::topk(&f64s(&x), cols, k).1;
@@ -69,7 +69,7 @@ fn ties_go_to_the_lower_index_and_nan_comes_first() {
 
 #[test]
 fn argmax_matches_its_reference() {
-    for (rows, cols) in [(1, 1), (64, 10), (65, 33), (3, 1009)] {
+    for (rows, cols) in [(1, 1), (64, 10), (65, 33), (3, 1009), (2, 70_001)] {
         let x = data(5, rows * cols);
         let y = gpu().tensor(&x, [rows, cols]).unwrap().argmax();
         assert_eq!(**y.shape(), [rows]);

@@ -1,4 +1,7 @@
-"""Writes safetensors with the standard library only: name -> float32 tensor, sorted, header padded to 8 bytes."""
+"""Writes safetensors with the standard library only: name -> float32 tensor, sorted, header padded to 8 bytes.
+
+The fixtures were made with PyTorch 1.13 and torchvision 0.14.
+"""
 
 import json
 import struct

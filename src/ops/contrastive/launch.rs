@@ -13,7 +13,7 @@ static ROWS_SOURCE: Source =
     Source::new("contrastive/rows.wgsl", include_str!("../../../shaders/contrastive/rows.wgsl"));
 
 /// A tile kernel with workgroups for CPU adapters (8 lanes are their vector) and for GPUs.
-pub(super) struct ByClass {
+struct ByClass {
     cpu: Kernel,
     gpu: Kernel,
 }
@@ -23,33 +23,20 @@ impl ByClass {
         Self { cpu, gpu }
     }
 
-    fn on(&self, gpu: &Gpu) -> (&Kernel, u32) {
-        if gpu.is_cpu() { (&self.cpu, 8) } else { (&self.gpu, 32) }
+    /// The kernel, and a grid of one workgroup a chunk and so many owned rows.
+    fn on(&self, gpu: &Gpu, owned: u32, cut: &Cut) -> (&Kernel, Grid) {
+        let (kernel, workgroup) = if gpu.is_cpu() { (&self.cpu, 8) } else { (&self.gpu, 32) };
+        (kernel, Grid::groups(u64::from(owned.div_ceil(TILE_ROWS * workgroup)) * u64::from(cut.chunks)))
     }
-}
-
-const fn backward(constants: &'static [(&'static str, f64)]) -> Kernel {
-    BACKWARD_SOURCE.kernel("contrastive_backward").with(constants)
 }
 
 static FORWARD: ByClass = ByClass::of(
     FORWARD_SOURCE.kernel("contrastive_forward").with(&[("WG", 8.0)]),
     FORWARD_SOURCE.kernel("contrastive_forward").with(&[("WG", 32.0)]),
 );
-/// Gradient of the queries.
-pub(super) static BACKWARD_QUERIES: ByClass = ByClass::of(
-    backward(&[("WG", 8.0), ("OWN", 1.0), ("STREAMED", 0.0)]),
-    backward(&[("WG", 32.0), ("OWN", 1.0), ("STREAMED", 0.0)]),
-);
-/// Gradient of the keys.
-pub(super) static BACKWARD_KEYS: ByClass = ByClass::of(
-    backward(&[("WG", 8.0), ("OWN", 0.0), ("STREAMED", 1.0)]),
-    backward(&[("WG", 32.0), ("OWN", 0.0), ("STREAMED", 1.0)]),
-);
-/// Gradient of rows that are queries and keys.
-pub(super) static BACKWARD_BOTH: ByClass = ByClass::of(
-    backward(&[("WG", 8.0), ("OWN", 1.0), ("STREAMED", 1.0)]),
-    backward(&[("WG", 32.0), ("OWN", 1.0), ("STREAMED", 1.0)]),
+static BACKWARD: ByClass = ByClass::of(
+    BACKWARD_SOURCE.kernel("contrastive_backward").with(&[("WG", 8.0)]),
+    BACKWARD_SOURCE.kernel("contrastive_backward").with(&[("WG", 32.0)]),
 );
 static COLUMNS: Kernel = ROWS_SOURCE.kernel("contrastive_columns");
 static FINISH: Kernel = ROWS_SOURCE.kernel("contrastive_finish");
@@ -61,7 +48,9 @@ params! {
     struct Forward { n: u32, m: u32, d4: u32, chunk: u32, begin: u32, end: u32, inv_tau: f32 }
 }
 params! {
-    struct Backward { n: u32, m: u32, d4: u32, chunk: u32, begin: u32, end: u32, inv_tau: f32, scale: f32 }
+    struct Backward {
+        n: u32, m: u32, d4: u32, chunk: u32, begin: u32, end: u32, inv_tau: f32, scale: f32, queries: u32,
+    }
 }
 params! {
     struct Columns { n: u32, m: u32, offset: u32 }
@@ -73,16 +62,22 @@ params! {
     struct Sum { n: u32, chunks: u32 }
 }
 params! {
-    struct Width { n: u32, to: u32, of: u32 }
+    struct Width { n: u32, before: u32, after: u32 }
 }
 
 /// Rows that an invocation owns and rows that it streams at a time: `shaders/lib/logit_tile.wgsl`.
 const TILE_ROWS: u32 = 8;
 const TILE_COLUMNS: u32 = 16;
-/// What a dispatch may do: a quarter of a second at 140 GFLOP/s, far below any driver's time-out.
-const DISPATCH_FLOPS: u64 = 1 << 35;
-/// What partial results of chunks may take, beyond one result.
+/// What a dispatch may do: a quarter of a second at 140 GFLOP/s.
+pub(super) const DISPATCH_FLOPS: u64 = 1 << 35;
+/// Loop iterations of an invocation on a CPU adapter: lavapipe ends all its loops, without a word, after 65,535. A tile makes
+/// up to `2 d4 + 1`.
+const CPU_ITERATIONS: u32 = 60_000;
+/// What partial results of chunks may take at most, and how many partial gradients there are beside one another: scratch is
+/// linear in the rows, and bounded.
 const SCRATCH_BYTES: u64 = 32 << 20;
+const GRADIENT_CHUNKS: u32 = 8;
+const STATE_CHUNKS: u32 = 64;
 
 /// How the streamed rows are cut: into chunks that run side by side, and each chunk into parts that run one after
 /// the other. All are whole tiles.
@@ -94,19 +89,28 @@ struct Cut {
 }
 
 impl Cut {
-    /// Enough chunks to occupy the adapter where the owned rows alone do not, each of four tiles or more, their partial
-    /// results (`row_bytes` a row) within [`SCRATCH_BYTES`]; parts that keep a dispatch within [`DISPATCH_FLOPS`].
-    fn of(is_cpu: bool, n: u32, m: u32, row_bytes: u64, flops_a_pair: u64) -> Self {
+    /// Enough chunks to occupy the adapter where the owned rows alone do not, each of four tiles or more, at most `most`
+    /// and their partial results (`row_bytes` a row) within [`SCRATCH_BYTES`]; parts of `pairs` pairs of rows, or of one
+    /// tile.
+    fn of(is_cpu: bool, [n, m, d4]: [u32; 3], most: u32, row_bytes: u64, pairs: u64) -> Self {
         let invocations = n.div_ceil(TILE_ROWS);
         let wanted = if is_cpu { 128 } else { 16_384 };
         let tiles = m.div_ceil(TILE_COLUMNS);
         let by_memory = SCRATCH_BYTES / (u64::from(n) * row_bytes);
-        let most = (tiles / 4).min(u32::try_from(by_memory).unwrap_or(u32::MAX)).max(1);
+        let most = (tiles / 4).min(u32::try_from(by_memory).unwrap_or(u32::MAX)).clamp(1, most);
         let chunk = tiles.div_ceil((wanted / invocations).clamp(1, most)) * TILE_COLUMNS;
         let chunks = m.div_ceil(chunk);
-        let a_tile = u64::from(n) * u64::from(chunks) * u64::from(TILE_COLUMNS) * flops_a_pair;
-        let part = (DISPATCH_FLOPS / a_tile).clamp(1, u64::from(chunk / TILE_COLUMNS)) as u32 * TILE_COLUMNS;
+        let a_tile = u64::from(n) * u64::from(chunks) * u64::from(TILE_COLUMNS);
+        let tiles_by_loops = if is_cpu { CPU_ITERATIONS / (2 * d4 + 2) } else { u32::MAX };
+        let longest = (chunk / TILE_COLUMNS).min(tiles_by_loops).max(1);
+        let part = (pairs / a_tile).clamp(1, u64::from(longest)) as u32 * TILE_COLUMNS;
         Self { chunks, chunk, part }
+    }
+
+    /// How many of `m` rows the dispatch over part `begin..end` streams.
+    fn columns(&self, begin: u32, end: u32, m: u32) -> u64 {
+        let (whole, last) = (self.chunks - 1, m - (self.chunks - 1) * self.chunk);
+        u64::from(whole) * u64::from(end - begin) + u64::from(last.min(end).saturating_sub(begin))
     }
 
     /// The parts, as ranges within every chunk.
@@ -123,23 +127,27 @@ pub(super) struct OfQueries<'a> {
     pub(super) dloss: &'a Tensor,
 }
 
-/// Sizes of a call: `n` rows own their results, `m` rows are streamed, both of `d4` vec4s.
+/// Whose gradient the tiles give.
+#[derive(Clone, Copy)]
+pub(super) enum Role {
+    Queries = 1,
+    Keys = 2,
+    /// Rows that are queries and keys.
+    Both = 3,
+}
+
+/// Sizes of a call: `n` queries and `m` keys of `d4` vec4s.
 #[derive(Clone, Copy)]
 pub(super) struct Call {
     pub(super) n: u32,
     pub(super) m: u32,
     pub(super) d4: u32,
-    pub(super) queries: u32,
     pub(super) tau: f32,
+    pub(super) dispatch_flops: u64,
 }
 
 impl Call {
-    /// The keys own, the queries are streamed.
-    pub(super) fn swapped(self) -> Self {
-        Self { n: self.m, m: self.n, ..self }
-    }
-
-    /// Log-sum-exp and loss of each row.
+    /// Loss and log-sum-exp of each row.
     pub(super) fn forward(
         &self,
         q: &Tensor,
@@ -149,78 +157,67 @@ impl Call {
         excluded: &Tensor,
     ) -> (Tensor, Tensor) {
         let gpu = q.gpu();
-        let cut = Cut::of(gpu.is_cpu(), self.n, self.m, 8, self.flops(1));
-        let state = self.alloc(gpu, &[cut.chunks, self.n, 2]);
+        let Self { n, m, d4, tau, .. } = *self;
+        let cut = Cut::of(gpu.is_cpu(), [n, m, d4], STATE_CHUNKS, 8, self.dispatch_flops / self.flops(1));
+        let state = alloc(gpu, &[cut.chunks, n, 2]);
         for (begin, end) in cut.parts() {
-            let Self { n, m, d4, .. } = *self;
-            let params = Forward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau: self.tau.recip() };
-            self.stream(&FORWARD, &[&state, q, k, excluded], &params, &cut, end - begin, 1);
+            let params = Forward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau: tau.recip() };
+            let work = self.work(n, cut.columns(begin, end, m), 1);
+            let (kernel, grid) = FORWARD.on(gpu, n, &cut);
+            gpu.run(kernel, &[&state, q, k, excluded], &params, grid, work);
         }
-        let row_losses = self.alloc(gpu, &[self.n]);
-        let lse = self.alloc(gpu, &[self.n]);
-        let bytes = (8 * u64::from(self.d4) * 4 + 8 * u64::from(cut.chunks) + 8) * u64::from(self.n);
-        gpu.run(
-            &FINISH,
-            &[&row_losses, &lse, &state, q, extra.unwrap_or(k), positive],
-            &self.rows(cut.chunks, extra.is_some()),
-            Grid::items(self.n),
-            Work::new(bytes, u64::from(self.n) * self.flops(1)),
-        );
+        let (row_losses, lse) = (alloc(gpu, &[n]), alloc(gpu, &[n]));
+        let bindings: [&dyn Bind; 6] = [&row_losses, &lse, &state, q, extra.unwrap_or(k), positive];
+        let params = self.rows(cut.chunks, extra.is_some());
+        let bytes = u64::from(n) * (32 * u64::from(d4) + 8 * u64::from(cut.chunks) + 12);
+        gpu.run(&FINISH, &bindings, &params, Grid::items(n), Work::new(bytes, u64::from(n) * self.flops(1)));
         (row_losses, lse)
     }
 
-    /// Gradient of the rows of `a`, which own, from tiles with those of `b`.
-    pub(super) fn backward(&self, kernel: &ByClass, a: &Tensor, b: &Tensor, of: &OfQueries<'_>) -> Tensor {
-        let gpu = a.gpu();
-        let row_bytes = 16 * u64::from(self.d4);
-        let cut = Cut::of(gpu.is_cpu(), self.n, self.m, row_bytes, self.flops(2));
-        let parts = self.alloc(gpu, &[cut.chunks, self.n, 4 * self.d4]);
+    /// Gradient of the queries, of the keys, or of rows that are both.
+    pub(super) fn backward(&self, role: Role, q: &Tensor, k: &Tensor, of: &OfQueries<'_>) -> Tensor {
+        let gpu = q.gpu();
+        let (a, b, n, m) = match role {
+            Role::Queries | Role::Both => (q, k, self.n, self.m),
+            Role::Keys => (k, q, self.m, self.n),
+        };
+        let Self { d4, tau, .. } = *self;
+        let pairs = self.dispatch_flops / self.flops(2);
+        let cut = Cut::of(gpu.is_cpu(), [n, m, d4], GRADIENT_CHUNKS, 16 * u64::from(d4), pairs);
+        let parts = alloc(gpu, &[cut.chunks, n, 4 * d4]);
         for (begin, end) in cut.parts() {
-            let Self { n, m, d4, tau, .. } = *self;
-            let scale = (tau * self.queries as f32).recip();
-            let params = Backward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau: tau.recip(), scale };
+            let (inv_tau, scale) = (tau.recip(), self.scale());
+            let queries = role as u32;
+            let params = Backward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau, scale, queries };
             let bindings: [&dyn Bind; 7] = [&parts, a, b, of.excluded, of.positive, of.lse, of.dloss];
-            self.stream(kernel, &bindings, &params, &cut, end - begin, 2);
+            let work = self.work(n, cut.columns(begin, end, m), 2);
+            let (kernel, grid) = BACKWARD.on(gpu, n, &cut);
+            gpu.run(kernel, &bindings, &params, grid, work);
         }
         if cut.chunks == 1 {
             return parts.reshape(*a.shape());
         }
-        let sum = Tensor::alloc(gpu, "contrastive", a.shape(), DType::F32);
-        let n = sum.len() as u32;
-        let work =
-            Work::new(4 * u64::from(n) * u64::from(cut.chunks + 1), u64::from(n) * u64::from(cut.chunks));
-        gpu.run(&SUM_CHUNKS, &[&sum, &parts], &Sum { n, chunks: cut.chunks }, Grid::items(n), work);
+        let sum = alloc(gpu, &[n, 4 * d4]);
+        let (n, chunks) = (sum.len() as u32, cut.chunks);
+        let work = Work::new(4 * u64::from(n) * u64::from(chunks + 1), u64::from(n) * u64::from(chunks));
+        gpu.run(&SUM_CHUNKS, &[&sum, &parts], &Sum { n, chunks }, Grid::items(n), work);
         sum
     }
 
     /// What the extra candidates add to the queries' gradient, and their own gradient.
     pub(super) fn extra_backward(&self, q: &Tensor, extra: &Tensor, of: &OfQueries<'_>) -> (Tensor, Tensor) {
         let gpu = q.gpu();
-        let dq = self.alloc(gpu, &[self.n, 4 * self.d4]);
-        let dextra = self.alloc(gpu, &[self.n, 4 * self.d4]);
-        let work = Work::new(16 * q.len() as u64, 6 * q.len() as u64);
+        let (dq, dextra) = (alloc(gpu, &[self.n, 4 * self.d4]), alloc(gpu, &[self.n, 4 * self.d4]));
+        let work = Work::new(16 * q.len() as u64, 4 * q.len() as u64);
         let bindings: [&dyn Bind; 6] = [&dq, &dextra, q, extra, of.lse, of.dloss];
         gpu.run(&EXTRA_BACKWARD, &bindings, &self.rows(1, true), Grid::items(self.n), work);
         (dq, dextra)
     }
 
-    /// One dispatch over a part of every chunk.
-    fn stream(
-        &self,
-        kernel: &ByClass,
-        bindings: &[&dyn Bind],
-        params: &impl crate::gpu::Params,
-        cut: &Cut,
-        columns: u32,
-        products: u64,
-    ) {
-        let gpu = bindings[0].storage().gpu();
-        let (kernel, workgroup) = kernel.on(gpu);
-        let groups = u64::from(self.n.div_ceil(TILE_ROWS * workgroup)) * u64::from(cut.chunks);
-        let pairs = u64::from(self.n) * u64::from(columns.saturating_mul(cut.chunks).min(self.m));
-        let rows = u64::from(self.n) * products + u64::from(self.m);
-        let work = Work::new(16 * u64::from(self.d4) * rows, pairs * self.flops(products));
-        gpu.run(kernel, bindings, params, Grid::groups(groups), work);
+    /// For each of `n` rows and `columns` streamed ones so many matrix products.
+    fn work(&self, n: u32, columns: u64, products: u64) -> Work {
+        let rows = u64::from(n) * products + columns;
+        Work::new(16 * u64::from(self.d4) * rows, u64::from(n) * columns * self.flops(products))
     }
 
     /// Operations for one pair of rows in so many matrix products.
@@ -228,16 +225,14 @@ impl Call {
         8 * u64::from(self.d4) * products
     }
 
-    fn rows(&self, chunks: u32, extra: bool) -> Rows {
-        let Self { n, m, d4, tau, .. } = *self;
-        let scale = (tau * self.queries as f32).recip();
-        Rows { n, m, d4, chunks, extra: u32::from(extra), inv_tau: tau.recip(), scale }
+    /// What turns the loss's gradient into that of `q . k`.
+    fn scale(&self) -> f32 {
+        (self.tau * self.n as f32).recip()
     }
 
-    #[expect(clippy::unused_self, reason = "reads as one of the call's steps")]
-    fn alloc(&self, gpu: &Gpu, shape: &[u32]) -> Tensor {
-        let dims: Vec<usize> = shape.iter().map(|&d| d as usize).collect();
-        Tensor::alloc(gpu, "contrastive", &Shape::new(&dims), DType::F32)
+    fn rows(&self, chunks: u32, extra: bool) -> Rows {
+        let Self { n, m, d4, tau, .. } = *self;
+        Rows { n, m, d4, chunks, extra: u32::from(extra), inv_tau: tau.recip(), scale: self.scale() }
     }
 
     /// One key index a query.
@@ -261,15 +256,52 @@ impl Call {
     }
 }
 
+fn alloc(gpu: &Gpu, shape: &[u32]) -> Tensor {
+    let dims: Vec<usize> = shape.iter().map(|&d| d as usize).collect();
+    Tensor::alloc(gpu, "contrastive", &Shape::new(&dims), DType::F32)
+}
+
 /// Rows of another width, cut or filled up with zeros; free where the width is the same.
-pub(super) fn to_width(x: &Tensor, to: u32) -> Tensor {
-    let (rows, of) = (x.shape()[0], x.shape()[1] as u32);
-    if of == to {
+pub(super) fn to_width(x: &Tensor, after: u32) -> Tensor {
+    let (rows, before) = (x.shape()[0], x.shape()[1] as u32);
+    if before == after {
         return x.stop_gradient();
     }
-    let y = Tensor::alloc(x.gpu(), "contrastive", &Shape::new(&[rows, to as usize]), DType::F32);
+    let y = Tensor::alloc(x.gpu(), "contrastive", &Shape::new(&[rows, after as usize]), DType::F32);
     let n = y.len() as u32;
     let work = Work::new(4 * u64::from(n) + 4 * x.len() as u64, 0_u64);
-    x.gpu().run(&WIDTH, &[&y, x], &Width { n, to, of }, Grid::items(n), work);
+    x.gpu().run(&WIDTH, &[&y, x], &Width { n, before, after }, Grid::items(n), work);
     y
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cut, DISPATCH_FLOPS, SCRATCH_BYTES};
+
+    #[test]
+    fn cuts_cover_all_and_keep_their_bounds() {
+        let sizes = [1, 15, 16, 17, 127, 128, 129, 1000, 4096, 65_537, 262_144];
+        for is_cpu in [true, false] {
+            for n in sizes {
+                for m in sizes {
+                    let cut = Cut::of(is_cpu, [n, m, 32], 8, 512, DISPATCH_FLOPS / 512);
+                    assert!(
+                        cut.chunks * cut.chunk >= m && (cut.chunks - 1) * cut.chunk < m,
+                        "{n} {m} {cut:?}"
+                    );
+                    let streamed: u64 = cut.parts().map(|(begin, end)| cut.columns(begin, end, m)).sum();
+                    assert_eq!(streamed, u64::from(m), "{n} {m} {cut:?}");
+                    let scratch = u64::from(n) * 512 * u64::from(cut.chunks);
+                    assert!(
+                        cut.chunks == 1 || (cut.chunks <= 8 && scratch <= SCRATCH_BYTES),
+                        "{n} {m} {cut:?}"
+                    );
+                    for (begin, end) in cut.parts() {
+                        let flops = u64::from(n) * cut.columns(begin, end, m) * 512;
+                        assert!(flops <= DISPATCH_FLOPS, "{n} {m} {cut:?}");
+                    }
+                }
+            }
+        }
+    }
 }
