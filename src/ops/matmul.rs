@@ -147,7 +147,7 @@ fn launch(op: &str, form: Form, p: Params, c: &Tensor, a: &Tensor, b: &Tensor) {
         "3_workgroup" => tiles(64, 64),
         other => panic!("{op}: there is no shaders/matmul/{other}.wgsl"),
     };
-    let splits = if file == "1_naive" { 1 } else { splits(gpu.is_cpu(), groups, u64::from(p.k)) };
+    let splits = splits(gpu.is_cpu(), groups, u64::from(p.k));
     let chunk = p.k.div_ceil(splits).next_multiple_of(4);
     let splits = p.k.div_ceil(chunk);
     let p = Params { chunk, splits, a_row, a_k, b_k, b_col, ..p };
@@ -176,7 +176,7 @@ fn launch(op: &str, form: Form, p: Params, c: &Tensor, a: &Tensor, b: &Tensor) {
 /// 4,096 long, whatever that costs: lavapipe ends an invocation's loops, without a word, when they have made 65,535
 /// iterations in all, and a kernel's inner loops may make ten for each step of `k`.
 pub(super) fn splits(cpu: bool, groups: u64, k: u64) -> u32 {
-    let (enough, least, longest) = if cpu { (8, 64, 4096) } else { (256, 128, u64::from(u32::MAX)) };
+    let (enough, least, longest) = if cpu { (16, 64, 4096) } else { (256, 128, u64::from(u32::MAX)) };
     (enough / groups.max(1)).min(k / least).max(k.div_ceil(longest)).max(1) as u32
 }
 
