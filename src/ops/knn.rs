@@ -1,1 +1,87 @@
-//! knn.
+//! Nearest neighbours by dot product, and the vote over their labels.
+
+use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::tensor::{DType, Tensor};
+
+static SOURCE: Source = Source::new("knn.wgsl", include_str!("../../shaders/knn.wgsl"));
+static KNN_PUSH: Kernel = SOURCE.kernel("knn_push");
+static KNN_SORT: Kernel = SOURCE.kernel("knn_sort");
+static KNN_VOTE: Kernel = SOURCE.kernel("knn_vote");
+
+params! { struct Params { n: u32, k: u32, rows: u32, base: u32 } }
+params! { struct Vote { n: u32, k: u32, classes: u32, bank: u32, tau: f32 } }
+
+/// Rows of the bank and queries in one strip of similarities: 16 MiB. Multiples of 64, so that a view can start at each.
+const STRIP: usize = 1024;
+const QUERIES: usize = 4096;
+
+impl Tensor {
+    /// The `k` rows of `bank` `[m, d]` with the largest dot product with each row of this `[n, d]`.
+    ///
+    /// Returns similarities and `u32` indices, `[n, k]` each, best first; of equal similarities the lower index comes
+    /// first. Similarities are made in strips of at most 1024 x 4096 and each query keeps a running top-k, so memory grows
+    /// with `n k`, not with `n m`. No gradient flows. A similarity that is NaN is never among the nearest; what it leaves
+    /// empty has the index `u32::MAX`.
+    ///
+    /// # Panics
+    /// If the shapes are not `[n, d]` and `[m, d]`, or `k` is not in `1..=m`.
+    #[track_caller]
+    #[must_use]
+    pub fn knn(&self, bank: &Tensor, k: usize) -> (Tensor, Tensor) {
+        let (a, b) = (self.shape(), bank.shape());
+        assert!(a.rank() == 2 && b.rank() == 2 && a[1] == b[1], "knn: queries {a} and bank {b}");
+        let (n, m, d) = (a[0], b[0], a[1]);
+        assert!((1..=m).contains(&k), "knn: k = {k} of a bank {b}");
+        let gpu = self.gpu();
+        let new = |shape: [usize; 2], dtype| Tensor::alloc(gpu, "knn", &shape.into(), dtype);
+        let (similarity, index) = (new([n, k], DType::F32), new([n, k], DType::U32));
+        for first in (0..n).step_by(QUERIES) {
+            let count = QUERIES.min(n - first);
+            let queries = Tensor::view(self, first * d, [count, d]);
+            let (heap, slot) = (new([k, count], DType::F32), new([k, count], DType::U32));
+            let params = |rows: usize, base: usize| Params {
+                n: count as u32,
+                k: k as u32,
+                rows: rows as u32,
+                base: base as u32,
+            };
+            for base in (0..m).step_by(STRIP) {
+                let rows = STRIP.min(m - base);
+                let strip = Tensor::view(bank, base * d, [rows, d]).matmul_nt(&queries);
+                let work = Work::new(4 * strip.len(), 0_u64);
+                gpu.run(&KNN_PUSH, &[&heap, &slot, &strip], &params(rows, base), Grid::items(count), work);
+            }
+            let out = |whole: &Tensor| Tensor::view(whole, first * k, [count, k]);
+            let work = Work::new(16 * heap.len(), 0_u64);
+            let tensors: [&dyn crate::gpu::Bind; 4] = [&heap, &slot, &out(&similarity), &out(&index)];
+            gpu.run(&KNN_SORT, &tensors, &params(0, 0), Grid::items(count), work);
+        }
+        (similarity, index)
+    }
+
+    /// Class scores `[n, classes]` of neighbours: this has the similarities `[n, k]`, `index` their rows in a bank whose
+    /// classes are `labels` `[m]`. A class scores the sum of `exp((similarity - 1) / tau)` over its neighbours.
+    ///
+    /// The 1 is the largest cosine, so that no weight overflows; it changes no vote. No gradient flows.
+    ///
+    /// # Panics
+    /// If `index` is not `u32` of this shape, or `labels` not `u32` of one axis.
+    #[track_caller]
+    #[must_use]
+    pub fn knn_vote(&self, index: &Tensor, labels: &Tensor, classes: usize, tau: f32) -> Tensor {
+        let fits = self.shape().rank() == 2 && index.shape() == self.shape() && index.dtype() == DType::U32;
+        assert!(fits, "knn_vote: similarities {self:?} at {index:?}");
+        assert!(
+            labels.shape().rank() == 1 && labels.dtype() == DType::U32,
+            "knn_vote: labels {labels:?} must be u32 [m]"
+        );
+        let (n, k) = (self.shape()[0], self.shape()[1]);
+        let scores = Tensor::alloc(self.gpu(), "knn_vote", &[n, classes].into(), DType::F32);
+        let params =
+            Vote { n: n as u32, k: k as u32, classes: classes as u32, bank: labels.len() as u32, tau };
+        let work = Work::new(8 * self.len() + 4 * scores.len(), 4 * self.len());
+        let tensors: [&dyn crate::gpu::Bind; 4] = [&scores, self, index, labels];
+        self.gpu().run(&KNN_VOTE, &tensors, &params, Grid::items(scores.len()), work);
+        scores
+    }
+}

@@ -1,1 +1,217 @@
-//! metrics.
+//! What a run measures: `metrics.csv`, one row a step, and `summary.json`.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Measures of the embedding and the features, taken at an evaluation.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Quality {
+    /// [`embedding_std`](crate::eval::embedding_std) of the test images' embeddings.
+    pub embedding_std: f64,
+    /// [`alignment`](crate::eval::alignment) of two views of the test images.
+    pub alignment: f64,
+    /// [`uniformity`](crate::eval::uniformity) of the first views.
+    pub uniformity: f64,
+    /// [`rankme`](crate::eval::rankme) of the first views' embeddings.
+    pub rankme: f64,
+    /// kNN accuracy of the encoder's output.
+    pub knn_top1: f64,
+}
+
+/// One row of `metrics.csv`.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Row {
+    /// Steps done, from 1.
+    pub step: u64,
+    /// Loss of this step's batch, before the update.
+    pub loss: f32,
+    /// Learning rate of the update.
+    pub lr: f32,
+    /// Temperature, for methods with one.
+    pub tau: Option<f32>,
+    /// Images a second around this step, evaluations excluded.
+    pub images_per_s: f64,
+    /// Lower bound on the mutual information of the views in nats, for methods with one.
+    pub mi_bound: Option<f64>,
+    /// Taken at evaluations.
+    pub quality: Option<Quality>,
+}
+
+/// The columns of `metrics.csv`, in order.
+const HEADER: &str =
+    "step,loss,lr,tau,images_per_s,mi_bound,embedding_std,alignment,uniformity,rankme,knn_top1";
+
+impl Row {
+    /// The row as CSV; what was not measured is an empty cell. `loss`, `lr` and `tau` read back to the same bits.
+    #[must_use]
+    pub fn to_csv(&self) -> String {
+        let cell = |value: Option<f64>| value.map_or_else(String::new, |v| format!("{v:.6}"));
+        let mut line = format!("{},{},{},", self.step, self.loss, self.lr);
+        if let Some(tau) = self.tau {
+            let _ = write!(line, "{tau}"); // a String takes all
+        }
+        let _ = write!(line, ",{:.1},{}", self.images_per_s, cell(self.mi_bound));
+        let q = self.quality;
+        for value in [
+            q.map(|q| q.embedding_std),
+            q.map(|q| q.alignment),
+            q.map(|q| q.uniformity),
+            q.map(|q| q.rankme),
+            q.map(|q| q.knn_top1),
+        ] {
+            line.push(',');
+            line += &cell(value);
+        }
+        line
+    }
+
+    /// Reads a line that [`Row::to_csv`] wrote.
+    #[must_use]
+    pub fn from_csv(line: &str) -> Option<Self> {
+        let cells: Vec<&str> = line.split(',').collect();
+        let number = |i: usize| cells.get(i).and_then(|c| c.parse::<f64>().ok());
+        let quality = number(6).map(|embedding_std| Quality {
+            embedding_std,
+            alignment: number(7).unwrap_or_default(),
+            uniformity: number(8).unwrap_or_default(),
+            rankme: number(9).unwrap_or_default(),
+            knn_top1: number(10).unwrap_or_default(),
+        });
+        Some(Self {
+            step: cells.first()?.parse().ok()?,
+            loss: cells.get(1)?.parse().ok()?,
+            lr: cells.get(2)?.parse().ok()?,
+            tau: cells.get(3)?.parse().ok(),
+            images_per_s: number(4)?,
+            mi_bound: number(5),
+            quality,
+        })
+    }
+}
+
+/// `metrics.csv`, open for appending, with its rows in memory for the plots.
+#[derive(Debug)]
+pub struct Metrics {
+    path: PathBuf,
+    file: File,
+    rows: Vec<Row>,
+}
+
+impl Metrics {
+    /// Starts the file, or on resume keeps its rows up to step `done` and drops the rest.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn open(path: PathBuf, done: u64) -> Result<Self> {
+        let mut rows = vec![];
+        if done > 0 && path.exists() {
+            let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+            rows.extend(text.lines().filter_map(Row::from_csv).filter(|row| row.step <= done));
+        }
+        let mut text = format!("{HEADER}\n");
+        for row in &rows {
+            text += &row.to_csv();
+            text.push('\n');
+        }
+        super::run_dir::write_atomic(&path, text.as_bytes())?;
+        let file = File::options().append(true).open(&path).map_err(|e| Error::io(&path, e))?;
+        Ok(Self { path, file, rows })
+    }
+
+    /// Appends a row.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn push(&mut self, row: Row) -> Result<()> {
+        self.rows.push(row);
+        writeln!(self.file, "{}", row.to_csv()).map_err(|e| Error::io(&self.path, e))
+    }
+
+    /// The rows so far.
+    #[must_use]
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+}
+
+/// `summary.json`. Accuracies are `None` (null) for a run that was ended early.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Name of the method.
+    pub method: String,
+    /// The driver's name for the adapter.
+    pub adapter: String,
+    /// Type of stored values.
+    pub precision: String,
+    /// Steps done.
+    pub steps: u64,
+    /// Images (not views) a second over all steps, evaluations excluded.
+    pub images_per_s: f64,
+    /// Wall-clock time of the run, evaluations included, summed over resumes.
+    pub seconds: f64,
+    /// Loss of the last step.
+    pub loss: f32,
+    /// kNN accuracy of the trained encoder.
+    pub knn_top1: Option<f64>,
+    /// Linear-probe accuracy of the trained encoder.
+    pub linear_top1: Option<f64>,
+    /// kNN accuracy of the encoder before training.
+    pub knn_top1_random_init: Option<f64>,
+    /// kNN accuracy of the pixels.
+    pub knn_top1_raw_pixels: Option<f64>,
+    /// Linear-probe accuracy of the encoder before training.
+    pub linear_top1_random_init: Option<f64>,
+    /// Linear-probe accuracy of the pixels.
+    pub linear_top1_raw_pixels: Option<f64>,
+    /// Mean over dimensions of the std of the normalised embedding; 1/sqrt(d) if spread evenly, 0 if collapsed.
+    pub embedding_std: Option<f64>,
+    /// Effective rank of the embedding.
+    pub rankme: Option<f64>,
+    /// How the accuracies were measured.
+    pub protocol: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_read_back() {
+        let quality =
+            Quality { embedding_std: 0.08, alignment: 0.5, uniformity: -2.5, rankme: 31.25, knn_top1: 0.75 };
+        let full = Row {
+            step: 7,
+            loss: 0.1 + 0.2,
+            lr: 1e-9,
+            tau: Some(0.2),
+            images_per_s: 812.5,
+            mi_bound: Some(-0.25),
+            quality: Some(quality),
+        };
+        let bare = Row { tau: None, mi_bound: None, quality: None, ..full };
+        for row in [full, bare] {
+            assert_eq!(Row::from_csv(&row.to_csv()), Some(row));
+            assert_eq!(row.to_csv().split(',').count(), HEADER.split(',').count());
+        }
+        assert_eq!(Row::from_csv(HEADER), None);
+    }
+
+    #[test]
+    fn reopening_drops_rows_after_the_checkpoint() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.csv");
+        let mut metrics = Metrics::open(path.clone(), 0).unwrap();
+        for step in 1..=5 {
+            metrics.push(Row { step, ..Row::default() }).unwrap();
+        }
+        let metrics = Metrics::open(path.clone(), 3).unwrap();
+        assert_eq!(metrics.rows().iter().map(|r| r.step).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(fs::read_to_string(path).unwrap().lines().count(), 4);
+    }
+}

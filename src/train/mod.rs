@@ -1,10 +1,49 @@
-//! The training run.
+//! The training run: flags, run directory, loop, evaluation, checkpoint and resume, pictures.
+//!
+//! A method is a flat program around four calls. [`Setup::open`] finds adapter, data and configuration; the method builds
+//! its modules, optimiser and augmentation; [`Setup::begin`] measures what the result will be compared with; then
+//! [`Run::next_batch`] and [`Run::end_step`] bracket the method's own step, and [`Run::finish`] evaluates and writes the
+//! summary. `examples/simclr.rs` is such a program.
+//!
+//! The loop is the method's, not a trait's: a step reads top to bottom in one place, and what differs between methods (a
+//! teacher, a queue, two optimisers) is ordinary code there. What a checkpoint must keep is listed once, in a [`State`].
+//!
+//! Nothing in the loop waits for the GPU: losses travel through a ring on the device and are logged when they have arrived.
 
 mod checkpoint;
+mod evaluate;
 mod flags;
 mod interrupt;
+mod losses;
 mod metrics;
-mod plot;
+pub mod plot;
 mod progress;
+mod report;
 mod run;
 mod run_dir;
+mod setup;
+
+use std::process::ExitCode;
+
+pub use checkpoint::{Checkpoint, Meta, State};
+pub use evaluate::{Forward, Model};
+pub use flags::{Config, Defaults, Flags, Length, parse};
+pub use interrupt::Interrupt;
+pub use metrics::{Metrics, Quality, Row, Summary};
+pub use progress::Progress;
+pub use run::Run;
+pub use run_dir::{RunDir, write_atomic};
+pub use setup::Setup;
+
+use crate::error::Result;
+
+/// Runs a program; an error is one line on stderr and exit status 1.
+pub fn main<T>(program: impl FnOnce() -> Result<T>) -> ExitCode {
+    match program() {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,100 @@
-//! knn.
+//! Nearest neighbours and their vote.
+
+use wgrad::reference::knn as reference;
+
+use crate::common::*;
+
+/// Dot products of 33 terms below 1 in f32.
+const SIMILARITY: Tol = Tol::new(4e-6, 2e-6);
+/// `exp` of the device over similarities divided by tau .1: their error grows tenfold.
+const VOTE: Tol = Tol::new(1e-6, 1e-4);
+
+#[test]
+fn ragged_shapes_equal_the_reference() {
+    // Strips have 1024 rows; a heap of 1, of all rows, of a prime number of them.
+    for (n, m, d, k) in [
+        (1, 1, 1, 1),
+        (3, 5, 27, 5),
+        (7, 1023, 9, 13),
+        (64, 1024, 8, 1),
+        (65, 1025, 33, 200),
+        (2, 3001, 5, 97),
+    ] {
+        let (queries, bank) = (data(1, n * d), data(2, m * d));
+        let (q, b) = (gpu().tensor(&queries, [n, d]).unwrap(), gpu().tensor(&bank, [m, d]).unwrap());
+        let (similarity, index) = q.knn(&b, k);
+        let (similarity, index) = (similarity.to_vec().unwrap(), index.to_vec_u32().unwrap());
+        let (queries, bank) = (f64s(&queries), f64s(&bank));
+        let (want, _) = reference::knn(&queries, &bank, d, k);
+        assert_close("similarity", &similarity, &want, SIMILARITY);
+        // Two near ties may change places in f32, so an index is checked by the similarity it stands for.
+        for (row, found) in index.chunks(k).enumerate() {
+            let dot = |i: &u32| {
+                let bank = &bank[*i as usize * d..][..d];
+                queries[row * d..][..d].iter().zip(bank).map(|(q, b)| q * b).sum::<f64>()
+            };
+            let named: Vec<f64> = found.iter().map(dot).collect();
+            assert_close("index", &similarity[row * k..][..k], &named, SIMILARITY);
+            let mut distinct = found.to_vec();
+            distinct.sort_unstable();
+            distinct.dedup();
+            assert_eq!(distinct.len(), k, "row {row} of {n} x {m}: an index twice");
+        }
+    }
+}
+
+#[test]
+fn ties_go_to_the_lower_index() {
+    // Small integers: every similarity is exact, and most are tied.
+    let (n, m, d, k) = (5, 2100, 3, 37);
+    let small = |seed, n| data(seed, n).iter().map(|x| (2.0 * x).round()).collect::<Vec<f32>>();
+    let (queries, bank) = (small(3, n * d), small(4, m * d));
+    let (q, b) = (gpu().tensor(&queries, [n, d]).unwrap(), gpu().tensor(&bank, [m, d]).unwrap());
+    let (_, index) = q.knn(&b, k);
+    let (_, want) = reference::knn(&f64s(&queries), &f64s(&bank), d, k);
+    let index: Vec<usize> = index.to_vec_u32().unwrap().into_iter().map(|i| i as usize).collect();
+    assert_eq!(index, want);
+}
+
+#[test]
+fn more_queries_than_a_strip_has() {
+    let (n, m, d, k) = (4099, 70, 4, 3);
+    let (queries, bank) = (data(5, n * d), data(6, m * d));
+    let (q, b) = (gpu().tensor(&queries, [n, d]).unwrap(), gpu().tensor(&bank, [m, d]).unwrap());
+    let (want, _) = reference::knn(&f64s(&queries), &f64s(&bank), d, k);
+    assert_close("similarity", &q.knn(&b, k).0.to_vec().unwrap(), &want, SIMILARITY);
+}
+
+#[test]
+fn votes_equal_the_reference() {
+    for (n, m, k, classes) in [(1, 1, 1, 1), (7, 300, 20, 10), (33, 97, 97, 3)] {
+        let d = 6;
+        let unit = |seed, rows: usize| gpu().tensor(&data(seed, rows * d), [rows, d]).unwrap().l2_normalize();
+        let labels: Vec<u32> = (0..m as u32).map(|i| i * 7 % classes as u32).collect();
+        let (similarity, index) = unit(7, n).knn(&unit(8, m), k);
+        let on_gpu = gpu().tensor_u32(&labels, [m]).unwrap();
+        let got = similarity.knn_vote(&index, &on_gpu, classes, 0.1).to_vec().unwrap();
+        let index: Vec<usize> = index.to_vec_u32().unwrap().into_iter().map(|i| i as usize).collect();
+        let similarity = f64s(&similarity.to_vec().unwrap());
+        let want = reference::knn_vote(&similarity, &index, &labels, k, classes, 0.1);
+        assert_close("votes", &got, &want, VOTE);
+    }
+}
+
+#[test]
+fn a_nan_row_is_nobodys_neighbour() {
+    let bank = [1.0, 0.0, f32::NAN, f32::NAN, 0.5, 0.5];
+    let b = gpu().tensor(&bank, [3, 2]).unwrap();
+    let (similarity, index) = gpu().tensor(&[1.0, 0.0], [1, 2]).unwrap().knn(&b, 3);
+    assert_eq!(index.to_vec_u32().unwrap(), [0, 2, u32::MAX]);
+    let labels = gpu().tensor_u32(&[0, 1, 1], [3]).unwrap();
+    let votes = similarity.knn_vote(&index, &labels, 2, 1.0).to_vec().unwrap();
+    assert_close("votes", &votes, &[1.0, (-0.5_f64).exp()], VOTE);
+}
+
+#[test]
+#[should_panic(expected = "knn: k = 4 of a bank [3, 2]")]
+fn k_is_at_most_the_bank() {
+    let bank = gpu().zeros([3, 2]).unwrap();
+    let _ = bank.knn(&bank, 4);
+}

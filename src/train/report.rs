@@ -1,0 +1,127 @@
+//! What a run leaves behind: curves, a picture of the features, the summary, the profile.
+
+use super::evaluate::Accuracy;
+use super::flags::{Config, Flags};
+use super::metrics::{Quality, Row, Summary};
+use super::plot::{self, Panel, Series};
+use super::run::Baselines;
+use super::run_dir::RunDir;
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::eval::principal_plane;
+use crate::gpu::{Gpu, format_profile};
+use crate::tensor::Tensor;
+
+/// Classes in the picture of the features; more than the markers can tell apart would say nothing.
+const MAX_CLASSES: usize = 20;
+/// Images in it.
+const MAX_POINTS: usize = 2000;
+
+/// Draws `curves.svg`. `width` is the embedding's number of dimensions.
+pub(super) fn curves(dir: &RunDir, rows: &[Row], baselines: &Baselines, width: usize) -> Result<()> {
+    let line = |label: &str, y: &dyn Fn(&Row) -> Option<f64>| Series {
+        label: label.to_owned(),
+        points: rows.iter().filter_map(|r| Some((r.step as f64, y(r)?))).collect(),
+    };
+    let quality = |label: &str, y: fn(&Quality) -> f64| line(label, &move |r| r.quality.as_ref().map(y));
+    let panel = |title: &str, series: Vec<Series>, levels: Vec<(&str, f64)>| Panel {
+        title: title.to_owned(),
+        x: "step".to_owned(),
+        series,
+        levels: levels.into_iter().map(|(label, y)| (label.to_owned(), y)).collect(),
+    };
+    let mut panels = vec![panel("loss", vec![line("", &|r| Some(f64::from(r.loss)))], vec![])];
+    if rows.iter().any(|r| r.mi_bound.is_some()) {
+        panels.push(panel("mutual information bound (nats)", vec![line("", &|r| r.mi_bound)], vec![]));
+    }
+    let (random, raw) = (baselines.random_init.knn, baselines.raw_pixels.knn);
+    panels.extend([
+        panel(
+            "kNN top-1 on the test images",
+            vec![quality("", |q| q.knn_top1)],
+            vec![("random init", random), ("raw pixels", raw)],
+        ),
+        panel(
+            "alignment and uniformity",
+            vec![quality("alignment", |q| q.alignment), quality("uniformity", |q| q.uniformity)],
+            vec![],
+        ),
+        panel(
+            "embedding std",
+            vec![quality("", |q| q.embedding_std)],
+            vec![("1/sqrt(d)", 1.0 / (width as f64).sqrt())],
+        ),
+        panel("RankMe", vec![quality("", |q| q.rankme)], vec![]),
+    ]);
+    plot::figure(&dir.file("curves.svg"), 3, &panels)
+}
+
+/// Draws `embedding.svg`: test images on the first two principal axes of their features, coloured by class.
+pub(super) fn embedding(dir: &RunDir, features: &Tensor, data: &Dataset, config: &Config) -> Result<()> {
+    let points = principal_plane(&features.slice_rows(0, features.shape()[0].min(MAX_POINTS)))?;
+    let groups: Vec<Series> = (data.class_names.iter().take(MAX_CLASSES).enumerate())
+        .map(|(class, name)| Series {
+            label: name.clone(),
+            points: (points.iter().zip(&data.labels))
+                .filter(|(_, label)| **label as usize == class)
+                .map(|(point, _)| *point)
+                .collect(),
+        })
+        .collect();
+    let some =
+        if groups.len() < data.classes() { format!(", first {MAX_CLASSES} classes") } else { String::new() };
+    let title = format!(
+        "{} test images, encoder output after {} steps, first two principal axes{some}",
+        data.name, config.steps
+    );
+    plot::scatter(&dir.file("embedding.svg"), &title, &groups)
+}
+
+/// Writes `summary.json`.
+pub(super) fn summary(dir: &RunDir, summary: &Summary) -> Result<()> {
+    let json = serde_json::to_string_pretty(summary).map_err(|e| Error::Argument(e.to_string()))?;
+    dir.write("summary.json", format!("{json}\n").as_bytes())
+}
+
+/// One line of a table of accuracies.
+pub(super) fn line(what: &str, accuracy: Accuracy) -> String {
+    let Accuracy { knn, linear } = accuracy;
+    format!("  {what:<16} kNN top-1 {:5.1} %   linear top-1 {:5.1} %", 100.0 * knn, 100.0 * linear)
+}
+
+/// Says how the run ended.
+pub(super) fn print(dir: &RunDir, summary: &Summary, trained: Option<Accuracy>, baselines: &Baselines) {
+    let Summary { method, steps, loss, images_per_s, seconds, protocol, .. } = summary;
+    println!("{method}: {steps} steps, loss {loss:.4}, {images_per_s:.0} images/s, {seconds:.0} s in all");
+    let dir = dir.path().display();
+    match trained {
+        Some(trained) => {
+            println!("{}", line("trained", trained));
+            println!("{}", line("random init", baselines.random_init));
+            println!("{}", line("raw pixels", baselines.raw_pixels));
+            println!("  {protocol}");
+            println!(
+                "written to {dir}: summary.json metrics.csv curves.svg embedding.svg checkpoint.safetensors"
+            );
+        }
+        None => println!("ended early; --resume {dir} continues"),
+    }
+}
+
+/// Prints the table of kernels and writes the trace, where asked for.
+pub(super) fn profile(gpu: &Gpu, flags: &Flags) -> Result<()> {
+    let rows = gpu.profile();
+    if flags.profile || flags.trace.is_some() {
+        if rows.is_empty() {
+            println!("no profile: this adapter has no timestamps");
+            return Ok(());
+        }
+        let roofline = gpu.roofline()?;
+        println!("{}", format_profile(&rows, Some(roofline)));
+    }
+    if let Some(path) = &flags.trace {
+        gpu.write_trace(path)?;
+        println!("trace: {}", path.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! The start of a run: adapter, data, configuration, directory.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::checkpoint::{Checkpoint, State};
+use super::evaluate::{Data, Model};
+use super::flags::{Config, Defaults, Flags};
+use super::run::Run;
+use super::run_dir::RunDir;
+use crate::data::{DataSource, Dataset, Splits};
+use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+use crate::nn::ResNetConfig;
+use crate::rng::Rng;
+
+/// What a method finds before it builds its network.
+#[derive(Debug)]
+pub struct Setup {
+    pub(super) started: Instant,
+    pub(super) gpu: Gpu,
+    pub(super) config: Config,
+    pub(super) data: Data,
+    pub(super) dir: RunDir,
+    pub(super) checkpoint: Option<Checkpoint>,
+    pub(super) flags: Flags,
+}
+
+impl Setup {
+    /// Opens the adapter, loads the data and makes the run's directory; with `--resume`, reads the checkpoint.
+    ///
+    /// `defaults` are for CPU adapters where its argument is true.
+    ///
+    /// # Errors
+    /// What the adapter, the data source or a flag says, in one line.
+    pub fn open(method: &str, flags: &Flags, defaults: impl Fn(bool) -> Defaults) -> Result<Self> {
+        let started = Instant::now();
+        let checkpoint = flags.resume.as_deref().map(Checkpoint::read).transpose()?;
+        // What can be refused without an adapter or data is refused at once.
+        let resumed =
+            checkpoint.as_ref().map(|c| c.meta.config.clone().resumed(method, flags)).transpose()?;
+        let source = resumed.as_ref().map(|c| c.data.clone()).or_else(|| flags.data.clone());
+        let source = DataSource::from_str(source.as_deref().unwrap_or("embedded"))?;
+
+        let mut builder = Gpu::builder().profile(flags.profile || flags.trace.is_some() || profile_by_env());
+        if let Some(name) = &flags.adapter {
+            builder = builder.adapter(name);
+        }
+        let gpu = builder.build()?;
+        let defaults = defaults(gpu.is_cpu());
+        let Splits { mut train, test } = source.load()?;
+        let config = match resumed {
+            Some(config) => config,
+            None => Config::resolve(method, flags, &defaults, &gpu.info().name, train.len())?,
+        };
+        encoder(&config.encoder, train.channels)?;
+        train.truncate(config.train_images);
+        let data = Data { train: Arc::new(train), test };
+
+        let dir = match (&checkpoint, &flags.out) {
+            (Some(checkpoint), None) => RunDir::open(checkpoint.directory().to_owned())?,
+            (Some(_), Some(out)) => RunDir::open(out.clone())?,
+            (None, out) => RunDir::create(out.as_deref(), method)?,
+        };
+        let setup = Self { started, gpu, config, data, dir, checkpoint, flags: flags.clone() };
+        setup.announce();
+        setup.write_config()?;
+        Ok(setup)
+    }
+
+    fn announce(&self) {
+        let (c, info, test) = (&self.config, self.gpu.info(), self.data.test.len());
+        println!("{} on {} ({})", c.method, info.name, info.backend);
+        println!(
+            "{}: {} training and {test} test images; encoder {}, {} steps of {} images, seed {}",
+            self.data.train.name, c.train_images, c.encoder, c.steps, c.batch, c.seed
+        );
+        let small = self.flags.encoder.is_none() || self.flags.train_limit.is_none();
+        if self.gpu.is_cpu() && small && self.checkpoint.is_none() {
+            println!(
+                "defaults for a CPU adapter: a small encoder and at most 10,000 images (--encoder, --train-limit)"
+            );
+        }
+        if let Some(from) = &self.checkpoint {
+            println!("resuming after step {}", from.meta.step);
+            if from.meta.config.adapter != info.name {
+                let then = &from.meta.config.adapter;
+                println!("begun on {then}: another adapter rounds differently, so bits will differ");
+            }
+        }
+    }
+
+    fn write_config(&self) -> Result<()> {
+        let text = toml::to_string(&self.config).map_err(|e| Error::Argument(e.to_string()))?;
+        let text = format!("# {}\n{text}", self.config.command());
+        self.dir.write("config.toml", text.as_bytes())
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// The configuration, complete.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The training images.
+    #[must_use]
+    pub fn train_set(&self) -> &Dataset {
+        &self.data.train
+    }
+
+    /// The encoder that `--encoder` names, for these images.
+    ///
+    /// # Panics
+    /// Never: [`Setup::open`] has checked the name.
+    #[must_use]
+    pub fn encoder(&self) -> ResNetConfig {
+        encoder(&self.config.encoder, self.data.train.channels).expect("checked when opened")
+    }
+
+    /// Random numbers of this run: key `(seed, 0)`.
+    #[must_use]
+    pub fn rng(&self) -> Rng {
+        Rng::new(self.config.seed)
+    }
+
+    /// An empty list of what a checkpoint keeps.
+    #[must_use]
+    pub fn state(&self) -> State {
+        State::new(self.checkpoint.as_ref().map_or(0, |c| c.meta.step))
+    }
+
+    /// Starts the loop. Measures raw pixels and the network as it is now, freshly initialised; then, on `--resume`, takes
+    /// the checkpoint's values.
+    ///
+    /// # Errors
+    /// The device's first error; [`Error::Checkpoint`] if the checkpoint does not fit the state.
+    pub fn begin(self, model: Model<'_>, state: State) -> Result<Run<'_>> {
+        Run::begin(self, model, state)
+    }
+}
+
+fn profile_by_env() -> bool {
+    std::env::var("WGRAD_PROFILE").is_ok_and(|v| v != "0")
+}
+
+/// A preset by name.
+fn encoder(name: &str, channels: usize) -> Result<ResNetConfig> {
+    let config = match name {
+        "tiny" => ResNetConfig::demo(),
+        "resnet8" => ResNetConfig::resnet8(),
+        "resnet18" => ResNetConfig::resnet18(),
+        "resnet34" => ResNetConfig::resnet34(),
+        "resnet50" => ResNetConfig::resnet50(),
+        _ => {
+            let known = "tiny, resnet8, resnet18, resnet34, resnet50";
+            return Err(Error::Argument(format!("--encoder {name}: must be one of {known}")));
+        }
+    };
+    Ok(ResNetConfig { channels, ..config })
+}
