@@ -3,14 +3,14 @@
 
 override WG: u32 = 64;
 
-struct Params { n: u32, value: u32 }
+struct Params { n: u32, value: u32 } // n: groups of four
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<u32>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4u>;
 
-// One invocation writes one element.
+// One invocation writes four elements.
 @compute @workgroup_size(WG)
 fn fill(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
     let i = item_index(wid, nwg, lid, WG);
     if i >= p.n { return; }
-    y[i] = p.value;
+    y[i] = vec4u(p.value);
 }

@@ -1,6 +1,6 @@
 //! Reverse-mode differentiation: the graph, `backward`, and the only place that adds gradients.
 //!
-//! Define-by-run, as in PyTorch. A [`Node`] holds its parents and one closure that *returns* the gradient of each parent;
+//! Define-by-run, as in PyTorch. A node holds its parents and one closure that *returns* the gradient of each parent;
 //! rules never accumulate, so none can overwrite where it should add. Nodes are numbered in creation order and a parent
 //! is always older than its child, so taking the youngest node first visits every node after all its uses: `backward` is
 //! a loop over a heap, without recursion and without a separate sort. Dropping a graph is a loop too.

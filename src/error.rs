@@ -4,6 +4,7 @@
 //! on the machine or on a file is an [`Error`]. It is `Clone`, because a [`Gpu`](crate::Gpu) keeps its first error and
 //! hands it out at the next synchronising call.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use std::sync::Arc;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What can go wrong outside the program.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No adapter fits the request. `remedy` says what to install or to set.
@@ -126,5 +127,12 @@ impl Error {
     /// An [`Error::Io`] that names its file.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
         Self::Io { path: path.as_ref().to_owned(), source: Arc::new(source) }
+    }
+}
+
+/// The text of `Display`: `fn main() -> wgrad::Result<()>` and `unwrap` show this to people.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

@@ -199,8 +199,8 @@ impl Tensor {
     }
 
     fn fill_bits(&self, value: u32) {
-        let n = self.len() as u32;
-        let work = Work::new(4 * u64::from(n), 0_u64);
+        let n = self.len().div_ceil(4) as u32;
+        let work = Work::new(16 * u64::from(n), 0_u64);
         self.gpu().run(&FILL, &[self], &FillParams { n, value }, Grid::items(n), work);
     }
 

@@ -98,19 +98,14 @@ pub(super) async fn choose(wanted: &Wanted) -> Result<wgpu::Adapter> {
         named && !(wanted.gpu_only && info.device_type == wgpu::DeviceType::Cpu)
     };
     adapters.into_iter().find(fits).ok_or_else(|| {
-        let mut text = name.map_or("any".to_owned(), |n| format!("named like \"{n}\""));
-        if wanted.gpu_only {
-            text += ", not a CPU";
-        }
         if found.is_empty() {
-            Error::NoAdapter {
-                wanted: format!("{text}; this machine shows none"),
-                remedy: remedy().to_owned(),
-            }
-        } else {
-            let remedy = "name one of them, or none to take the best".to_owned();
-            Error::NoAdapter { wanted: format!("{text}; this machine has: {}", found.join(", ")), remedy }
+            let wanted = "this machine shows none".to_owned();
+            return Error::NoAdapter { wanted, remedy: remedy().to_owned() };
         }
+        let named = name.map(|n| format!(" named like \"{n}\"")).unwrap_or_default();
+        let class = if wanted.gpu_only { " that is not a CPU" } else { "" };
+        let wanted = format!("none{named}{class}; this machine has: {}", found.join(", "));
+        Error::NoAdapter { wanted, remedy: "name one of them, or none to take the best".to_owned() }
     })
 }
 

@@ -1,6 +1,7 @@
 //! A kernel compiled for one device.
 
 use super::kernel::{Kernel, Params, Scalar};
+use super::pool::{Bind, Storage};
 use super::trust;
 use crate::error::{Error, Result};
 
@@ -90,11 +91,25 @@ impl Compiled {
         })
     }
 
-    /// Compares a launch with what the WGSL states: number of tensors, names, types and order of the parameters.
-    pub(super) fn check_launch<P: Params>(&self, tensors: usize) -> Result<()> {
+    /// Compares a launch with what the WGSL states: number of tensors, names, types and order of the parameters. A
+    /// buffer may be bound several times to read, and for disjoint ranges to write, but not for both.
+    pub(super) fn check_launch<P: Params>(&self, tensors: &[&dyn Bind]) -> Result<()> {
         let fail = |message| Err(Error::Kernel { kernel: self.name.clone(), message });
-        if tensors != self.writable.len() {
-            return fail(format!("launched with {tensors} tensors, the WGSL binds {}", self.writable.len()));
+        let (given, stated) = (tensors.len(), self.writable.len());
+        if given != stated {
+            return fail(format!("launched with {given} tensors, the WGSL binds {stated}"));
+        }
+        for (i, a) in tensors.iter().enumerate().filter(|(i, _)| self.writable[*i]) {
+            for (j, b) in tensors.iter().enumerate().filter(|(j, _)| *j != i) {
+                let clash = if self.writable[j] { Storage::overlaps } else { Storage::shares_buffer };
+                if clash(a.storage(), b.storage()) {
+                    return fail(format!(
+                        "writes binding {}, which is the buffer of binding {} too",
+                        i + 1,
+                        j + 1
+                    ));
+                }
+            }
         }
         let same = self.params.len() == P::FIELDS.len()
             && self

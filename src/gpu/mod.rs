@@ -47,11 +47,11 @@ pub struct Gpu(Arc<Inner>);
 
 struct Inner {
     device: wgpu::Device,
-    queue: wgpu::Queue,
     info: AdapterInfo,
     limits: wgpu::Limits,
     checks: bool,
     memory_limit: u64,
+    choices: HashMap<String, String>,
     faults: Arc<Faults>,
     kernels: Mutex<HashMap<u32, Arc<Compiled>>>,
     recorder: Mutex<Recorder>,
@@ -67,6 +67,7 @@ pub struct GpuBuilder {
     memory_limit: u64,
     profile: Option<bool>,
     quiet: bool,
+    choices: Vec<(String, String)>,
 }
 
 impl GpuBuilder {
@@ -106,6 +107,14 @@ impl GpuBuilder {
         self
     }
 
+    /// Takes the kernels of `family` from `shaders/<family>/<file>.wgsl`, instead of choosing by adapter: `kernel("matmul",
+    /// "1_naive")`. Default: `WGRAD_KERNEL=matmul:1_naive,conv:1_naive`. An op panics on a file it does not know.
+    #[must_use]
+    pub fn kernel(mut self, family: impl Into<String>, file: impl Into<String>) -> Self {
+        self.choices.push((family.into(), file.into()));
+        self
+    }
+
     /// Leaves out the notice that is printed to stderr when kernels will run on a CPU.
     #[must_use]
     pub fn quiet(mut self) -> Self {
@@ -132,6 +141,10 @@ impl GpuBuilder {
         if info.is_cpu && !self.quiet {
             eprintln!("wgrad: no GPU in use; kernels run on the CPU adapter {}", info.name);
         }
+        let from_env = std::env::var("WGRAD_KERNEL").unwrap_or_default();
+        let from_env = from_env.split(',').filter_map(|pair| pair.split_once(':'));
+        let choices =
+            from_env.map(|(family, file)| (family.to_owned(), file.to_owned())).chain(self.choices).collect();
         let useful = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16;
         let limits = adapter.limits();
         let (device, queue) = adapter
@@ -170,11 +183,11 @@ impl GpuBuilder {
         Ok(Gpu(Arc::new(Inner {
             recorder: Mutex::new(recorder),
             device,
-            queue,
             info,
             limits,
             checks,
             memory_limit: self.memory_limit,
+            choices,
             faults,
             kernels: Mutex::default(),
             pool: Mutex::default(),
@@ -210,6 +223,7 @@ impl Gpu {
             memory_limit: u64::MAX,
             profile: None,
             quiet: false,
+            choices: vec![],
         }
     }
 
@@ -230,6 +244,11 @@ impl Gpu {
     #[must_use]
     pub fn is_cpu(&self) -> bool {
         self.0.info.is_cpu
+    }
+
+    /// The file that [`GpuBuilder::kernel`] or `WGRAD_KERNEL` names for a family of kernels.
+    pub(crate) fn kernel_choice(&self, family: &str) -> Option<&str> {
+        self.0.choices.get(family).map(String::as_str)
     }
 
     /// Whether this crate's kernels run with runtime checks.
@@ -312,11 +331,14 @@ impl Gpu {
         for tensor in tensors {
             assert!(self.same(tensor.storage().gpu()), "{}: tensors of two Gpus are mixed", kernel.name());
         }
-        if self.0.faults.is_set() || tensors.iter().any(|t| t.storage().is_poisoned()) {
+        if self.0.faults.is_set() {
             return Ok(());
         }
+        if tensors.iter().any(|t| t.storage().is_poisoned()) {
+            return Err(Error::Poisoned);
+        }
         let compiled = self.compiled(kernel)?;
-        compiled.check_launch::<P>(tensors.len())?;
+        compiled.check_launch::<P>(tensors)?;
         let groups = grid.count(compiled.workgroup_size);
         if groups == 0 {
             return Ok(());
@@ -349,6 +371,9 @@ impl Gpu {
     pub(crate) fn copy(&self, src: &dyn Bind, src_at: usize, dst: &dyn Bind, dst_at: usize, elements: usize) {
         let (src, dst) = (src.storage(), dst.storage());
         assert!(self.same(src.gpu()) && self.same(dst.gpu()), "copy: tensors of two Gpus are mixed");
+        if src.is_poisoned() || dst.is_poisoned() {
+            self.latch(Error::Poisoned);
+        }
         if elements > 0 && !self.0.faults.is_set() {
             let byte = |n: usize| 4 * n as u64;
             self.recorder().copy(src, byte(src_at), dst, byte(dst_at), byte(elements));

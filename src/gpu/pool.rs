@@ -81,6 +81,17 @@ impl Storage {
         Storage { buffer: Arc::clone(&self.buffer), offset: self.offset + offset, bytes }
     }
 
+    /// Whether both are ranges of one buffer.
+    pub(super) fn shares_buffer(&self, other: &Storage) -> bool {
+        Arc::ptr_eq(&self.buffer, &other.buffer)
+    }
+
+    /// Whether the ranges have a byte in common.
+    pub(super) fn overlaps(&self, other: &Storage) -> bool {
+        let before = |a: &Storage, b: &Storage| a.offset + a.bytes <= b.offset;
+        self.shares_buffer(other) && !before(self, other) && !before(other, self)
+    }
+
     /// Number of writes in place to the buffer so far.
     pub(crate) fn version(&self) -> u64 {
         self.buffer.version.load(Ordering::Relaxed)
@@ -91,7 +102,7 @@ impl Storage {
         self.buffer.version.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether this is the whole content of a buffer that nobody else holds.
+    /// Whether it holds nothing: made after an error.
     pub(crate) fn is_poisoned(&self) -> bool {
         self.buffer.raw.is_none()
     }

@@ -228,7 +228,10 @@ impl Recorder {
         }
         for (i, storage) in bindings.iter().enumerate() {
             let raw = storage.raw().expect("poisoned inputs were filtered");
-            let size = std::num::NonZeroU64::new(storage.bytes.max(4));
+            // Whole vec4s, so that kernels may bind `array<vec4<f32>>` whatever the length: buffers are padded to 256 bytes.
+            let size = std::num::NonZeroU64::new(
+                storage.bytes.max(4).next_multiple_of(16).min(raw.class - storage.offset),
+            );
             let buffer = wgpu::BufferBinding { buffer: &raw.wgpu, offset: storage.offset, size };
             entries.push(wgpu::BindGroupEntry {
                 binding: i as u32 + 1,

@@ -11,7 +11,11 @@ use crate::error::{Error, Result};
 static LIB: &[(&str, &str)] = &[
     ("grid", include_str!("../../shaders/lib/grid.wgsl")),
     ("elem", include_str!("../../shaders/lib/elem_f32.wgsl")),
+    ("logit_tile", include_str!("../../shaders/lib/logit_tile.wgsl")),
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
+    ("segments", include_str!("../../shaders/lib/segments.wgsl")),
+    ("row", include_str!("../../shaders/lib/row.wgsl")),
+    ("strip", include_str!("../../shaders/lib/strip.wgsl")),
     ("special", include_str!("../../shaders/lib/special.wgsl")),
 ];
 

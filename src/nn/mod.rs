@@ -1,5 +1,29 @@
-//! Modules: fields and a forward.
+//! Networks: modules are fields and a `forward`, their weights live apart in [`Params`].
+//!
+//! A module holds [`ParamId`]s, not tensors. The same module run with another [`Params`] is another network: the
+//! teacher of an EMA method is `params.fork()`, and nothing of the module is copied. Training or evaluation is an
+//! argument ([`Mode`]), never a state.
+//!
+//! ```no_run
+//! use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder, ResNet, ResNetConfig};
+//! # fn main() -> wgrad::Result<()> {
+//! let gpu = wgrad::Gpu::new()?;
+//! let build = ParamBuilder::new(wgrad::Rng::new(1));
+//! let encoder = ResNet::new(&build, &ResNetConfig::resnet8());
+//! let projector = Mlp::new(&build.scope("projector"), &MlpConfig::simclr(encoder.features(), 64, 32));
+//! let params = build.finish(&gpu)?;
+//!
+//! let images = gpu.zeros([4, 32, 32, 3])?;
+//! let z = projector.forward(&params, &encoder.forward(&params, &images, Mode::Train), Mode::Train);
+//! assert_eq!(**z.shape(), [4, 32]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A scheme where modules own their tensors (as in PyTorch) was not taken: optimisers, teachers and checkpoints would
+//! walk the module tree, and every one of their steps would be one launch a tensor.
 
+mod builder;
 mod conv;
 mod heads;
 mod init;
@@ -8,3 +32,24 @@ mod norm;
 mod params;
 mod resnet;
 mod safetensors;
+mod segments;
+
+pub use builder::ParamBuilder;
+pub use conv::Conv2d;
+pub use heads::{LastNorm, Mlp, MlpConfig};
+pub use init::Init;
+pub use linear::Linear;
+pub use norm::{BatchNorm, LayerNorm};
+pub use params::Params;
+pub use resnet::{Block, ResNet, ResNetConfig, Stem};
+pub use safetensors::{NamedTensor, read_safetensors, write_safetensors};
+pub use segments::{BufferId, FileLayout, ParamId, Segment, SegmentTable};
+
+/// What a forward is for. It decides which statistics batch normalisation uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch statistics, and the running ones are updated.
+    Train,
+    /// Running statistics, nothing is updated.
+    Eval,
+}

@@ -1,1 +1,141 @@
-//! params.
+//! The weights of a network: one flat buffer, and a second one for running statistics.
+
+use std::sync::Arc;
+
+use super::segments::{BufferId, ParamId, Segment, SegmentTable};
+use crate::autograd::Gradients;
+use crate::error::Result;
+use crate::gpu::Gpu;
+use crate::tensor::{DType, Tensor};
+
+/// Parameters and buffers of a network, made by [`ParamBuilder::finish`](super::ParamBuilder::finish).
+///
+/// All parameters lie in one flat `f32` tensor, each a range that starts at a multiple of 64 elements (256 bytes);
+/// the padding between them is zero and stays zero. So an optimiser or EMA step is a launch or two for the whole model,
+/// and a checkpoint is one copy. Running statistics lie in a second flat tensor, which optimisers and EMA leave alone.
+#[derive(Debug)]
+pub struct Params {
+    layout: Arc<Layout>,
+    flat: Tensor,
+    buffers: Tensor,
+    /// A view of `flat` for each segment, kept so that gradients can be looked up by it.
+    leaves: Vec<Tensor>,
+}
+
+#[derive(Debug)]
+struct Layout {
+    params: Vec<Segment>,
+    buffers: Vec<Segment>,
+    table: SegmentTable,
+}
+
+impl Params {
+    /// Segments and values of the parameters, then of the buffers.
+    pub(super) fn new(
+        gpu: &Gpu,
+        params: (&[Segment], &[f32]),
+        buffers: (&[Segment], &[f32]),
+    ) -> Result<Self> {
+        let table = SegmentTable::new(gpu, params.0)?;
+        let layout = Layout { params: params.0.to_vec(), buffers: buffers.0.to_vec(), table };
+        let flat = gpu.tensor(params.1, [params.1.len()])?;
+        let statistics = gpu.tensor(buffers.1, [buffers.1.len()])?;
+        Ok(Self::with_tensors(Arc::new(layout), flat, statistics, true))
+    }
+
+    fn with_tensors(layout: Arc<Layout>, flat: Tensor, buffers: Tensor, trained: bool) -> Self {
+        let leaf = |segment: &Segment| {
+            let view = Tensor::view(&flat, segment.offset, segment.shape);
+            if trained { view.requires_grad() } else { view }
+        };
+        let leaves = layout.params.iter().map(leaf).collect();
+        Self { layout, flat, buffers, leaves }
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn gpu(&self) -> &Gpu {
+        self.flat.gpu()
+    }
+
+    /// A parameter, as a leaf that requires grad unless this is a [`fork`](Self::fork) or [`frozen`](Self::frozen).
+    #[must_use]
+    pub fn get(&self, id: ParamId) -> Tensor {
+        self.leaves[id.0].clone()
+    }
+
+    /// A buffer; writers in place go through the op that updates it.
+    #[must_use]
+    pub fn buffer(&self, id: BufferId) -> Tensor {
+        let segment = &self.layout.buffers[id.0];
+        Tensor::view(&self.buffers, segment.offset, segment.shape)
+    }
+
+    /// Every parameter, padding included: `[n]`, `n` a multiple of 64.
+    #[must_use]
+    pub fn flat(&self) -> &Tensor {
+        &self.flat
+    }
+
+    /// Every buffer, padding included: `[n]`.
+    #[must_use]
+    pub fn buffers(&self) -> &Tensor {
+        &self.buffers
+    }
+
+    /// The parameters in order of registration.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        &self.layout.params
+    }
+
+    /// The buffers in order of registration.
+    #[must_use]
+    pub fn buffer_segments(&self) -> &[Segment] {
+        &self.layout.buffers
+    }
+
+    /// The segment table on the device.
+    #[must_use]
+    pub fn table(&self) -> &SegmentTable {
+        &self.layout.table
+    }
+
+    /// Number of trained values, padding not counted.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.layout.params.iter().map(Segment::len).sum()
+    }
+
+    /// A deep copy that needs no gradients: a teacher, to be moved by [`Ema`](crate::optim::Ema).
+    #[must_use]
+    pub fn fork(&self) -> Params {
+        let layout = Arc::clone(&self.layout);
+        Self::with_tensors(layout, copy_of(&self.flat), copy_of(&self.buffers), false)
+    }
+
+    /// The same storage without gradients: for evaluation, where a graph would only hold on to activations.
+    #[must_use]
+    pub fn frozen(&self) -> Params {
+        Self::with_tensors(Arc::clone(&self.layout), self.flat.clone(), self.buffers.clone(), false)
+    }
+
+    /// The flat gradient, in the layout of [`flat`](Self::flat): zero where `grads` has nothing. One fill and one
+    /// recorded copy a parameter.
+    #[must_use]
+    pub fn pack(&self, grads: &Gradients) -> Tensor {
+        let flat = self.flat.full_like(0.0);
+        for (leaf, segment) in self.leaves.iter().zip(self.segments()) {
+            if let Some(grad) = grads.get(leaf) {
+                self.gpu().copy(grad, 0, &flat, segment.offset, segment.len());
+            }
+        }
+        flat
+    }
+}
+
+fn copy_of(source: &Tensor) -> Tensor {
+    let copy = Tensor::alloc(source.gpu(), "fork", source.shape(), DType::F32);
+    source.gpu().copy(source, 0, &copy, 0, source.len());
+    copy
+}

@@ -1,1 +1,227 @@
-//! contrastive.
+//! Contrastive cross-entropy over queries and keys, without their N x M logits.
+//!
+//! For queries `q_i`, keys `k_j` and logits `s_ij = q_i . k_j / tau`, the loss is the mean over rows of
+//! `ln sum_j exp(s_ij) - s_i,positive(i)`: the InfoNCE loss (van den Oord et al. 2018, "Representation Learning with
+//! Contrastive Predictive Coding", eq. 4). Which column is positive, which one is left out, and whether one more
+//! candidate joins a row makes it NT-Xent, MoCo's loss, instance discrimination and others.
+//!
+//! Forward streams tiles of logits and keeps one log-sum-exp a row; backward computes the tiles again (the idea of
+//! FlashAttention, Dao et al. 2022). Memory beyond the inputs and their gradients: a few numbers a row, and scratch
+//! bounded by a constant. No float atomics: a gradient is owned by one invocation, or summed over chunks in their order,
+//! so the bits are the same every time.
+
+mod launch;
+
+use crate::tensor::{DType, Tensor};
+use launch::{Call, OfQueries, Role};
+
+/// A column for each row.
+#[derive(Debug, Clone)]
+enum Column {
+    /// `(row + offset) mod columns`.
+    Offset(usize),
+    /// One `u32` a row.
+    Each(Tensor),
+}
+
+/// A contrastive cross-entropy: what is positive, what is left out, at which temperature.
+///
+/// | loss | call |
+/// |---|---|
+/// | InfoNCE | `Contrastive::new(tau).forward(&q, &k)` |
+/// | NT-Xent | `Contrastive::new(tau).positive_offset(n).exclude_offset(0).forward_self(&z)` |
+/// | MoCo | `Contrastive::new(tau).extra_positive(&k).forward(&q, &queue)` |
+/// | instance discrimination | `Contrastive::new(tau).positive_columns(&indices).forward(&z, &bank)` |
+///
+/// ```
+/// # use wgrad::{Gpu, ops::Contrastive};
+/// # fn main() -> wgrad::Result<()> {
+/// let gpu = Gpu::new()?;
+/// let q = gpu.tensor(&[1.0, 0.0, 0.0, 1.0], [2, 2])?.requires_grad();
+/// let out = Contrastive::new(0.5).forward(&q, &q.stop_gradient());
+/// let loss = out.loss.item()?;
+/// assert!((loss - (1.0 + (-2_f32).exp()).ln()).abs() < 1e-6);
+/// let grads = out.loss.backward();
+/// assert!(grads.get(&q).is_some());
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Contrastive {
+    tau: f32,
+    positive: Column,
+    exclude: Option<Column>,
+    extra: Option<Tensor>,
+    dispatch_flops: u64,
+}
+
+/// What [`Contrastive::forward`] returns.
+#[derive(Debug, Clone)]
+pub struct ContrastiveOutput {
+    /// Mean over rows: a differentiable scalar.
+    pub loss: Tensor,
+    /// Loss of each row `[N]`, without graph.
+    pub row_losses: Tensor,
+    /// `ln sum exp` of each row's logits `[N]`, without graph.
+    pub lse: Tensor,
+}
+
+impl Contrastive {
+    /// Positive of row `i` is key `i`, nothing is left out.
+    ///
+    /// # Panics
+    /// If `tau` is not positive and finite.
+    #[track_caller]
+    #[must_use]
+    pub fn new(tau: f32) -> Self {
+        assert!(tau > 0.0 && tau.is_finite(), "contrastive: temperature {tau} is not positive");
+        Self {
+            tau,
+            positive: Column::Offset(0),
+            exclude: None,
+            extra: None,
+            dispatch_flops: launch::DISPATCH_FLOPS,
+        }
+    }
+
+    /// The positive of row `i` is key `(i + offset) mod M`.
+    #[must_use]
+    pub fn positive_offset(mut self, offset: usize) -> Self {
+        self.positive = Column::Offset(offset);
+        self
+    }
+
+    /// The positive of each row, as `u32` `[N]` below M.
+    #[must_use]
+    pub fn positive_columns(mut self, columns: &Tensor) -> Self {
+        self.positive = Column::Each(columns.clone());
+        self
+    }
+
+    /// Row `i` leaves out key `(i + offset) mod M`; it must not be its positive.
+    #[must_use]
+    pub fn exclude_offset(mut self, offset: usize) -> Self {
+        self.exclude = Some(Column::Offset(offset));
+        self
+    }
+
+    /// The key each row leaves out, as `u32` `[N]`; a value of M or more leaves out none.
+    #[must_use]
+    pub fn exclude_columns(mut self, columns: &Tensor) -> Self {
+        self.exclude = Some(Column::Each(columns.clone()));
+        self
+    }
+
+    /// One more candidate for each row, its positive: row `i` of `extra` `[N, d]`. All keys are then negatives
+    /// (He et al. 2020, "Momentum Contrast", eq. 1).
+    #[must_use]
+    pub fn extra_positive(mut self, extra: &Tensor) -> Self {
+        self.extra = Some(extra.clone());
+        self
+    }
+
+    /// Operations in one dispatch at most; larger calls are cut into several, with the same bits. The default, 2^35, stays
+    /// far below any driver's time-out.
+    #[must_use]
+    pub fn dispatch_flops(mut self, flops: u64) -> Self {
+        self.dispatch_flops = flops;
+        self
+    }
+
+    /// Loss of queries `[N, d]` against keys `[M, d]`; nothing is normalised here.
+    ///
+    /// Gradients go to those of queries, keys and extra positives that require them.
+    ///
+    /// # Panics
+    /// If a tensor has another rank, type or width than that, or is empty.
+    #[track_caller]
+    #[must_use]
+    pub fn forward(&self, queries: &Tensor, keys: &Tensor) -> ContrastiveOutput {
+        self.run(queries, keys, false)
+    }
+
+    /// Loss of rows `[N, d]` against themselves, with the gradient of both roles in one pass.
+    ///
+    /// # Panics
+    /// As [`Contrastive::forward`].
+    #[track_caller]
+    #[must_use]
+    pub fn forward_self(&self, rows: &Tensor) -> ContrastiveOutput {
+        self.run(rows, rows, true)
+    }
+
+    #[track_caller]
+    fn run(&self, queries: &Tensor, keys: &Tensor, same: bool) -> ContrastiveOutput {
+        self.check(queries, keys);
+        let (n, m, d) = (queries.shape()[0], keys.shape()[0], keys.shape()[1]);
+        let call = Call {
+            n: n as u32,
+            m: m as u32,
+            d4: d.div_ceil(4) as u32,
+            tau: self.tau,
+            dispatch_flops: self.dispatch_flops,
+        };
+        let q = launch::to_width(queries, 4 * call.d4);
+        let k = if same { q.clone() } else { launch::to_width(keys, 4 * call.d4) };
+        let extra = self.extra.as_ref().map(|e| launch::to_width(e, 4 * call.d4));
+        let positive = match (&self.extra, &self.positive) {
+            (Some(_), _) => call.no_column(queries.gpu()),
+            (None, column) => call.column(queries.gpu(), column),
+        };
+        let excluded = match &self.exclude {
+            None => call.no_column(queries.gpu()),
+            Some(column) => call.column(queries.gpu(), column),
+        };
+        let (row_losses, lse) = call.forward(&q, &k, extra.as_ref(), &positive, &excluded);
+
+        let mut parents = if same { vec![queries] } else { vec![queries, keys] };
+        parents.extend(&self.extra);
+        let mut saved = vec![&q, &k, &positive, &excluded, &lse];
+        saved.extend(&extra);
+        let loss = row_losses.mean_all().with_backward("contrastive", &parents, &saved, move |b| {
+            let [q, k, positive, excluded, lse, extra @ ..] = b.saved_slice() else {
+                unreachable!("five tensors were saved, or six");
+            };
+            let of = OfQueries { positive, excluded, lse, dloss: b.dy };
+            let mut gradients = if same {
+                vec![b.needs(0).then(|| call.backward(Role::Both, q, k, &of))]
+            } else {
+                vec![
+                    b.needs(0).then(|| call.backward(Role::Queries, q, k, &of)),
+                    b.needs(1).then(|| call.backward(Role::Keys, q, k, &of)),
+                ]
+            };
+            if let [extra] = extra {
+                let (dq, dextra) = call.extra_backward(q, extra, &of);
+                gradients[0] = gradients[0].take().map(|tiles| tiles.add(&dq));
+                gradients.push(Some(dextra));
+            }
+            gradients.into_iter().map(|g| g.map(|g| launch::to_width(&g, d as u32))).collect()
+        });
+        ContrastiveOutput { loss, row_losses, lse }
+    }
+
+    #[track_caller]
+    fn check(&self, queries: &Tensor, keys: &Tensor) {
+        let (q, k) = (queries.shape(), keys.shape());
+        let matrices = q.rank() == 2 && k.rank() == 2 && q[1] == k[1];
+        assert!(
+            matrices && !queries.is_empty() && !keys.is_empty(),
+            "contrastive: queries {q} and keys {k} must be [N, d] and [M, d], not empty"
+        );
+        for t in [Some(queries), Some(keys), self.extra.as_ref()].into_iter().flatten() {
+            assert_eq!(t.dtype(), DType::F32, "contrastive: {t:?} must be f32");
+        }
+        if let Some(extra) = &self.extra {
+            assert_eq!(extra.shape(), q, "contrastive: extra positives must be shaped like the queries");
+        }
+        for column in [Some(&self.positive), self.exclude.as_ref()].into_iter().flatten() {
+            if let Column::Each(t) = column {
+                assert!(
+                    t.dtype() == DType::U32 && **t.shape() == [q[0]],
+                    "contrastive: columns {t:?} must be u32 [{}]",
+                    q[0]
+                );
+            }
+        }
+    }
+}

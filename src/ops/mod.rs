@@ -1,8 +1,9 @@
 //! One file an op: shapes, kernels, forward and backward.
 
+use crate::gpu::Gpu;
+
 mod batch_norm;
 mod binary;
-mod bootstrap;
 mod contrastive;
 mod conv2d;
 mod covariance;
@@ -14,8 +15,31 @@ mod lerp;
 mod matmul;
 mod pool2d;
 mod reduce;
+mod row_kernel;
 mod rows;
 mod select;
 mod softmax;
 mod softmax_cross_entropy;
+mod strips;
 mod unary;
+
+pub use batch_norm::BatchNormOptions;
+pub use contrastive::{Contrastive, ContrastiveOutput};
+pub use conv2d::{Conv2dOptions, Pair};
+pub use softmax_cross_entropy::RowLosses;
+
+/// Which rung of each ladder of kernels an adapter class gets: family and file, as in `shaders/<family>/<file>.wgsl`.
+///
+/// Static, so that the same adapter always runs the same kernels. CPU adapters want tiles in registers and no workgroup
+/// memory, GPUs the opposite.
+#[must_use]
+pub const fn ladders(is_cpu: bool) -> [(&'static str, &'static str); 2] {
+    let rung = if is_cpu { "2_register" } else { "3_workgroup" };
+    [("matmul", rung), ("conv", rung)]
+}
+
+/// The rung of `family` that runs on `gpu`: the one that was chosen for it, or that of its class.
+fn rung<'a>(gpu: &'a Gpu, family: &str) -> &'a str {
+    let own = ladders(gpu.is_cpu()).into_iter().find(|(name, _)| *name == family);
+    gpu.kernel_choice(family).or(own.map(|(_, file)| file)).expect("a known family")
+}

@@ -1,1 +1,123 @@
-//! pool2d.
+//! Max and average pooling over NHWC images.
+
+use super::conv2d::Pair;
+use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::shape::Shape;
+use crate::tensor::{DType, Tensor};
+
+static SOURCE: Source = Source::new("pool2d.wgsl", include_str!("../../shaders/pool2d.wgsl"));
+static MAX: Kernel = SOURCE.kernel("max_pool2d");
+static MAX_BACKWARD: Kernel = SOURCE.kernel("max_pool2d_backward");
+static AVG: Kernel = SOURCE.kernel("avg_pool2d");
+static AVG_BACKWARD: Kernel = SOURCE.kernel("avg_pool2d_backward");
+
+params! {
+    struct Params {
+        n: u32, h: u32, w: u32, c: u32, oh: u32, ow: u32, kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32,
+    }
+}
+
+impl Params {
+    /// Work of a launch over these tensors: an addition or comparison for each element of each window.
+    fn work(&self, tensors: &[&Tensor]) -> Work {
+        let elements: usize = tensors.iter().map(|t| t.len()).sum();
+        let windows = u64::from(self.n * self.oh * self.ow) * u64::from(self.c);
+        Work::new(4 * elements as u64, windows * u64::from(self.kh * self.kw))
+    }
+
+    fn output(&self) -> Shape {
+        Shape::from([self.n, self.oh, self.ow, self.c].map(|d| d as usize))
+    }
+}
+
+impl Tensor {
+    /// Maximum over windows of images `[N, H, W, C]`: `[N, H', W', C]`, `H' = (H + 2 padding - kernel) / stride + 1`,
+    /// rounded down. Padding never wins. Gradient: to the first maximum of each window, row by row, as in PyTorch.
+    ///
+    /// # Panics
+    /// If the rank is not 4, a kernel or stride is 0, padding exceeds half the kernel, or a window exceeds the image.
+    #[track_caller]
+    #[must_use]
+    pub fn max_pool2d(
+        &self,
+        kernel: impl Into<Pair>,
+        stride: impl Into<Pair>,
+        padding: impl Into<Pair>,
+    ) -> Tensor {
+        let p = check("max_pool2d", self, kernel.into(), stride.into(), padding.into());
+        let y = Tensor::alloc(self.gpu(), "max_pool2d", &p.output(), DType::F32);
+        let tap = Tensor::alloc(self.gpu(), "max_pool2d", &p.output(), DType::U32);
+        let work = p.work(&[&y, &tap, self]);
+        self.gpu().run(&MAX, &[&y, &tap, self], &p, Grid::items(y.len()), work);
+        let shape = *self.shape();
+        y.with_backward("max_pool2d", &[self], &[&tap], move |g| {
+            let [tap] = g.saved();
+            let dx = Tensor::alloc(tap.gpu(), "max_pool2d", &shape, DType::F32);
+            let work = p.work(&[&dx, g.dy, tap]);
+            tap.gpu().run(&MAX_BACKWARD, &[&dx, g.dy, tap], &p, Grid::items(dx.len()), work);
+            vec![Some(dx)]
+        })
+    }
+
+    /// Mean over windows of images `[N, H, W, C]`, padding counted as zeros (PyTorch's `count_include_pad`).
+    /// Gradient: `dy / (KH KW)` to every element of the window.
+    ///
+    /// # Panics
+    /// As [`Tensor::max_pool2d`].
+    #[track_caller]
+    #[must_use]
+    pub fn avg_pool2d(
+        &self,
+        kernel: impl Into<Pair>,
+        stride: impl Into<Pair>,
+        padding: impl Into<Pair>,
+    ) -> Tensor {
+        avg("avg_pool2d", self, kernel.into(), stride.into(), padding.into())
+    }
+
+    /// Mean over height and width: `[N, H, W, C]` to `[N, C]`.
+    ///
+    /// # Panics
+    /// If the rank is not 4 or the images have no pixels.
+    #[track_caller]
+    #[must_use]
+    pub fn global_avg_pool(&self) -> Tensor {
+        let &[n, h, w, c] = &**self.shape() else {
+            panic!("global_avg_pool: want [N, H, W, C], not {}", self.shape())
+        };
+        avg("global_avg_pool", self, Pair([h, w]), Pair([1, 1]), Pair([0, 0])).reshape([n, c])
+    }
+}
+
+#[track_caller]
+fn avg(op: &'static str, x: &Tensor, kernel: Pair, stride: Pair, padding: Pair) -> Tensor {
+    let p = check(op, x, kernel, stride, padding);
+    let y = Tensor::alloc(x.gpu(), op, &p.output(), DType::F32);
+    x.gpu().run(&AVG, &[&y, x], &p, Grid::items(y.len()), p.work(&[&y, x]));
+    let shape = *x.shape();
+    y.with_backward(op, &[x], &[], move |g| {
+        let dx = Tensor::alloc(g.dy.gpu(), op, &shape, DType::F32);
+        let work = p.work(&[&dx, g.dy]);
+        g.dy.gpu().run(&AVG_BACKWARD, &[&dx, g.dy], &p, Grid::items(dx.len()), work);
+        vec![Some(dx)]
+    })
+}
+
+#[track_caller]
+fn check(op: &str, x: &Tensor, Pair(kernel): Pair, Pair(stride): Pair, Pair(padding): Pair) -> Params {
+    let &[n, h, w, c] = &**x.shape() else { panic!("{op}: want [N, H, W, C], not {}", x.shape()) };
+    let output = |size: usize, axis: usize| {
+        let (kernel, stride, padding) = (kernel[axis], stride[axis], padding[axis]);
+        assert!(
+            kernel > 0 && stride > 0 && 2 * padding <= kernel && kernel <= size + 2 * padding,
+            "{op}: windows of {kernel} by steps of {stride}, padding {padding}, do not fit images {}",
+            x.shape()
+        );
+        (size + 2 * padding - kernel) / stride + 1
+    };
+    let (oh, ow) = (output(h, 0), output(w, 1));
+    let [n, h, w, c, oh, ow] = [n, h, w, c, oh, ow].map(|d| d as u32);
+    let [kh, kw, sh, sw, ph, pw] =
+        [kernel[0], kernel[1], stride[0], stride[1], padding[0], padding[1]].map(|d| d as u32);
+    Params { n, h, w, c, oh, ow, kh, kw, sh, sw, ph, pw }
+}

@@ -1,1 +1,230 @@
-//! reduce.
+//! Sums, means and maxima over axes.
+
+use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::ops::binary::{equal, expand_scaled};
+use crate::ops::unary::assert_f32;
+use crate::shape::Shape;
+use crate::tensor::{DType, Tensor};
+
+static SOURCE: Source = Source::new("reduce.wgsl", include_str!("../../shaders/reduce.wgsl"));
+static SUM: Kernel = SOURCE.kernel("sum");
+static MAX: Kernel = SOURCE.kernel("max_value");
+
+params! {
+    struct Params { n: u32, size: u32, span: u32, scale: f32 }
+}
+
+/// Elements one invocation adds up at most, so that rounding errors stay small however large the tensor.
+const LONGEST: usize = 512;
+
+/// Into how many partial results a pass splits `reduced` elements, for each of `outputs` results. One: it is the last pass.
+///
+/// A GPU wants many invocations, of 64 elements at least, and neighbours reading neighbours where the axis reduced is the
+/// last one; two cores want few passes.
+fn chunks(is_cpu: bool, outputs: usize, inner: usize, reduced: usize) -> usize {
+    let needed = reduced.div_ceil(LONGEST).max(1);
+    if is_cpu || reduced <= 32 {
+        return needed;
+    }
+    let busy = ((1 << 16) / outputs.max(1)).min(reduced / 64);
+    needed.max(busy).max(8 / inner.max(1))
+}
+
+/// `scale` times the reduction of `axes`, which stay with length 1; no graph.
+///
+/// Neighbouring axes are reduced as one; axes of length 1 between them are in nobody's way. The last run goes first.
+#[track_caller]
+fn reduce(op: &str, kernel: &Kernel, x: &Tensor, axes: &[usize], scale: f32) -> Tensor {
+    assert_f32(op, &[x]);
+    let mut dims = x.shape().to_vec();
+    let mut x = x.stop_gradient();
+    let mut end = dims.len();
+    while end > 0 {
+        let reduces = |axis: usize| axes.contains(&axis) || dims[axis] == 1;
+        let start = (0..end).rev().find(|&axis| !reduces(axis)).map_or(0, |axis| axis + 1);
+        let reduced: usize = dims[start..end].iter().product();
+        if reduced != 1 {
+            let outer: usize = dims[..start].iter().product();
+            let inner: usize = dims[end..].iter().product();
+            dims[start..end].fill(1);
+            let last = !(0..start).any(|axis| axes.contains(&axis) && dims[axis] != 1);
+            x = reduce_run(op, kernel, &x, [outer, reduced, inner], if last { scale } else { 1.0 });
+        }
+        end = start.saturating_sub(1);
+    }
+    x.reshape(dims)
+}
+
+/// Reduces the middle one of three axes, in as many passes as [`chunks`] says.
+fn reduce_run(
+    op: &str,
+    kernel: &Kernel,
+    x: &Tensor,
+    [outer, reduced, inner]: [usize; 3],
+    scale: f32,
+) -> Tensor {
+    let gpu = x.gpu();
+    let chunks = chunks(gpu.is_cpu(), outer * inner, inner, reduced);
+    let span = chunks * inner;
+    let n = outer * span;
+    let y = Tensor::alloc(gpu, op, &Shape::from([n]), DType::F32);
+    let scale_now = if chunks == 1 { scale } else { 1.0 };
+    let params = Params { n: n as u32, size: (reduced * inner) as u32, span: span as u32, scale: scale_now };
+    gpu.run(kernel, &[&y, x], &params, Grid::items(n), Work::new(4 * (x.len() + n), x.len()));
+    if chunks == 1 { y } else { reduce_run(op, kernel, &y, [outer, chunks, inner], scale) }
+}
+
+/// The shape without `axes`, and the number of elements each result is made of.
+#[track_caller]
+fn without(op: &str, shape: &Shape, axes: &[usize]) -> (Shape, usize) {
+    for (i, axis) in axes.iter().enumerate() {
+        assert!(*axis < shape.rank(), "{op}: axis {axis} of shape {shape}");
+        assert!(!axes[..i].contains(axis), "{op}: axis {axis} is named twice in {axes:?}");
+    }
+    let kept: Vec<usize> =
+        (0..shape.rank()).filter(|axis| !axes.contains(axis)).map(|axis| shape[axis]).collect();
+    (Shape::from(kept), axes.iter().map(|&axis| shape[axis]).product())
+}
+
+/// Reductions. Order of additions is fixed by the sizes: the same bits every time.
+///
+/// `axes` in any order; each is dropped from the shape (the `_keepdim` forms keep it with length 1). An empty list
+/// reduces nothing. All panic if an axis is out of range or named twice, or the elements are not `f32`.
+impl Tensor {
+    /// The sum over `axes`. Gradient: `dy` to every summand.
+    #[track_caller]
+    #[must_use]
+    pub fn sum(&self, axes: &[usize]) -> Tensor {
+        let (kept, _) = without("sum", self.shape(), axes);
+        self.sum_keepdim(axes).reshape(kept)
+    }
+
+    /// [`Tensor::sum`] that keeps the axes with length 1.
+    #[track_caller]
+    #[must_use]
+    pub fn sum_keepdim(&self, axes: &[usize]) -> Tensor {
+        without("sum", self.shape(), axes);
+        self.scaled_sum("sum", axes, 1.0)
+    }
+
+    /// The mean over `axes`; NaN of no elements. Gradient: `dy / count` to every summand.
+    #[track_caller]
+    #[must_use]
+    pub fn mean(&self, axes: &[usize]) -> Tensor {
+        let (kept, _) = without("mean", self.shape(), axes);
+        self.mean_keepdim(axes).reshape(kept)
+    }
+
+    /// [`Tensor::mean`] that keeps the axes with length 1.
+    #[track_caller]
+    #[must_use]
+    pub fn mean_keepdim(&self, axes: &[usize]) -> Tensor {
+        let (_, count) = without("mean", self.shape(), axes);
+        self.scaled_sum("mean", axes, 1.0 / count as f32)
+    }
+
+    fn scaled_sum(&self, op: &'static str, axes: &[usize], scale: f32) -> Tensor {
+        let from = *self.shape();
+        reduce(op, &SUM, self, axes, scale)
+            .with_backward(op, &[self], &[], move |rule| vec![Some(expand_scaled(rule.dy, &from, scale))])
+    }
+
+    /// The maximum over `axes`; NaN if one element is. Gradient: shared equally among equal maxima, as PyTorch's `amax`.
+    ///
+    /// # Panics
+    /// If there are no elements to choose from.
+    #[track_caller]
+    #[must_use]
+    pub fn max(&self, axes: &[usize]) -> Tensor {
+        let (kept, _) = without("max", self.shape(), axes);
+        self.max_keepdim(axes).reshape(kept)
+    }
+
+    /// [`Tensor::max`] that keeps the axes with length 1.
+    ///
+    /// # Panics
+    /// If there are no elements to choose from.
+    #[track_caller]
+    #[must_use]
+    pub fn max_keepdim(&self, axes: &[usize]) -> Tensor {
+        let (_, count) = without("max", self.shape(), axes);
+        assert!(count > 0, "max: no elements along {axes:?} of shape {}", self.shape());
+        let y = reduce("max", &MAX, self, axes, 1.0);
+        let saved = y.clone();
+        let axes = axes.to_vec();
+        y.with_backward("max", &[self], &[self, &saved], move |rule| {
+            let [x, y] = rule.saved();
+            let is_max = equal(x, y);
+            let share = rule.dy.div(&is_max.sum_keepdim(&axes));
+            vec![Some(is_max.mul(&share))]
+        })
+    }
+
+    /// The sum of all elements, shape `[]`.
+    #[track_caller]
+    #[must_use]
+    pub fn sum_all(&self) -> Tensor {
+        self.sum(&all_axes(self))
+    }
+
+    /// The mean of all elements, shape `[]`.
+    #[track_caller]
+    #[must_use]
+    pub fn mean_all(&self) -> Tensor {
+        self.mean(&all_axes(self))
+    }
+
+    /// The maximum of all elements, shape `[]`.
+    ///
+    /// # Panics
+    /// If there are none.
+    #[track_caller]
+    #[must_use]
+    pub fn max_all(&self) -> Tensor {
+        self.max(&all_axes(self))
+    }
+
+    /// The sum over the axes along which `shape` broadcasts to this tensor's: the gradient of broadcasting.
+    #[track_caller]
+    #[must_use]
+    pub(crate) fn sum_to(&self, shape: &Shape) -> Tensor {
+        if self.shape() == shape {
+            return self.clone();
+        }
+        let fits = shape.broadcast(self.shape()).as_ref() == Some(self.shape());
+        assert!(fits, "sum_to: {shape} does not broadcast to {}", self.shape());
+        let added = self.shape().rank() - shape.rank();
+        let stretched = |&axis: &usize| axis < added || (shape[axis - added] == 1 && self.shape()[axis] != 1);
+        let axes: Vec<usize> = (0..self.shape().rank()).filter(stretched).collect();
+        self.sum_keepdim(&axes).reshape(shape)
+    }
+}
+
+fn all_axes(x: &Tensor) -> Vec<usize> {
+    (0..x.shape().rank()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// GPUs and CPUs cut differently; a test runs on one of them, so the plan itself is checked here.
+    #[test]
+    fn passes_are_short_and_few() {
+        for is_cpu in [true, false] {
+            for outputs in [0, 1, 7, 1000, 100_000] {
+                for inner in [0, 1, 3, 64] {
+                    for reduced in [0, 1, 2, 31, 32, 33, 127, 512, 513, 4096, 5_000_011, 400_000_000] {
+                        let (mut left, mut passes) = (reduced, 0);
+                        while left != 1 && passes < 9 {
+                            let next = chunks(is_cpu, outputs, inner, left);
+                            assert!(next >= 1 && left.div_ceil(next) <= LONGEST);
+                            (left, passes) = (next, passes + 1);
+                        }
+                        assert!(passes <= 5, "{passes} passes for {reduced}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,1 +1,180 @@
-//! rows.
+//! Rows of a tensor, that is slices along its first axis: by index, by range, and written in place.
+
+use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::shape::Shape;
+use crate::tensor::{DType, Tensor};
+
+static SOURCE: Source = Source::new("rows.wgsl", include_str!("../../shaders/rows.wgsl"));
+static GATHER: Kernel = SOURCE.kernel("gather");
+static LINK: Kernel = SOURCE.kernel("link");
+static GATHER_BACKWARD: Kernel = SOURCE.kernel("gather_backward");
+static PUT: Kernel = SOURCE.kernel("put");
+
+/// Indices chained at once; see the kernel.
+const BLOCK: usize = 1024;
+
+params! {
+    struct Params { count: u32, rows: u32, width: u32, block: u32, first: u32 }
+}
+
+impl Params {
+    fn new(count: usize, table: &Shape) -> Self {
+        let (rows, width) = (table[0] as u32, width(table) as u32);
+        Self { count: count as u32, rows, width, block: BLOCK as u32, first: 0 }
+    }
+}
+
+/// Elements of one row.
+fn width(shape: &Shape) -> usize {
+    shape[1..].iter().product()
+}
+
+/// `shape` with another number of rows.
+fn with_rows(shape: &Shape, rows: usize) -> Shape {
+    let mut dims = shape.to_vec();
+    dims[0] = rows;
+    Shape::from(dims)
+}
+
+#[track_caller]
+fn assert_rows(op: &str, x: &Tensor) {
+    assert!(x.shape().rank() > 0, "{op}: a scalar has no rows");
+}
+
+#[track_caller]
+fn assert_indices(op: &str, indices: &Tensor) {
+    let fits = indices.dtype() == DType::U32 && indices.shape().rank() == 1;
+    assert!(fits, "{op}: indices are u32 of rank 1, got {indices:?}");
+}
+
+/// Links equal indices, then runs `kernel` from `from` to `to` block by block.
+fn by_blocks(kernel: &Kernel, to: &Tensor, from: &Tensor, indices: &Tensor) {
+    let (gpu, count) = (to.gpu(), indices.len());
+    let params = Params::new(count, to.shape());
+    let links = Tensor::alloc(gpu, "link", &Shape::from([count, 2]), DType::U32);
+    gpu.run(&LINK, &[&links, indices], &params, Grid::items(count), Work::new(12 * count, 0_u32));
+    for first in (0..count).step_by(BLOCK) {
+        let elements = BLOCK.min(count - first) * width(to.shape());
+        let work = Work::new(12 * elements, elements);
+        let params = Params { first: first as u32, ..params };
+        gpu.run(kernel, &[to, from, indices, &links], &params, Grid::items(elements), work);
+    }
+}
+
+/// Rows: slices along the first axis. `f32` and `u32` elements alike.
+impl Tensor {
+    /// Row `indices[i]` as row `i`: `(rows, ...)` and `u32` indices `(count)` give `(count, ...)`.
+    ///
+    /// An index out of range gives a row of NaN and no gradient. Gradient: each row of `dy` added to the row it came
+    /// from, in the order of the indices, so that sums repeat bit for bit.
+    ///
+    /// # Panics
+    /// If this is a scalar, or `indices` is not a `u32` tensor of rank 1.
+    #[track_caller]
+    #[must_use]
+    pub fn gather_rows(&self, indices: &Tensor) -> Tensor {
+        assert_rows("gather_rows", self);
+        assert_indices("gather_rows", indices);
+        let from = *self.shape();
+        let y = Tensor::alloc(self.gpu(), "gather_rows", &with_rows(&from, indices.len()), self.dtype());
+        let work = Work::new(8 * y.len() + 4 * indices.len(), 0_u32);
+        let params = Params::new(indices.len(), &from);
+        self.gpu().run(&GATHER, &[&y, self, indices], &params, Grid::items(y.len()), work);
+        y.with_backward("gather_rows", &[self], &[indices], move |rule| {
+            let [indices] = rule.saved();
+            let dx = Tensor::scalar(rule.dy.gpu(), 0.0).expand(from);
+            by_blocks(&GATHER_BACKWARD, &dx, rule.dy, indices);
+            vec![Some(dx)]
+        })
+    }
+
+    /// Overwrites rows `start..start + rows.len` with `rows`, in place, by one copy. No gradient flows.
+    ///
+    /// # Panics
+    /// If the rows do not fit in shape, type or range.
+    #[track_caller]
+    pub fn write_rows(&self, start: usize, rows: &Tensor) {
+        self.assert_same_rows("write_rows", rows);
+        let (count, end) = (rows.shape()[0], self.shape()[0]);
+        assert!(start + count <= end, "write_rows: rows {start}..{} of {}", start + count, self.shape());
+        self.gpu().copy(rows, 0, self, start * width(self.shape()), rows.len());
+        self.mark_written();
+    }
+
+    /// Overwrites row `indices[i]` with row `i` of `rows`, in place. Of equal indices the last one counts; one out of
+    /// range writes nothing. No gradient flows.
+    ///
+    /// # Panics
+    /// If the rows do not fit in shape or type, or `indices` is not a `u32` tensor with one index a row.
+    #[track_caller]
+    pub fn write_rows_at(&self, indices: &Tensor, rows: &Tensor) {
+        self.assert_same_rows("write_rows_at", rows);
+        assert_indices("write_rows_at", indices);
+        let count = rows.shape()[0];
+        assert_eq!(
+            indices.len(),
+            count,
+            "write_rows_at: {} indices for rows {}",
+            indices.len(),
+            rows.shape()
+        );
+        by_blocks(&PUT, self, rows, indices);
+        self.mark_written();
+    }
+
+    #[track_caller]
+    fn assert_same_rows(&self, op: &str, rows: &Tensor) {
+        assert_rows(op, self);
+        assert_rows(op, rows);
+        let fits = rows.shape()[1..] == self.shape()[1..] && rows.dtype() == self.dtype();
+        assert!(fits, "{op}: rows {rows:?} into {self:?}");
+    }
+
+    /// All rows of `parts`, one after another. Gradient: each part its rows of `dy`.
+    ///
+    /// # Panics
+    /// If there are no parts, or they differ in type or in any but the first axis.
+    #[track_caller]
+    #[must_use]
+    pub fn concat_rows(parts: &[&Tensor]) -> Tensor {
+        let first = parts.first().expect("concat_rows: nothing to concatenate");
+        for part in parts {
+            first.assert_same_rows("concat_rows", part);
+        }
+        let counts: Vec<usize> = parts.iter().map(|part| part.shape()[0]).collect();
+        let shape = with_rows(first.shape(), counts.iter().sum());
+        let y = Tensor::alloc(first.gpu(), "concat_rows", &shape, first.dtype());
+        let mut at = 0;
+        for part in parts {
+            y.gpu().copy(*part, 0, &y, at, part.len());
+            at += part.len();
+        }
+        y.with_backward("concat_rows", parts, &[], move |rule| {
+            let mut start = 0;
+            let slice = |(i, &count): (usize, &usize)| {
+                start += count;
+                rule.needs(i).then(|| rule.dy.slice_rows(start - count, count))
+            };
+            counts.iter().enumerate().map(slice).collect()
+        })
+    }
+
+    /// Rows `start..start + count`, as a copy. Gradient: `dy` in those rows, 0 in the others.
+    ///
+    /// # Panics
+    /// If there are not that many rows.
+    #[track_caller]
+    #[must_use]
+    pub fn slice_rows(&self, start: usize, count: usize) -> Tensor {
+        assert_rows("slice_rows", self);
+        let from = *self.shape();
+        assert!(start + count <= from[0], "slice_rows: rows {start}..{} of {from}", start + count);
+        let y = Tensor::alloc(self.gpu(), "slice_rows", &with_rows(&from, count), self.dtype());
+        self.gpu().copy(self, start * width(&from), &y, 0, y.len());
+        y.with_backward("slice_rows", &[self], &[], move |rule| {
+            let dx = Tensor::scalar(rule.dy.gpu(), 0.0).expand(from);
+            dx.write_rows(start, rule.dy);
+            vec![Some(dx)]
+        })
+    }
+}

@@ -1,1 +1,65 @@
-//! softmax.
+//! Softmax and its logarithm over the last axis.
+
+use super::row_kernel::{RowKernel, rows_of};
+use crate::gpu::{Source, Work, params};
+use crate::tensor::{DType, Tensor};
+
+static SOURCE: Source = Source::new("softmax.wgsl", include_str!("../../shaders/softmax.wgsl"));
+static SOFTMAX: RowKernel = RowKernel::new(&SOURCE, "softmax");
+static SOFTMAX_BACKWARD: RowKernel = RowKernel::new(&SOURCE, "softmax_backward");
+static LOG_SOFTMAX: RowKernel = RowKernel::new(&SOURCE, "log_softmax");
+static LOG_SOFTMAX_BACKWARD: RowKernel = RowKernel::new(&SOURCE, "log_softmax_backward");
+
+params! { struct Params { rows: u32, c: u32, inv_tau: f32 } }
+
+impl Tensor {
+    /// `e^(x / tau) / sum e^(x / tau)` over the last axis; `softmax(0.1)`, or `softmax(None)` for `tau = 1`.
+    ///
+    /// Gradient: `y (dy - sum y dy) / tau`.
+    ///
+    /// # Panics
+    /// If the shape is `[]`, or `tau` is not above zero.
+    #[track_caller]
+    #[must_use]
+    pub fn softmax(&self, tau: impl Into<Option<f32>>) -> Tensor {
+        run("softmax", &SOFTMAX, &SOFTMAX_BACKWARD, self, tau.into())
+    }
+
+    /// `x / tau - ln sum e^(x / tau)` over the last axis; `log_softmax(0.1)`, or `log_softmax(None)` for `tau = 1`.
+    ///
+    /// Gradient: `(dy - e^y sum dy) / tau`.
+    ///
+    /// # Panics
+    /// If the shape is `[]`, or `tau` is not above zero.
+    #[track_caller]
+    #[must_use]
+    pub fn log_softmax(&self, tau: impl Into<Option<f32>>) -> Tensor {
+        run("log_softmax", &LOG_SOFTMAX, &LOG_SOFTMAX_BACKWARD, self, tau.into())
+    }
+}
+
+/// Launches `forward`, and `backward` when its turn comes: both keep only `y`.
+#[track_caller]
+fn run(
+    op: &'static str,
+    forward: &'static RowKernel,
+    backward: &'static RowKernel,
+    x: &Tensor,
+    tau: Option<f32>,
+) -> Tensor {
+    let tau = tau.unwrap_or(1.0);
+    assert!(tau > 0.0, "{op}: temperature {tau} is not above zero");
+    let (rows, c) = rows_of(op, x);
+    let params = Params { rows: rows as u32, c: c as u32, inv_tau: 1.0 / tau };
+    let n = x.len() as u64;
+
+    let y = Tensor::alloc(x.gpu(), op, x.shape(), DType::F32);
+    forward.run(x.gpu(), &[&y, x], &params, (rows, c), Work::new(8 * n, 8 * n));
+
+    y.clone().with_backward(op, &[x], &[&y], move |b| {
+        let [y] = b.saved();
+        let dx = Tensor::alloc(y.gpu(), op, y.shape(), DType::F32);
+        backward.run(y.gpu(), &[&dx, b.dy, y], &params, (rows, c), Work::new(12 * n, 5 * n));
+        vec![Some(dx)]
+    })
+}

@@ -1,1 +1,315 @@
-//! contrastive.
+//! The streaming contrastive loss against its specification, which writes the logits out.
+use crate::common::*;
+use wgrad::ops::{Contrastive, ContrastiveOutput};
+use wgrad::reference::contrastive::{Spec, contrastive, contrastive_backward};
+use wgrad::{Gpu, Tensor};
+
+/// `n` rows of width `d`, each of length 1.
+fn unit_rows(seed: u32, n: usize, d: usize) -> Vec<f32> {
+    let mut x = data(seed, n * d);
+    for row in x.chunks_exact_mut(d) {
+        let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+        row.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
+    }
+    x
+}
+
+/// One call: sizes, temperature, and which of the options are on.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    n: usize,
+    m: usize,
+    d: usize,
+    tau: f32,
+    offset: usize,
+    exclude: Option<usize>,
+    columns: bool,
+    extra: bool,
+}
+
+const PLAIN: Case =
+    Case { n: 1, m: 1, d: 8, tau: 0.2, offset: 0, exclude: None, columns: false, extra: false };
+
+impl Case {
+    fn of(n: usize, m: usize, d: usize) -> Self {
+        Self { n, m, d, ..PLAIN }
+    }
+
+    fn positive(&self) -> Vec<usize> {
+        (0..self.n)
+            .map(|i| if self.columns { (i * 7 + 3) % self.m } else { (i + self.offset) % self.m })
+            .collect()
+    }
+
+    /// With `columns`, every third row leaves out nothing.
+    fn excluded(&self) -> Vec<Option<usize>> {
+        (0..self.n)
+            .map(|i| {
+                self.exclude
+                    .filter(|_| !self.columns || i % 3 != 0)
+                    .map(|e| (self.positive()[i] + e) % self.m)
+            })
+            .collect()
+    }
+
+    fn u32s(gpu: &Gpu, x: impl Iterator<Item = usize>) -> Tensor {
+        let x: Vec<u32> = x.map(|v| u32::try_from(v).unwrap_or(u32::MAX)).collect();
+        gpu.tensor_u32(&x, [x.len()]).unwrap()
+    }
+
+    fn op(&self, gpu: &Gpu, extra: Option<&Tensor>) -> Contrastive {
+        let mut op = Contrastive::new(self.tau).positive_offset(self.offset);
+        if self.columns {
+            op = op.positive_columns(&Self::u32s(gpu, self.positive().into_iter()));
+            op =
+                op.exclude_columns(&Self::u32s(gpu, self.excluded().iter().map(|e| e.unwrap_or(usize::MAX))));
+        } else if let Some(e) = self.exclude {
+            op = op.exclude_offset((self.offset + e) % self.m);
+        }
+        if let Some(extra) = extra { op.extra_positive(extra) } else { op }
+    }
+}
+
+/// `|L - L64| <= 1e-5 |L64| + 8 eps / tau + 2e-6`: a logit of size 1 / tau is rounded to eps / tau.
+#[track_caller]
+fn assert_loss(what: &str, got: f32, want: f64, tau: f32) {
+    let slack = 1e-5 * want.abs() + 8.0 * f64::from(f32::EPSILON) / f64::from(tau) + 2e-6;
+    assert!((f64::from(got) - want).abs() <= slack, "{what}: loss {got}, want {want} +- {slack:e}");
+}
+
+/// `||g - g64|| <= (1e-4 + 8 eps / tau) ||g64|| + 8 eps / (tau sqrt N)`.
+#[track_caller]
+fn assert_gradient(what: &str, got: &Tensor, want: &[f64], tau: f32, n: usize) {
+    let got = got.to_vec().unwrap();
+    assert_eq!(got.len(), want.len(), "{what}");
+    let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|v| v * v).sum::<f64>().sqrt();
+    let eps = 8.0 * f64::from(f32::EPSILON) / f64::from(tau);
+    let slack = (1e-4 + eps) * norm(&mut want.iter().copied()) + eps / (n as f64).sqrt();
+    let off = norm(&mut got.iter().zip(want).map(|(&g, w)| f64::from(g) - w));
+    assert!(off <= slack, "{what}: off by {off:e}, allowed {slack:e}");
+}
+
+/// Loss, by-products and all gradients of one case.
+#[track_caller]
+fn check(case: Case) {
+    let Case { n, m, d, tau, .. } = case;
+    let (q, k, e) = (unit_rows(1, n, d), unit_rows(2, m, d), unit_rows(3, n, d));
+    let leaf = |x: &[f32], rows: usize| gpu().tensor(x, [rows, d]).unwrap().requires_grad();
+    let (tq, tk, te) = (leaf(&q, n), leaf(&k, m), leaf(&e, n));
+    let out = case.op(gpu(), case.extra.then_some(&te)).forward(&tq, &tk);
+
+    let (q, k, e) = (f64s(&q), f64s(&k), f64s(&e));
+    let (positive, excluded) = (case.positive(), case.excluded());
+    let spec = Spec {
+        d,
+        tau: f64::from(tau),
+        positive: &positive,
+        excluded: &excluded,
+        extra: case.extra.then_some(&e[..]),
+    };
+    let want = contrastive(&q, &k, &spec);
+    assert_loss(&format!("{case:?}"), out.loss.item().unwrap(), want.loss, tau);
+    let rows = Tol::new(8.0 * f64::from(f32::EPSILON) / f64::from(tau) + 2e-6, 1e-5);
+    assert_close(&format!("{case:?}: rows"), &out.row_losses.to_vec().unwrap(), &want.row_losses, rows);
+    assert_close(&format!("{case:?}: lse"), &out.lse.to_vec().unwrap(), &want.lse, rows);
+    assert!(!out.lse.tracks_grad() && !out.row_losses.tracks_grad());
+
+    let want = contrastive_backward(&q, &k, &spec, 1.0);
+    let grads = out.loss.backward();
+    assert_gradient(&format!("{case:?}: dq"), grads.get(&tq).unwrap(), &want.queries, tau, n);
+    assert_gradient(&format!("{case:?}: dk"), grads.get(&tk).unwrap(), &want.keys, tau, n);
+    if case.extra {
+        assert_gradient(&format!("{case:?}: dextra"), grads.get(&te).unwrap(), &want.extra, tau, n);
+    }
+}
+
+/// Tiles are 8 x 16, workgroups 64 rows; chunks start at 128 columns.
+#[test]
+fn ragged_sizes() {
+    for n in [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 63, 64, 65, 127, 128, 129, 257] {
+        check(Case::of(n, n, 8));
+    }
+    for (n, m) in [(1, 300), (300, 1), (5, 257), (257, 5), (64, 1031), (67, 128), (130, 509)] {
+        check(Case::of(n, m, 12));
+    }
+}
+
+#[test]
+fn widths() {
+    for d in [1, 2, 3, 4, 5, 27, 64, 128, 131] {
+        check(Case::of(19, 37, d));
+    }
+}
+
+/// Up to the smallest temperature, where exp(1 / tau) has 87 digits.
+/// 2,126 tiles of 257 iterations in 8 chunks: past the 65,535 after which lavapipe ends an invocation's loops, were the
+/// dispatches not cut.
+#[test]
+fn many_wide_keys() {
+    check(Case::of(3, 34_003, 512));
+}
+
+#[test]
+fn temperatures() {
+    for tau in [0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0] {
+        check(Case { tau, ..Case::of(97, 97, 20) });
+        check(Case { tau, extra: true, ..Case::of(33, 150, 20) });
+        check(Case { tau, offset: 48, exclude: Some(48), ..Case::of(96, 96, 20) });
+    }
+}
+
+#[test]
+fn columns_left_out_and_aimed_at() {
+    for (n, m) in [(2, 2), (3, 3), (16, 16), (17, 17), (64, 200), (200, 64), (129, 129)] {
+        check(Case { offset: 1, ..Case::of(n, m, 8) });
+        check(Case { exclude: Some(1), ..Case::of(n, m, 8) });
+        check(Case { columns: true, exclude: Some(1), ..Case::of(n, m, 8) });
+        check(Case { columns: true, ..Case::of(n, m, 8) });
+        check(Case { extra: true, ..Case::of(n, m, 8) });
+        check(Case { extra: true, columns: true, exclude: Some(1), d: 7, ..Case::of(n, m, 8) });
+    }
+}
+
+/// Rows as queries and keys: the one-pass gradient is the sum of both gradients.
+#[test]
+fn rows_against_themselves() {
+    for (n, d) in [(2, 4), (3, 8), (16, 5), (66, 16), (130, 128)] {
+        let (x, tau) = (unit_rows(5, n, d), 0.1);
+        let z = gpu().tensor(&x, [n, d]).unwrap().requires_grad();
+        let positive: Vec<usize> = (0..n).map(|i| (i + n / 2) % n).collect();
+        let excluded: Vec<Option<usize>> = (0..n).map(Some).collect();
+        let x = f64s(&x);
+        let spec = Spec { d, tau: 0.1, positive: &positive, excluded: &excluded, extra: None };
+        let op = Contrastive::new(tau).positive_offset(n / 2).exclude_offset(0);
+        let loss = op.forward_self(&z).loss;
+        assert_loss("self", loss.item().unwrap(), contrastive(&x, &x, &spec).loss, tau);
+        let want = contrastive_backward(&x, &x, &spec, 1.0);
+        let sum: Vec<f64> = want.queries.iter().zip(&want.keys).map(|(a, b)| a + b).collect();
+        assert_gradient("self: dz", loss.backward().get(&z).unwrap(), &sum, tau, n);
+        let two = op.forward(&z, &z).loss.backward();
+        assert_gradient("self: dq + dk", two.get(&z).unwrap(), &sum, tau, n);
+    }
+}
+
+#[test]
+fn upstream_gradient_scales() {
+    let (n, d) = (21, 8);
+    let q = gpu().tensor(&unit_rows(1, n, d), [n, d]).unwrap().requires_grad();
+    let k = gpu().tensor(&unit_rows(2, n, d), [n, d]).unwrap();
+    let once = Contrastive::new(0.2).forward(&q, &k).loss.backward().get(&q).unwrap().to_vec().unwrap();
+    let loss = Contrastive::new(0.2).forward(&q, &k).loss;
+    let twice = loss.add(&loss).backward();
+    let want: Vec<f64> = once.iter().map(|&g| 2.0 * f64::from(g)).collect();
+    assert_close("loss + loss", &twice.get(&q).unwrap().to_vec().unwrap(), &want, F32);
+}
+
+/// Keys without gradient: that of the queries is the same bits, and no gradient of the keys is made.
+#[test]
+fn queries_only() {
+    let (n, m, d) = (40, 100, 16);
+    let q = gpu().tensor(&unit_rows(1, n, d), [n, d]).unwrap().requires_grad();
+    let k = gpu().tensor(&unit_rows(2, m, d), [m, d]).unwrap();
+    let both = Contrastive::new(0.1).forward(&q, &k.requires_grad()).loss.backward();
+    let one = Contrastive::new(0.1).forward(&q, &k).loss.backward();
+    assert_eq!(bits(one.get(&q).unwrap()), bits(both.get(&q).unwrap()));
+    assert_eq!(one.len(), 1);
+}
+
+fn bits(t: &Tensor) -> Vec<u32> {
+    t.to_vec().unwrap().into_iter().map(f32::to_bits).collect()
+}
+
+#[test]
+fn the_same_bits_twice() {
+    let (n, d) = (333, 32);
+    let run = || {
+        let q = gpu().tensor(&unit_rows(1, n, d), [n, d]).unwrap().requires_grad();
+        let k = gpu().tensor(&unit_rows(2, n, d), [n, d]).unwrap().requires_grad();
+        let ContrastiveOutput { loss, .. } = Contrastive::new(0.07).forward(&q, &k);
+        let value = bits(&loss);
+        let g = loss.backward();
+        (value, bits(g.get(&q).unwrap()), bits(g.get(&k).unwrap()))
+    };
+    assert_eq!(run(), run());
+}
+
+/// Dispatches of one tile a chunk, each going on where the last one stopped.
+#[test]
+fn bounded_dispatches_give_the_same_bits() {
+    for (n, m, d) in [(9, 1031, 8), (300, 200, 20)] {
+        let run = |flops: u64| {
+            let q = gpu().tensor(&unit_rows(1, n, d), [n, d]).unwrap().requires_grad();
+            let k = gpu().tensor(&unit_rows(2, m, d), [m, d]).unwrap().requires_grad();
+            let loss = Contrastive::new(0.07).dispatch_flops(flops).forward(&q, &k).loss;
+            let value = bits(&loss);
+            let g = loss.backward();
+            (value, bits(g.get(&q).unwrap()), bits(g.get(&k).unwrap()))
+        };
+        assert_eq!(run(1), run(1 << 40));
+    }
+}
+
+/// More than 65,535 workgroups of 64 rows.
+#[test]
+fn a_launch_folded_in_two_dimensions() {
+    let (n, m, d) = (65_536 * 64 + 1, 2, 4);
+    let (x, y) = (data(1, n * d), data(2, m * d));
+    let q = gpu().tensor(&x, [n, d]).unwrap().requires_grad();
+    let k = gpu().tensor(&y, [m, d]).unwrap();
+    let out = Contrastive::new(1.0).forward(&q, &k);
+    let (x, y) = (f64s(&x), f64s(&y));
+    let positive: Vec<usize> = (0..n).map(|i| i % m).collect();
+    let excluded = vec![None; n];
+    let spec = Spec { d, tau: 1.0, positive: &positive, excluded: &excluded, extra: None };
+    let want = contrastive(&x, &y, &spec);
+    assert_close("folded: rows", &out.row_losses.to_vec().unwrap(), &want.row_losses, F32);
+    let want = contrastive_backward(&x, &y, &spec, 1.0).queries;
+    let dq = out.loss.backward().get(&q).unwrap().to_vec().unwrap();
+    assert_close("folded: dq", &dq, &want, Tol::new(1e-12, 1e-5));
+}
+
+/// The specification itself, against central differences.
+#[test]
+fn reference_gradients() {
+    let (n, m, d) = (5, 7, 3);
+    let x = [f64s(&unit_rows(1, n, d)), f64s(&unit_rows(2, m, d)), f64s(&unit_rows(3, n, d))];
+    let positive: Vec<usize> = (0..n).map(|i| (i + 2) % m).collect();
+    let excluded: Vec<Option<usize>> = (0..n).map(|i| (i % 2 == 0).then_some(i)).collect();
+    let plain = Spec { d, tau: 0.3, positive: &positive, excluded: &excluded, extra: None };
+    for inputs in [2, 3] {
+        let g = contrastive_backward(&x[0], &x[1], &with_extra(&plain, &x[..inputs]), 1.5);
+        let gradients = [g.queries, g.keys, g.extra];
+        let loss = |x: &[Vec<f64>]| vec![contrastive(&x[0], &x[1], &with_extra(&plain, x)).loss];
+        check_reference("contrastive", &x[..inputs], &loss, &[1.5], &gradients[..inputs]);
+    }
+}
+
+fn with_extra<'a>(plain: &Spec<'a>, x: &'a [Vec<f64>]) -> Spec<'a> {
+    Spec { extra: x.get(2).map(Vec::as_slice), ..plain.clone() }
+}
+
+/// Peak memory grows with N, not with N x N: doubling N doubles it at most, and it stays far below the logits.
+#[test]
+fn memory_is_linear() {
+    let d = 16;
+    let peak = |n: usize| {
+        let gpu = own_gpu();
+        let q = gpu.tensor(&unit_rows(1, n, d), [n, d]).unwrap().requires_grad();
+        let k = gpu.tensor(&unit_rows(2, n, d), [n, d]).unwrap().requires_grad();
+        let grads = Contrastive::new(0.1).forward(&q, &k).loss.backward();
+        grads.get(&q).unwrap().to_vec().unwrap();
+        gpu.memory().peak
+    };
+    let [one, two, four] = [1024, 2048, 4096].map(peak);
+    assert!(two as f64 <= 2.1 * one as f64 && four as f64 <= 2.1 * two as f64, "{one} {two} {four}");
+    let logits = 4 * 4096 * 4096;
+    assert!(four * 16 <= logits, "{four} bytes against {logits} of logits");
+}
+
+#[test]
+#[should_panic(expected = "contrastive: queries [2, 3] and keys [2, 4]")]
+fn widths_must_agree() {
+    let q = gpu().zeros([2, 3]).unwrap();
+    let k = gpu().zeros([2, 4]).unwrap();
+    let _ = Contrastive::new(0.1).forward(&q, &k);
+}

@@ -1,1 +1,121 @@
-//! conv2d.
+//! Convolution: value and both gradients, every kernel file, odd channels, strides and paddings.
+
+use crate::common::*;
+use wgrad::Gpu;
+use wgrad::ops::Conv2dOptions;
+use wgrad::reference::conv2d::{Conv, conv2d, conv2d_backward};
+
+/// Sums of up to some thousand products of values in [-1, 1).
+const SUM: Tol = Tol::new(1e-4, 2e-5);
+
+const fn conv(
+    n: usize,
+    input: [usize; 2],
+    cin: usize,
+    cout: usize,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> Conv {
+    Conv { n, input, cin, cout, kernel, stride, padding }
+}
+
+const CASES: [Conv; 14] = [
+    conv(1, [1, 1], 1, 1, [1, 1], [1, 1], [0, 0]),
+    conv(2, [5, 7], 3, 5, [1, 1], [1, 1], [0, 0]), // a matmul
+    conv(2, [5, 7], 4, 8, [1, 1], [2, 2], [0, 0]), // a shortcut: most of dx is zero
+    conv(3, [9, 8], 1, 8, [3, 3], [2, 2], [1, 1]), // a stem of one channel
+    conv(2, [8, 9], 3, 6, [3, 3], [1, 1], [1, 1]), // K = 27
+    conv(2, [11, 6], 4, 12, [3, 3], [1, 1], [1, 1]),
+    conv(1, [13, 12], 8, 4, [3, 3], [2, 2], [1, 1]),
+    conv(2, [7, 7], 8, 16, [3, 3], [2, 1], [0, 1]),
+    conv(1, [10, 9], 12, 20, [2, 3], [3, 2], [1, 2]),
+    conv(1, [15, 17], 3, 7, [7, 7], [2, 2], [3, 3]), // the ImageNet stem
+    conv(2, [6, 5], 5, 9, [2, 2], [3, 4], [0, 0]),   // a stride beyond the kernel: pixels no output sees
+    conv(1, [3, 4], 4, 4, [5, 2], [1, 1], [4, 1]),   // padding beyond the image
+    conv(3, [8, 8], 16, 8, [3, 3], [1, 1], [1, 1]),  // whole tiles
+    conv(1, [9, 7], 64, 68, [3, 1], [1, 1], [1, 0]),
+];
+
+#[test]
+fn gradients() {
+    for case in CASES {
+        let Conv { n, input: [h, w], cin, cout, kernel: [kh, kw], stride, padding } = case;
+        check_op(
+            &format!("{case:?}"),
+            &[
+                (data(1, n * h * w * cin), vec![n, h, w, cin]),
+                (data(2, kh * kw * cin * cout), vec![kh, kw, cin, cout]),
+            ],
+            |x| x[0].conv2d(&x[1], Conv2dOptions::new().stride(stride).padding(padding)),
+            |x| conv2d(&x[0], &x[1], &case),
+            |x, dy| {
+                let (dx, dw) = conv2d_backward(&x[0], &x[1], dy, &case);
+                vec![dx, dw]
+            },
+            SUM,
+            SUM,
+        );
+    }
+}
+
+/// Value and gradients on a device of its own, against the specification; `dy` comes through a product with the output.
+fn check_on(gpu: &Gpu, what: &str, case: &Conv) {
+    let Conv { n, input: [h, w], cin, cout, kernel: [kh, kw], stride, padding } = *case;
+    let (x, k) = (data(1, n * h * w * cin), data(2, kh * kw * cin * cout));
+    let images = gpu.tensor(&x, [n, h, w, cin]).unwrap().requires_grad();
+    let weights = gpu.tensor(&k, [kh, kw, cin, cout]).unwrap().requires_grad();
+    let y = images.conv2d(&weights, Conv2dOptions { stride, padding });
+    let (x, k) = (f64s(&x), f64s(&k));
+    assert_close(&format!("{what} {case:?}: value"), &y.to_vec().unwrap(), &conv2d(&x, &k, case), SUM);
+    let dy = data(3, y.len());
+    let row = gpu.tensor(&dy, [dy.len(), 1]).unwrap();
+    let grads = y.reshape([1, dy.len()]).matmul(&row).backward();
+    let (dx, dw) = conv2d_backward(&x, &k, &f64s(&dy), case);
+    assert_close(&format!("{what} {case:?}: dx"), &grads.get(&images).unwrap().to_vec().unwrap(), &dx, SUM);
+    assert_close(&format!("{what} {case:?}: dw"), &grads.get(&weights).unwrap().to_vec().unwrap(), &dw, SUM);
+}
+
+#[test]
+fn every_kernel_file() {
+    for file in ["1_naive", "2_register", "3_workgroup"] {
+        let gpu = Gpu::builder().quiet().kernel("conv", file).build().unwrap();
+        for case in &CASES {
+            check_on(&gpu, file, case);
+        }
+        // Long enough for the weight gradient to be split.
+        check_on(&gpu, file, &conv(3, [21, 20], 4, 8, [3, 3], [1, 1], [1, 1]));
+        check_on(&gpu, file, &conv(3, [21, 20], 1, 3, [3, 3], [2, 1], [1, 1]));
+    }
+}
+
+#[test]
+fn more_than_65535_groups() {
+    let (pixels, ones) = (4_200_000, gpu().full([1, 3, 1, 1], 1.0).unwrap());
+    let x = data(4, pixels);
+    let y = gpu().tensor(&x, [1, 1, pixels, 1]).unwrap().conv2d(&ones, Conv2dOptions::new().padding([0, 1]));
+    let y = y.to_vec().unwrap();
+    for at in (1..pixels - 1).step_by(997).chain([pixels - 2]) {
+        let want = x[at - 1] + x[at] + x[at + 1];
+        assert!((y[at] - want).abs() < 1e-5, "[{at}]: {} want {want}", y[at]);
+    }
+}
+
+#[test]
+fn the_same_bits_every_time() {
+    let x = gpu().tensor(&data(1, 2 * 20 * 20 * 8), [2, 20, 20, 8]).unwrap();
+    let w = gpu().tensor(&data(2, 9 * 8 * 8), [3, 3, 8, 8]).unwrap().requires_grad();
+    let run = || {
+        let y = x.conv2d(&w, Conv2dOptions::new().padding(1));
+        let loss = y.reshape([1, y.len()]).matmul(&gpu().full([y.len(), 1], 0.5).unwrap());
+        loss.backward().get(&w).unwrap().to_vec().unwrap()
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+#[should_panic(expected = "the number of input channels differs")]
+fn misfit_says_why() {
+    let _ =
+        gpu().zeros([1, 4, 4, 3]).unwrap().conv2d(&gpu().zeros([3, 3, 4, 8]).unwrap(), Conv2dOptions::new());
+}

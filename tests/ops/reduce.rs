@@ -1,1 +1,121 @@
-//! reduce.
+use wgrad::Tensor;
+use wgrad::reference::reduce as reference;
+
+use crate::common::*;
+
+/// Trees of f32 additions over up to 2,000 terms in [-1, 1).
+const SUMMED: Tol = Tol::new(2e-5, 2e-6);
+
+fn check(shape: &[usize], axes: &[usize]) {
+    let name = |op: &str| format!("{op} of {shape:?} over {axes:?}");
+    let input = [(data(3, shape.iter().product()), shape.to_vec())];
+    check_op(
+        &name("sum"),
+        &input,
+        |t| t[0].sum(axes),
+        |x| reference::sum(&x[0], shape, axes),
+        |_, dy| vec![reference::sum_backward(shape, axes, dy)],
+        SUMMED,
+        F32,
+    );
+    check_op(
+        &name("mean"),
+        &input,
+        |t| t[0].mean_keepdim(axes),
+        |x| reference::mean(&x[0], shape, axes),
+        |_, dy| vec![reference::mean_backward(shape, axes, dy)],
+        F32,
+        F32,
+    );
+    check_op(
+        &name("max"),
+        &input,
+        |t| t[0].max(axes),
+        |x| reference::max(&x[0], shape, axes),
+        |x, dy| vec![reference::max_backward(&x[0], shape, axes, dy)],
+        F32,
+        F32,
+    );
+}
+
+#[test]
+fn rows() {
+    for (rows, cols) in [(1, 1), (3, 31), (5, 32), (5, 33), (1, 2003), (257, 65)] {
+        check(&[rows, cols], &[1]);
+    }
+}
+
+#[test]
+fn columns() {
+    for (rows, cols) in [(1, 7), (31, 1), (33, 3), (2003, 1), (600, 64), (65, 257)] {
+        check(&[rows, cols], &[0]);
+    }
+}
+
+#[test]
+fn any_axes() {
+    for axes in
+        [&[][..], &[0], &[1], &[2], &[3], &[0, 1], &[1, 2], &[0, 2], &[1, 3], &[0, 1, 2], &[2, 0, 3, 1]]
+    {
+        check(&[3, 5, 4, 7], axes);
+    }
+    check(&[2, 1, 3, 1, 2, 3], &[0, 2, 4]);
+    check(&[40, 2, 50], &[0, 2]);
+    check(&[1, 1], &[0]);
+}
+
+#[test]
+fn shapes_drop_or_keep_the_axes() {
+    let x = gpu().zeros([2, 3, 4]).unwrap();
+    assert_eq!(**x.sum(&[1]).shape(), [2, 4]);
+    assert_eq!(**x.sum_keepdim(&[1]).shape(), [2, 1, 4]);
+    assert_eq!(**x.max_keepdim(&[0, 2]).shape(), [1, 3, 1]);
+    assert_eq!(x.mean_all().shape().rank(), 0);
+    assert_eq!(gpu().zeros([0, 3]).unwrap().sum(&[0]).to_vec().unwrap(), [0.0; 3]);
+}
+
+/// Five million terms: chunked sums keep the relative error at a few ulp, where a running f32 sum loses three digits.
+#[test]
+fn a_long_sum_is_accurate_and_repeats() {
+    let n = 5_000_011;
+    let values: Vec<f32> = data(8, n).iter().map(|v| v.abs()).collect();
+    let x = gpu().tensor(&values, [n]).unwrap();
+    let got = x.sum_all().item().unwrap();
+    assert_close("sum_all", &[got], &[f64s(&values).iter().sum()], Tol::new(0.0, 5e-7));
+    assert_eq!(x.sum_all().item().unwrap().to_bits(), got.to_bits());
+    let largest = values.iter().copied().fold(0.0, f32::max);
+    assert_eq!(x.max_all().item().unwrap(), largest);
+}
+
+#[test]
+fn equal_maxima_share_the_gradient() {
+    let x = gpu().tensor(&[1.0, 3.0, 3.0, 2.0, 2.0, 0.0, 3.0, 1.0], [2, 4]).unwrap().requires_grad();
+    let gradient = |y: Tensor| y.sum_all().backward().get(&x).unwrap().to_vec().unwrap();
+    assert_eq!(gradient(x.max(&[1])), [0.0, 0.5, 0.5, 0.0, 0.0, 0.0, 1.0, 0.0]);
+    let third = 1.0 / 3.0;
+    assert_eq!(gradient(x.max_all()), [0.0, third, third, 0.0, 0.0, 0.0, third, 0.0]);
+}
+
+#[test]
+fn a_maximum_does_not_hide_a_nan() {
+    for at in [0, 50, 99] {
+        let mut x = data(1, 100);
+        x[at] = f32::NAN;
+        assert!(gpu().tensor(&x, [100]).unwrap().max_all().item().unwrap().is_nan(), "NaN at {at}");
+    }
+    let low = gpu().full([70], f32::NEG_INFINITY).unwrap();
+    assert_eq!(low.max_all().item().unwrap(), f32::NEG_INFINITY);
+}
+
+#[test]
+fn more_groups_than_one_dimension_holds() {
+    let outputs = 65_535 * 64 + 70;
+    let y = gpu().full([outputs, 2], 1.25).unwrap().sum(&[1]).to_vec().unwrap();
+    assert!(y.len() == outputs && y.iter().all(|&v| v == 2.5));
+}
+
+#[test]
+#[should_panic(expected = "sum: axis 2 of shape [2, 3]")]
+fn an_axis_out_of_range_panics() {
+    let _ = gpu().zeros([2, 3]).unwrap().sum(&[2]);
+}

@@ -1,0 +1,46 @@
+# make demo        trains a ResNet without labels on real images: SimCLR, a few minutes on any machine
+# make test        every kernel against its specification, with the run-time checks on and off
+# make check       format, lints, documentation: with `test`, all that continuous integration runs
+# make bench       times the kernels
+# make swiftshader the op tests on a second, independent Vulkan driver
+# make validation  the op tests and a training step under the Khronos validation layer
+#
+# `needs` looks for a linker and a Vulkan driver, and installs them with apt where it can.
+
+CARGO ?= cargo
+export CARGO
+
+# Mesa's device selection complains where this is unset, as it is in containers.
+XDG_RUNTIME_DIR ?= /tmp
+export XDG_RUNTIME_DIR
+
+.PHONY: demo test check bench swiftshader validation needs
+
+demo: needs
+	$(CARGO) run --release --example simclr -- --out runs/demo
+
+test: needs
+	WGRAD_CHECKS=1 $(CARGO) test
+	WGRAD_CHECKS=0 $(CARGO) test --tests
+
+check: needs
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --lib --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "cargo-deny is not installed: skipped"; fi
+
+bench: needs
+	$(CARGO) bench
+
+# Debian and Ubuntu ship SwiftShader inside `chromium`.
+SWIFTSHADER ?= /usr/lib/chromium/vk_swiftshader_icd.json
+swiftshader: needs
+	@test -e $(SWIFTSHADER) || { echo "No $(SWIFTSHADER): apt-get install chromium, or set SWIFTSHADER."; exit 1; }
+	VK_DRIVER_FILES=$(SWIFTSHADER) VK_ICD_FILENAMES=$(SWIFTSHADER) $(CARGO) test --test ops
+
+validation: needs
+	.ci/validation
+
+needs:
+	@.ci/needs

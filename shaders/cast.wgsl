@@ -1,0 +1,32 @@
+// Between f32 and u32. To u32 truncates towards zero and saturates; to f32 rounds to nearest.
+// lib: grid elem
+
+override WG: u32 = 64;
+
+struct Params { n: u32 } // groups of four
+@group(0) @binding(0) var<uniform> p: Params;
+
+@group(0) @binding(1) var<storage, read_write> integers_out: array<vec4u>;
+@group(0) @binding(2) var<storage, read> reals_in: array<Elem4>;
+
+@group(0) @binding(1) var<storage, read_write> reals_out: array<Elem4>;
+@group(0) @binding(2) var<storage, read> integers_in: array<vec4u>;
+
+struct At {
+    @builtin(workgroup_id) wid: vec3u,
+    @builtin(num_workgroups) nwg: vec3u,
+    @builtin(local_invocation_index) lid: u32,
+}
+
+// One invocation converts four elements.
+@compute @workgroup_size(WG)
+fn to_u32(at: At) {
+    let i = item_index(at.wid, at.nwg, at.lid, WG);
+    if i < p.n { integers_out[i] = vec4u(clamp(vec4f(reals_in[i]), vec4f(), vec4f(4294967040.0))); }
+}
+
+@compute @workgroup_size(WG)
+fn to_f32(at: At) {
+    let i = item_index(at.wid, at.nwg, at.lid, WG);
+    if i < p.n { reals_out[i] = Elem4(vec4f(integers_in[i])); }
+}

@@ -1,0 +1,113 @@
+// What the contrastive loss does once a row, around the tiles: columns from offsets, lse and loss from the partial sums,
+// the gradient of the extra positive, the sum over chunks, and rows widened to whole vec4s.
+// lib: grid elem
+
+override WG: u32 = 64;
+
+struct Columns { n: u32, m: u32, offset: u32 }
+@group(0) @binding(0) var<uniform> columns: Columns;
+@group(0) @binding(1) var<storage, read_write> column: array<u32>;
+
+// One invocation: column[i] = (i + offset) mod m; offsets of m or more stand for no column.
+@compute @workgroup_size(WG)
+fn contrastive_columns(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(wid, nwg, lid, WG);
+    if i >= columns.n { return; }
+    column[i] = select((i % columns.m + columns.offset) % columns.m, 0xffffffffu, columns.offset >= columns.m);
+}
+
+struct Rows {
+    n: u32,
+    m: u32,
+    d4: u32,
+    chunks: u32,
+    extra: u32,     // 1: row i of `key` is its positive, and one more candidate; 0: the positive is one of the keys
+    inv_tau: f32,
+    scale: f32,     // 1 / (n tau)
+}
+@group(0) @binding(0) var<uniform> p: Rows;
+@group(0) @binding(1) var<storage, read_write> row_loss: array<f32>;
+@group(0) @binding(2) var<storage, read_write> row_lse: array<f32>;
+@group(0) @binding(3) var<storage, read> state: array<vec2f>;   // (chunks, n): max, sum of exp(s - max)
+@group(0) @binding(4) var<storage, read> query: array<Elem4>;   // (n, d4)
+@group(0) @binding(5) var<storage, read> key: array<Elem4>;     // (m, d4), or with `extra` the positives (n, d4)
+@group(0) @binding(6) var<storage, read> positive: array<u32>;  // (n)
+
+// One invocation, one row: the chunks' pairs in their order, then
+// lse = max + ln sum,  loss = lse - s_positive, taken as (max - s_positive) + ln sum, which loses less.
+@compute @workgroup_size(WG)
+fn contrastive_finish(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(wid, nwg, lid, WG);
+    if i >= p.n { return; }
+    var row = i;
+    if p.extra == 0 { row = min(positive[i], p.m - 1); }
+    var s = 0.0;
+    for (var c = 0u; c < p.d4; c += 1) {
+        s += dot(vec4f(query[i * p.d4 + c]), vec4f(key[row * p.d4 + c]));
+    }
+    s *= p.inv_tau;
+    var top = -3.4e38;
+    if p.extra == 1 { top = s; }
+    for (var k = 0u; k < p.chunks; k += 1) { top = max(top, state[k * p.n + i].x); }
+    var sum = 0.0;
+    if p.extra == 1 { sum = exp(s - top); }
+    for (var k = 0u; k < p.chunks; k += 1) {
+        let part = state[k * p.n + i];
+        sum += part.y * exp(part.x - top);
+    }
+    row_loss[i] = (top - s) + log(sum);
+    row_lse[i] = top + log(sum);
+}
+
+@group(0) @binding(1) var<storage, read_write> dquery: array<Elem4>;
+@group(0) @binding(2) var<storage, read_write> dextra: array<Elem4>;
+@group(0) @binding(3) var<storage, read> q: array<Elem4>;
+@group(0) @binding(4) var<storage, read> extra: array<Elem4>;
+@group(0) @binding(5) var<storage, read> lse: array<f32>;
+@group(0) @binding(6) var<storage, read> dloss: array<f32>;
+
+// One invocation, one row: with w = g (exp(s - lse) - 1), dq_i = w extra_i and dextra_i = w q_i.
+@compute @workgroup_size(WG)
+fn contrastive_extra_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(wid, nwg, lid, WG);
+    if i >= p.n { return; }
+    let at = i * p.d4;
+    var s = 0.0;
+    for (var c = 0u; c < p.d4; c += 1) { s += dot(vec4f(q[at + c]), vec4f(extra[at + c])); }
+    let w = p.scale * dloss[0] * (exp(min(s * p.inv_tau - lse[i], 0.0)) - 1.0);
+    for (var c = at; c < at + p.d4; c += 1) {
+        dquery[c] = Elem4(w * vec4f(extra[c]));
+        dextra[c] = Elem4(w * vec4f(q[c]));
+    }
+}
+
+struct Sum { n: u32, chunks: u32 }
+@group(0) @binding(0) var<uniform> sum: Sum;
+@group(0) @binding(1) var<storage, read_write> total: array<Elem>;
+@group(0) @binding(2) var<storage, read> part: array<Elem>;     // (chunks, n)
+
+// One invocation, one element: the chunks added in their order.
+@compute @workgroup_size(WG)
+fn contrastive_sum_chunks(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(wid, nwg, lid, WG);
+    if i >= sum.n { return; }
+    var t = 0.0;
+    for (var k = 0u; k < sum.chunks; k += 1) { t += f32(part[k * sum.n + i]); }
+    total[i] = Elem(t);
+}
+
+struct Width { n: u32, before: u32, after: u32 }
+@group(0) @binding(0) var<uniform> width: Width;
+@group(0) @binding(1) var<storage, read_write> wide: array<Elem>;
+@group(0) @binding(2) var<storage, read> narrow: array<Elem>;
+
+// One invocation, one element of (n / after) rows of `after` elements, from rows of `before`: cut, or filled up with zeros.
+@compute @workgroup_size(WG)
+fn contrastive_width(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(wid, nwg, lid, WG);
+    if i >= width.n { return; }
+    let c = i % width.after;
+    var x = Elem();
+    if c < width.before { x = narrow[i / width.after * width.before + c]; }
+    wide[i] = x;
+}

@@ -1,0 +1,25 @@
+// y += weight (x - y) in place: the moving average of a teacher. As PyTorch, it starts from the nearer end, so that
+// weight 0 leaves y and weight 1 copies x exactly.
+// lib: grid elem
+
+override WG: u32 = 64;
+
+struct Params { n: u32, weight: f32 } // n: groups of four
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> y: array<Elem4>;
+@group(0) @binding(2) var<storage, read> x: array<Elem4>;
+
+// One invocation updates four elements.
+@compute @workgroup_size(WG)
+fn lerp(
+    @builtin(workgroup_id) wid: vec3u,
+    @builtin(num_workgroups) nwg: vec3u,
+    @builtin(local_invocation_index) lid: u32,
+) {
+    let i = item_index(wid, nwg, lid, WG);
+    if i >= p.n { return; }
+    let from_y = vec4f(y[i]);
+    let to_x = vec4f(x[i]);
+    let step = to_x - from_y;
+    y[i] = Elem4(select(from_y + p.weight * step, to_x - (1.0 - p.weight) * step, vec4<bool>(p.weight >= 0.5)));
+}

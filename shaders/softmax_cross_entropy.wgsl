@@ -1,0 +1,64 @@
+// Mean cross-entropy of softmax(x / tau) against one label a row of x [rows, c], z = (x - max x) / tau:
+//   loss = mean over rows of (ln sum e^z - z[label])
+//   dx   = (e^z / sum e^z - [column == label]) dloss / (rows tau)
+// Forward keeps the row's maximum and ln sum e^z; backward makes the probabilities again from those two numbers, so
+// neither they nor the logits' softmax is ever stored. The mean over `losses` is a reduction of its own.
+// A label >= c reads nothing; it makes its row's loss and gradient NaN.
+// lib: grid elem row
+
+override WG: u32 = 64;
+override LANES: u32 = 32;
+
+struct Params { rows: u32, c: u32, inv_tau: f32, grad_scale: f32, nan: f32 }
+@group(0) @binding(0) var<uniform> p: Params;
+
+// Forward.
+@group(0) @binding(1) var<storage, read_write> losses: array<f32>;        // (rows)
+@group(0) @binding(2) var<storage, read_write> lse: array<f32>;           // ln sum e^(x / tau), (rows)
+@group(0) @binding(3) var<storage, read_write> peak_log_sum: array<vec2f>; // max x and ln sum e^z, (rows, 2)
+@group(0) @binding(4) var<storage, read> x: array<Elem>;                  // (rows, c)
+@group(0) @binding(5) var<storage, read> labels: array<u32>;              // (rows)
+
+// Backward.
+@group(0) @binding(1) var<storage, read_write> dx: array<Elem>;           // (rows, c)
+@group(0) @binding(2) var<storage, read> dloss: array<f32>;               // (1)
+@group(0) @binding(3) var<storage, read> logits: array<Elem>;             // x of the forward pass, (rows, c)
+@group(0) @binding(4) var<storage, read> row_labels: array<u32>;          // (rows)
+@group(0) @binding(5) var<storage, read> saved: array<vec2f>;             // peak_log_sum of the forward pass, (rows, 2)
+
+// LANES invocations take one row: maximum, then sum, then lane 0 writes.
+@compute @workgroup_size(WG)
+fn softmax_cross_entropy(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c);
+    var top = -3.4e38;
+    for (var i = row.begin; i < row.end; i += LANES) { top = max(top, f32(x[i])); }
+    let peak = row_max(top, lid);
+    var part = 0.0;
+    for (var i = row.begin; i < row.end; i += LANES) { part += exp((f32(x[i]) - peak) * p.inv_tau); }
+    let log_sum = log(row_sum(vec2f(part), lid).x);
+    if !row.live || row.lane != 0u { return; }
+    let label = labels[row.index];
+    if label < p.c {
+        losses[row.index] = log_sum - (f32(x[row.index * p.c + label]) - peak) * p.inv_tau;
+    } else {
+        losses[row.index] = p.nan;
+    }
+    lse[row.index] = peak * p.inv_tau + log_sum;
+    peak_log_sum[row.index] = vec2f(peak, log_sum);
+}
+
+// LANES invocations take one row, with no sum to share.
+@compute @workgroup_size(WG)
+fn softmax_cross_entropy_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c);
+    if !row.live { return; }
+    let label = row_labels[row.index];
+    let s = saved[row.index];
+    var scale = dloss[0] * p.grad_scale;
+    if label >= p.c { scale = p.nan; }
+    for (var i = row.begin; i < row.end; i += LANES) {
+        let probability = exp((f32(logits[i]) - s.x) * p.inv_tau - s.y);
+        let hit = select(0.0, 1.0, i == row.index * p.c + label);
+        dx[i] = Elem((probability - hit) * scale);
+    }
+}

@@ -1,0 +1,307 @@
+//! The launches of the contrastive loss: how rows and columns are cut into invocations and dispatches.
+
+use super::Column;
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Work, params};
+use crate::shape::Shape;
+use crate::tensor::{DType, Tensor};
+
+static FORWARD_SOURCE: Source =
+    Source::new("contrastive/forward.wgsl", include_str!("../../../shaders/contrastive/forward.wgsl"));
+static BACKWARD_SOURCE: Source =
+    Source::new("contrastive/backward.wgsl", include_str!("../../../shaders/contrastive/backward.wgsl"));
+static ROWS_SOURCE: Source =
+    Source::new("contrastive/rows.wgsl", include_str!("../../../shaders/contrastive/rows.wgsl"));
+
+/// A tile kernel with workgroups for CPU adapters (8 lanes are their vector) and for GPUs.
+struct ByClass {
+    cpu: Kernel,
+    gpu: Kernel,
+}
+
+impl ByClass {
+    const fn of(cpu: Kernel, gpu: Kernel) -> Self {
+        Self { cpu, gpu }
+    }
+
+    /// The kernel, and a grid of one workgroup a chunk and so many owned rows.
+    fn on(&self, gpu: &Gpu, owned: u32, cut: &Cut) -> (&Kernel, Grid) {
+        let (kernel, workgroup) = if gpu.is_cpu() { (&self.cpu, 8) } else { (&self.gpu, 32) };
+        (kernel, Grid::groups(u64::from(owned.div_ceil(TILE_ROWS * workgroup)) * u64::from(cut.chunks)))
+    }
+}
+
+static FORWARD: ByClass = ByClass::of(
+    FORWARD_SOURCE.kernel("contrastive_forward").with(&[("WG", 8.0)]),
+    FORWARD_SOURCE.kernel("contrastive_forward").with(&[("WG", 32.0)]),
+);
+static BACKWARD: ByClass = ByClass::of(
+    BACKWARD_SOURCE.kernel("contrastive_backward").with(&[("WG", 8.0)]),
+    BACKWARD_SOURCE.kernel("contrastive_backward").with(&[("WG", 32.0)]),
+);
+static COLUMNS: Kernel = ROWS_SOURCE.kernel("contrastive_columns");
+static FINISH: Kernel = ROWS_SOURCE.kernel("contrastive_finish");
+static EXTRA_BACKWARD: Kernel = ROWS_SOURCE.kernel("contrastive_extra_backward");
+static SUM_CHUNKS: Kernel = ROWS_SOURCE.kernel("contrastive_sum_chunks");
+static WIDTH: Kernel = ROWS_SOURCE.kernel("contrastive_width");
+
+params! {
+    struct Forward { n: u32, m: u32, d4: u32, chunk: u32, begin: u32, end: u32, inv_tau: f32 }
+}
+params! {
+    struct Backward {
+        n: u32, m: u32, d4: u32, chunk: u32, begin: u32, end: u32, inv_tau: f32, scale: f32, queries: u32,
+    }
+}
+params! {
+    struct Columns { n: u32, m: u32, offset: u32 }
+}
+params! {
+    struct Rows { n: u32, m: u32, d4: u32, chunks: u32, extra: u32, inv_tau: f32, scale: f32 }
+}
+params! {
+    struct Sum { n: u32, chunks: u32 }
+}
+params! {
+    struct Width { n: u32, before: u32, after: u32 }
+}
+
+/// Rows that an invocation owns and rows that it streams at a time: `shaders/lib/logit_tile.wgsl`.
+const TILE_ROWS: u32 = 8;
+const TILE_COLUMNS: u32 = 16;
+/// What a dispatch may do: a quarter of a second at 140 GFLOP/s.
+pub(super) const DISPATCH_FLOPS: u64 = 1 << 35;
+/// Loop iterations of an invocation on a CPU adapter: lavapipe ends all its loops, without a word, after 65,535. A tile makes
+/// up to `2 d4 + 1`.
+const CPU_ITERATIONS: u32 = 60_000;
+/// What partial results of chunks may take at most, and how many partial gradients there are beside one another: scratch is
+/// linear in the rows, and bounded.
+const SCRATCH_BYTES: u64 = 32 << 20;
+const GRADIENT_CHUNKS: u32 = 8;
+const STATE_CHUNKS: u32 = 64;
+
+/// How the streamed rows are cut: into chunks that run side by side, and each chunk into parts that run one after
+/// the other. All are whole tiles.
+#[derive(Debug, PartialEq, Eq)]
+struct Cut {
+    chunks: u32,
+    chunk: u32,
+    part: u32,
+}
+
+impl Cut {
+    /// Enough chunks to occupy the adapter where the owned rows alone do not, each of four tiles or more, at most `most`
+    /// and their partial results (`row_bytes` a row) within [`SCRATCH_BYTES`]; parts of `pairs` pairs of rows, or of one
+    /// tile.
+    fn of(is_cpu: bool, [n, m, d4]: [u32; 3], most: u32, row_bytes: u64, pairs: u64) -> Self {
+        let invocations = n.div_ceil(TILE_ROWS);
+        let wanted = if is_cpu { 128 } else { 16_384 };
+        let tiles = m.div_ceil(TILE_COLUMNS);
+        let by_memory = SCRATCH_BYTES / (u64::from(n) * row_bytes);
+        let most = (tiles / 4).min(u32::try_from(by_memory).unwrap_or(u32::MAX)).clamp(1, most);
+        let chunk = tiles.div_ceil((wanted / invocations).clamp(1, most)) * TILE_COLUMNS;
+        let chunks = m.div_ceil(chunk);
+        let a_tile = u64::from(n) * u64::from(chunks) * u64::from(TILE_COLUMNS);
+        let tiles_by_loops = if is_cpu { CPU_ITERATIONS / (2 * d4 + 2) } else { u32::MAX };
+        let longest = (chunk / TILE_COLUMNS).min(tiles_by_loops).max(1);
+        let part = (pairs / a_tile).clamp(1, u64::from(longest)) as u32 * TILE_COLUMNS;
+        Self { chunks, chunk, part }
+    }
+
+    /// How many of `m` rows the dispatch over part `begin..end` streams.
+    fn columns(&self, begin: u32, end: u32, m: u32) -> u64 {
+        let (whole, last) = (self.chunks - 1, m - (self.chunks - 1) * self.chunk);
+        u64::from(whole) * u64::from(end - begin) + u64::from(last.min(end).saturating_sub(begin))
+    }
+
+    /// The parts, as ranges within every chunk.
+    fn parts(&self) -> impl Iterator<Item = (u32, u32)> {
+        (0..self.chunk).step_by(self.part as usize).map(|begin| (begin, (begin + self.part).min(self.chunk)))
+    }
+}
+
+/// What backward needs to know of the queries, each `[N]`, and the loss's gradient.
+pub(super) struct OfQueries<'a> {
+    pub(super) positive: &'a Tensor,
+    pub(super) excluded: &'a Tensor,
+    pub(super) lse: &'a Tensor,
+    pub(super) dloss: &'a Tensor,
+}
+
+/// Whose gradient the tiles give.
+#[derive(Clone, Copy)]
+pub(super) enum Role {
+    Queries = 1,
+    Keys = 2,
+    /// Rows that are queries and keys.
+    Both = 3,
+}
+
+/// Sizes of a call: `n` queries and `m` keys of `d4` vec4s.
+#[derive(Clone, Copy)]
+pub(super) struct Call {
+    pub(super) n: u32,
+    pub(super) m: u32,
+    pub(super) d4: u32,
+    pub(super) tau: f32,
+    pub(super) dispatch_flops: u64,
+}
+
+impl Call {
+    /// Loss and log-sum-exp of each row.
+    pub(super) fn forward(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        extra: Option<&Tensor>,
+        positive: &Tensor,
+        excluded: &Tensor,
+    ) -> (Tensor, Tensor) {
+        let gpu = q.gpu();
+        let Self { n, m, d4, tau, .. } = *self;
+        let cut = Cut::of(gpu.is_cpu(), [n, m, d4], STATE_CHUNKS, 8, self.dispatch_flops / self.flops(1));
+        let state = alloc(gpu, &[cut.chunks, n, 2]);
+        for (begin, end) in cut.parts() {
+            let params = Forward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau: tau.recip() };
+            let work = self.work(n, cut.columns(begin, end, m), 1);
+            let (kernel, grid) = FORWARD.on(gpu, n, &cut);
+            gpu.run(kernel, &[&state, q, k, excluded], &params, grid, work);
+        }
+        let (row_losses, lse) = (alloc(gpu, &[n]), alloc(gpu, &[n]));
+        let bindings: [&dyn Bind; 6] = [&row_losses, &lse, &state, q, extra.unwrap_or(k), positive];
+        let params = self.rows(cut.chunks, extra.is_some());
+        let bytes = u64::from(n) * (32 * u64::from(d4) + 8 * u64::from(cut.chunks) + 12);
+        gpu.run(&FINISH, &bindings, &params, Grid::items(n), Work::new(bytes, u64::from(n) * self.flops(1)));
+        (row_losses, lse)
+    }
+
+    /// Gradient of the queries, of the keys, or of rows that are both.
+    pub(super) fn backward(&self, role: Role, q: &Tensor, k: &Tensor, of: &OfQueries<'_>) -> Tensor {
+        let gpu = q.gpu();
+        let (a, b, n, m) = match role {
+            Role::Queries | Role::Both => (q, k, self.n, self.m),
+            Role::Keys => (k, q, self.m, self.n),
+        };
+        let Self { d4, tau, .. } = *self;
+        let pairs = self.dispatch_flops / self.flops(2);
+        let cut = Cut::of(gpu.is_cpu(), [n, m, d4], GRADIENT_CHUNKS, 16 * u64::from(d4), pairs);
+        let parts = alloc(gpu, &[cut.chunks, n, 4 * d4]);
+        for (begin, end) in cut.parts() {
+            let (inv_tau, scale) = (tau.recip(), self.scale());
+            let queries = role as u32;
+            let params = Backward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau, scale, queries };
+            let bindings: [&dyn Bind; 7] = [&parts, a, b, of.excluded, of.positive, of.lse, of.dloss];
+            let work = self.work(n, cut.columns(begin, end, m), 2);
+            let (kernel, grid) = BACKWARD.on(gpu, n, &cut);
+            gpu.run(kernel, &bindings, &params, grid, work);
+        }
+        if cut.chunks == 1 {
+            return parts.reshape(*a.shape());
+        }
+        let sum = alloc(gpu, &[n, 4 * d4]);
+        let (n, chunks) = (sum.len() as u32, cut.chunks);
+        let work = Work::new(4 * u64::from(n) * u64::from(chunks + 1), u64::from(n) * u64::from(chunks));
+        gpu.run(&SUM_CHUNKS, &[&sum, &parts], &Sum { n, chunks }, Grid::items(n), work);
+        sum
+    }
+
+    /// What the extra candidates add to the queries' gradient, and their own gradient.
+    pub(super) fn extra_backward(&self, q: &Tensor, extra: &Tensor, of: &OfQueries<'_>) -> (Tensor, Tensor) {
+        let gpu = q.gpu();
+        let (dq, dextra) = (alloc(gpu, &[self.n, 4 * self.d4]), alloc(gpu, &[self.n, 4 * self.d4]));
+        let work = Work::new(16 * q.len() as u64, 4 * q.len() as u64);
+        let bindings: [&dyn Bind; 6] = [&dq, &dextra, q, extra, of.lse, of.dloss];
+        gpu.run(&EXTRA_BACKWARD, &bindings, &self.rows(1, true), Grid::items(self.n), work);
+        (dq, dextra)
+    }
+
+    /// For each of `n` rows and `columns` streamed ones so many matrix products.
+    fn work(&self, n: u32, columns: u64, products: u64) -> Work {
+        let rows = u64::from(n) * products + columns;
+        Work::new(16 * u64::from(self.d4) * rows, u64::from(n) * columns * self.flops(products))
+    }
+
+    /// Operations for one pair of rows in so many matrix products.
+    fn flops(&self, products: u64) -> u64 {
+        8 * u64::from(self.d4) * products
+    }
+
+    /// What turns the loss's gradient into that of `q . k`.
+    fn scale(&self) -> f32 {
+        (self.tau * self.n as f32).recip()
+    }
+
+    fn rows(&self, chunks: u32, extra: bool) -> Rows {
+        let Self { n, m, d4, tau, .. } = *self;
+        Rows { n, m, d4, chunks, extra: u32::from(extra), inv_tau: tau.recip(), scale: self.scale() }
+    }
+
+    /// One key index a query.
+    pub(super) fn column(&self, gpu: &Gpu, column: &Column) -> Tensor {
+        match column {
+            Column::Each(columns) => columns.stop_gradient(),
+            Column::Offset(offset) => self.offset(gpu, (*offset % self.m as usize) as u32),
+        }
+    }
+
+    /// For each query an index that no key has.
+    pub(super) fn no_column(&self, gpu: &Gpu) -> Tensor {
+        self.offset(gpu, u32::MAX)
+    }
+
+    fn offset(&self, gpu: &Gpu, offset: u32) -> Tensor {
+        let column = Tensor::alloc(gpu, "contrastive", &Shape::new(&[self.n as usize]), DType::U32);
+        let params = Columns { n: self.n, m: self.m, offset };
+        gpu.run(&COLUMNS, &[&column], &params, Grid::items(self.n), Work::new(4 * u64::from(self.n), 0_u64));
+        column
+    }
+}
+
+fn alloc(gpu: &Gpu, shape: &[u32]) -> Tensor {
+    let dims: Vec<usize> = shape.iter().map(|&d| d as usize).collect();
+    Tensor::alloc(gpu, "contrastive", &Shape::new(&dims), DType::F32)
+}
+
+/// Rows of another width, cut or filled up with zeros; free where the width is the same.
+pub(super) fn to_width(x: &Tensor, after: u32) -> Tensor {
+    let (rows, before) = (x.shape()[0], x.shape()[1] as u32);
+    if before == after {
+        return x.stop_gradient();
+    }
+    let y = Tensor::alloc(x.gpu(), "contrastive", &Shape::new(&[rows, after as usize]), DType::F32);
+    let n = y.len() as u32;
+    let work = Work::new(4 * u64::from(n) + 4 * x.len() as u64, 0_u64);
+    x.gpu().run(&WIDTH, &[&y, x], &Width { n, before, after }, Grid::items(n), work);
+    y
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cut, DISPATCH_FLOPS, SCRATCH_BYTES};
+
+    #[test]
+    fn cuts_cover_all_and_keep_their_bounds() {
+        let sizes = [1, 15, 16, 17, 127, 128, 129, 1000, 4096, 65_537, 262_144];
+        for is_cpu in [true, false] {
+            for n in sizes {
+                for m in sizes {
+                    let cut = Cut::of(is_cpu, [n, m, 32], 8, 512, DISPATCH_FLOPS / 512);
+                    assert!(
+                        cut.chunks * cut.chunk >= m && (cut.chunks - 1) * cut.chunk < m,
+                        "{n} {m} {cut:?}"
+                    );
+                    let streamed: u64 = cut.parts().map(|(begin, end)| cut.columns(begin, end, m)).sum();
+                    assert_eq!(streamed, u64::from(m), "{n} {m} {cut:?}");
+                    let scratch = u64::from(n) * 512 * u64::from(cut.chunks);
+                    assert!(
+                        cut.chunks == 1 || (cut.chunks <= 8 && scratch <= SCRATCH_BYTES),
+                        "{n} {m} {cut:?}"
+                    );
+                    for (begin, end) in cut.parts() {
+                        let flops = u64::from(n) * cut.columns(begin, end, m) * 512;
+                        assert!(flops <= DISPATCH_FLOPS, "{n} {m} {cut:?}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! How columns are cut into strips of rows (`shaders/lib/strip.wgsl`), and the second pass of their sums.
+
+use super::row_kernel::RowKernel;
+use crate::gpu::{Gpu, Grid, Source, Work, params};
+use crate::tensor::{DType, Tensor};
+
+static SOURCE: Source = Source::new("add_strips.wgsl", include_str!("../../shaders/add_strips.wgsl"));
+static ADD_STRIPS: RowKernel = RowKernel::new(&SOURCE, "add_strips");
+
+params! { struct Params { c: u32, strips: u32 } }
+
+/// A cut of `[m, c]`: one invocation a column of a strip.
+#[derive(Clone, Copy)]
+pub(super) struct Strips {
+    pub(super) m: u32,
+    pub(super) c: u32,
+    pub(super) strips: u32,
+    pub(super) interleaved: u32,
+}
+
+impl Strips {
+    /// A cut for sums: few enough strips that adding them up is cheap.
+    pub(super) fn for_sums(gpu: &Gpu, m: usize, c: usize) -> Self {
+        let strips = if gpu.is_cpu() { (m / 128).min(1024) } else { (131_072 / c.max(1)).min(m / 16) };
+        Self::new(gpu, m, c, strips)
+    }
+
+    /// A cut for elementwise work, where a strip only shares what it knows of its column.
+    pub(super) fn for_map(gpu: &Gpu, m: usize, c: usize) -> Self {
+        let strips = if gpu.is_cpu() { m / 32 } else { (1_048_576 / c.max(1)).min(m / 4) };
+        Self::new(gpu, m, c, strips)
+    }
+
+    /// At most `strips` strips, none of them empty.
+    fn new(gpu: &Gpu, m: usize, c: usize, strips: usize) -> Self {
+        let run = m.div_ceil(strips.clamp(1, m.max(1))).max(1);
+        Self {
+            m: m as u32,
+            c: c as u32,
+            strips: m.div_ceil(run) as u32,
+            interleaved: u32::from(!gpu.is_cpu()),
+        }
+    }
+
+    /// One invocation a column of a strip.
+    pub(super) fn grid(&self) -> Grid {
+        Grid::items(u64::from(self.strips) * u64::from(self.c))
+    }
+
+    /// Room for two numbers a strip of a column: `[c, strips, 2]`.
+    pub(super) fn parts(&self, gpu: &Gpu, op: &str) -> Tensor {
+        Tensor::alloc(gpu, op, &[self.c as usize, self.strips as usize, 2].into(), DType::F32)
+    }
+
+    /// Adds up `parts`: two sums a column, each `[c]`.
+    pub(super) fn add_up(&self, op: &str, parts: &Tensor) -> (Tensor, Tensor) {
+        let gpu = parts.gpu();
+        let (c, strips) = (self.c as usize, self.strips as usize);
+        let first = Tensor::alloc(gpu, op, &[c].into(), DType::F32);
+        let second = Tensor::alloc(gpu, op, &[c].into(), DType::F32);
+        let work = Work::new(8 * (parts.len() / 2 + c) as u64, parts.len() as u64);
+        let params = Params { c: self.c, strips: self.strips };
+        ADD_STRIPS.run(gpu, &[&first, &second, parts], &params, (c, strips), work);
+        (first, second)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::layer_norm::{BACKWARD_STRIPS, ColumnParams};
+
+    #[test]
+    fn no_strip_is_empty() {
+        let gpu = Gpu::builder().quiet().build().unwrap();
+        for m in 1..70 {
+            for strips in 0..m + 3 {
+                let cut = Strips::new(&gpu, m, 1, strips);
+                let run = cut.m.div_ceil(cut.strips);
+                assert!(
+                    (cut.strips - 1) * run < cut.m && cut.strips as usize <= strips.max(1),
+                    "{m} {strips}"
+                );
+            }
+        }
+    }
+
+    /// Both ways of cutting, whichever the adapter would choose, against sums in f64.
+    #[test]
+    fn both_cuts_agree() {
+        let gpu = Gpu::builder().quiet().build().unwrap();
+        for (m, c, strips) in [(1, 1, 1), (7, 3, 2), (64, 5, 64), (101, 27, 10)] {
+            let x: Vec<f32> = (0..m * c).map(|i| (i * 31 % 101) as f32 - 50.0).collect();
+            let mut want = vec![0.0; c];
+            x.iter().enumerate().for_each(|(i, v)| want[i % c] += v);
+            let x = gpu.tensor(&x, [m, c]).unwrap();
+            let stats = gpu.zeros([m, 2]).unwrap();
+            for interleaved in [0, 1] {
+                let cut = Strips { interleaved, ..Strips::new(&gpu, m, c, strips) };
+                let parts = cut.parts(&gpu, "test");
+                let params = ColumnParams::from(cut);
+                gpu.run(&BACKWARD_STRIPS, &[&parts, &x, &x, &stats], &params, cut.grid(), Work::default());
+                assert_eq!(
+                    cut.add_up("test", &parts).0.to_vec().unwrap(),
+                    want,
+                    "{m} x {c} in {strips}, {interleaved}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Every kernel file, without a GPU: it parses, validates, and translates to what Vulkan, Metal and DX12 take; its
+//! bindings follow the conventions of `shaders/README.md`; and the crate uses each of its entry points.
+
+#[path = "common/files.rs"]
+mod files;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use files::files_under;
+use naga::back::pipeline_constants::process_overrides;
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{Module, ShaderStage};
+use wgrad::Kernel;
+use wgrad::gpu::{assemble, reflect};
+
+/// Storage buffers a stage may bind wherever wgpu runs.
+const MAX_STORAGE_BUFFERS: usize = 8;
+
+/// A kernel file: its path under `shaders/`, its text, and the text with its library files.
+struct Shader {
+    name: String,
+    own: String,
+    full: String,
+}
+
+fn shaders() -> Vec<Shader> {
+    let shaders: Vec<_> = files_under("shaders", &["wgsl"])
+        .into_iter()
+        .map(|(path, own)| (path.strip_prefix("shaders/").unwrap().to_owned(), own))
+        .filter(|(name, _)| !name.starts_with("lib/"))
+        .map(|(name, own)| {
+            let full = assemble(&name, &own).unwrap_or_else(|e| panic!("shaders/{name}: {e}"));
+            Shader { name, own, full }
+        })
+        .collect();
+    assert!(!shaders.is_empty(), "no kernels under shaders/");
+    shaders
+}
+
+/// Parsed and validated with no capability beyond what every adapter has.
+fn module(shader: &Shader) -> (Module, ModuleInfo) {
+    let Shader { name, full, .. } = shader;
+    let module = naga::front::wgsl::parse_str(full)
+        .unwrap_or_else(|e| panic!("shaders/{name} does not parse: {}", e.emit_to_string(full)));
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .unwrap_or_else(|e| panic!("shaders/{name} is not valid: {}", e.emit_to_string(full)));
+    (module, info)
+}
+
+/// Line ends and spaces as one space, so that a scan need not know how rustfmt broke the lines.
+fn one_line(text: &str) -> String {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+}
+
+fn last_word(text: &str) -> &str {
+    text.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap()
+}
+
+fn quoted(text: &str) -> &str {
+    let start = text.find('"').unwrap() + 1;
+    &text[start..start + text[start..].find('"').unwrap()]
+}
+
+/// What `src/` uses: by kernel file, the code that includes it, and the entry points that code asks for by name.
+struct Use {
+    code: String,
+    entries: BTreeSet<String>,
+}
+
+fn used() -> BTreeMap<String, Use> {
+    let mut used: BTreeMap<String, Use> = BTreeMap::new();
+    for (path, text) in files_under("src", &["rs"]) {
+        let text = one_line(&text);
+        // Each `static NAME: Source = Source::new("file", include_str!(".../shaders/file"))` of this file.
+        let mut sources = BTreeMap::new();
+        for (at, _) in text.match_indices(": Source = Source::new(") {
+            let file = quoted(&text[at..]);
+            let included =
+                text[at..].split_once("include_str!(").map(|(_, rest)| quoted(rest)).unwrap_or_default();
+            assert!(included.ends_with(&format!("shaders/{file}")), "{path}: `{file}` includes `{included}`");
+            sources.insert(last_word(&text[..at]), file);
+            let before = used.insert(file.to_owned(), Use { code: text.clone(), entries: BTreeSet::new() });
+            assert!(before.is_none(), "shaders/{file} is included twice; share its Source");
+        }
+        for (at, _) in text.match_indices(".kernel(\"") {
+            let entry = quoted(&text[at..]);
+            let source = last_word(text[..at].trim_end());
+            if let Some(file) = sources.get(source) {
+                used.get_mut(*file).unwrap().entries.insert(entry.to_owned());
+            }
+        }
+    }
+    used
+}
+
+#[test]
+fn every_kernel_translates_to_spirv_msl_and_hlsl() {
+    for shader in shaders() {
+        let (module, info) = module(&shader);
+        assert!(!module.entry_points.is_empty(), "shaders/{} has no entry point", shader.name);
+        for entry in &module.entry_points {
+            let what = format!("shaders/{}, entry `{}`", shader.name, entry.name);
+            let fail = |to: &str, e: &dyn std::fmt::Display| -> ! { panic!("{what}: no {to}: {e}") };
+            let stage = ShaderStage::Compute;
+            assert_eq!(entry.stage, stage, "{what}");
+
+            let (module, info) =
+                process_overrides(&module, &info, Some((stage, &entry.name)), &Default::default())
+                    .unwrap_or_else(|e| fail("value for an override", &e));
+
+            let pipeline = spv::PipelineOptions { shader_stage: stage, entry_point: entry.name.clone() };
+            let words = spv::write_vec(&module, &info, &spv::Options::default(), Some(&pipeline))
+                .unwrap_or_else(|e| fail("SPIR-V", &e));
+            assert!(!words.is_empty(), "{what}");
+
+            let entry_point = Some((stage, entry.name.clone()));
+            let options = msl::Options { lang_version: (2, 0), ..Default::default() };
+            let pipeline = msl::PipelineOptions { entry_point: entry_point.clone(), ..Default::default() };
+            let (text, _) =
+                msl::write_string(&module, &info, &options, &pipeline).unwrap_or_else(|e| fail("MSL", &e));
+            assert!(text.contains("kernel void"), "{what}");
+
+            let options = hlsl::Options { fake_missing_bindings: true, ..Default::default() };
+            let pipeline = hlsl::PipelineOptions { entry_point };
+            let mut text = String::new();
+            hlsl::Writer::new(&mut text, &options, &pipeline)
+                .write(&module, &info, None)
+                .unwrap_or_else(|e| fail("HLSL", &e));
+            assert!(text.contains("numthreads"), "{what}");
+        }
+    }
+}
+
+/// `reflect` itself refuses holes in the numbering, other groups, and parameters elsewhere than at binding 0.
+#[test]
+fn bindings_are_params_then_outputs_then_inputs() {
+    for shader in shaders() {
+        let (module, _) = module(&shader);
+        for entry in &module.entry_points {
+            let what = format!("shaders/{}, entry `{}`", shader.name, entry.name);
+            let seen = reflect(&shader.name, &shader.full, &entry.name, &[])
+                .unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert!(seen.writable.len() <= MAX_STORAGE_BUFFERS, "{what}: {} buffers", seen.writable.len());
+            assert!(seen.writable.contains(&true), "{what} writes nothing");
+            assert!(seen.writable.is_sorted_by(|a, b| a >= b), "{what}: an input before an output: {seen:?}");
+            assert!((1..=256).contains(&seen.workgroup_size), "{what}: workgroup of {}", seen.workgroup_size);
+        }
+    }
+}
+
+#[test]
+fn files_and_entry_points_are_those_the_crate_uses() {
+    let used = used();
+    let there: BTreeMap<String, BTreeSet<String>> = shaders()
+        .iter()
+        .map(|shader| {
+            let (module, _) = module(shader);
+            (shader.name.clone(), module.entry_points.iter().map(|e| e.name.clone()).collect())
+        })
+        .collect();
+    for (file, Use { entries, .. }) in &used {
+        assert!(there.contains_key(file), "src uses shaders/{file}, which does not exist");
+        let missing: Vec<_> = entries.difference(&there[file]).collect();
+        assert!(missing.is_empty(), "src uses entry points that shaders/{file} lacks: {missing:?}");
+    }
+    for (file, entries) in &there {
+        let Some(Use { code, .. }) = used.get(file) else { panic!("nothing in src uses shaders/{file}") };
+        let unused: Vec<_> = entries.iter().filter(|entry| !code.contains(&format!("\"{entry}\""))).collect();
+        assert!(unused.is_empty(), "no Kernel in src uses these entry points of shaders/{file}: {unused:?}");
+    }
+}
+
+#[test]
+fn library_files_have_no_bindings_and_are_used() {
+    let wanted: BTreeSet<String> = shaders()
+        .iter()
+        .filter_map(|s| s.own.lines().find_map(|line| line.strip_prefix("// lib:")).map(str::to_owned))
+        .flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    for (path, text) in files_under("shaders/lib", &["wgsl"]) {
+        assert!(!text.contains("@group") && !text.contains("@binding"), "{path} has bindings");
+        let stem = path.trim_start_matches("shaders/lib/").trim_end_matches(".wgsl");
+        // `elem_f32.wgsl` and its kin go by what they all define.
+        let name = if stem.starts_with("elem_") { "elem" } else { stem };
+        assert!(wanted.contains(name), "no kernel names {stem} in its `// lib:` line");
+    }
+}
+
+#[test]
+fn text_is_plain_wgsl_and_finished() {
+    for (name, text) in files_under("shaders", &["wgsl"]) {
+        assert!(text.starts_with("// "), "{name} starts without its purpose");
+        for word in ["TODO", "FIXME", "enable subgroups", "#import", "#ifdef", "#define"] {
+            assert!(!text.contains(word), "{name} contains `{word}`");
+        }
+    }
+}
+
+/// Library files go behind a kernel's own text, so the compiler's line numbers are those of the file.
+#[test]
+fn errors_name_the_line_of_the_file() {
+    let error = |line_4: &str| {
+        let wgsl = format!(
+            "// Broken on line 4.\n// lib: grid philox\n@group(0) @binding(1) var<storage, read_write> y: array<u32>;\n\
+             {line_4}\n@compute @workgroup_size(64)\nfn main() {{ y[0] = group_index(vec3u(f()), vec3u(1u)); }}\n"
+        );
+        Kernel::new(&wgsl, "main").map(|_| ()).map_err(|e| e.to_string())
+    };
+    assert_eq!(error("fn f() -> u32 { return 1u; }"), Ok(()));
+    for wrong in
+        ["fn f() -> u32 { return 1u }", "fn f() -> u32 { return 1.5f; }", "fn f() -> u32 { return x; }"]
+    {
+        let message = error(wrong).unwrap_err();
+        assert!(message.contains(":4:"), "{wrong}: {message}");
+    }
+}
+
+#[test]
+fn outside_kernels_are_refused_with_a_reason() {
+    let refused = |wgsl: &str, entry: &str, reason: &str| {
+        let message = Kernel::new(wgsl, entry).map(|_| ()).unwrap_err().to_string();
+        assert!(message.contains(reason), "{message}");
+    };
+    let y = "@group(0) @binding(1) var<storage, read_write> y: array<u32>;";
+    let main = "@compute @workgroup_size(1) fn main() { y[0] = 1u; }";
+    refused(&format!("{y} {main}"), "mian", "mian");
+    refused(&format!("{} {main}", y.replace("binding(1)", "binding(2)")), "main", "1");
+    refused(&format!("{} {main}", y.replace("group(0)", "group(1)")), "main", "group 1");
+    refused(&format!("// lib: girth\n{y} {main}"), "main", "girth");
+}
