@@ -70,8 +70,9 @@ fn random(gpu: &Gpu, seed: u32, shape: &[usize]) -> (Tensor, Vec<f64>) {
 fn check(op: &str, got: &Tensor, want: &[f64]) {
     let got = got.to_vec().unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(got.len(), want.len(), "{op}");
-    let wrong =
-        got.iter().zip(want).position(|(g, w)| !((f64::from(*g) - w).abs() <= 1e-4 * (1.0 + w.abs())));
+    let wrong = got.iter().zip(want).position(|(g, w)| {
+        (f64::from(*g) - w).abs().partial_cmp(&(1e-4 * (1.0 + w.abs()))).is_none_or(std::cmp::Ordering::is_gt)
+    });
     assert_eq!(wrong, None, "{op} differs from its specification at this element");
 }
 

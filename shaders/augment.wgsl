@@ -3,8 +3,8 @@
 // crop, flip, jitter in random order, grey, [blur], solarise, normalise. Contrast needs the mean grey value of what comes
 // before it, so one workgroup makes one view of one image: it takes each pixel as far as contrast, adds up the grey
 // values, and then takes it the rest of the way. With a blur in the recipe, `augment` stops before it and `blur` is a
-// second launch. Every invocation repeats its view's few draws: cheaper than sharing them.
-// lib: grid elem philox
+// second launch. All invocations of a workgroup make their view's draws at the same time, so none has to be shared.
+// lib: grid elem philox view
 
 override WG: u32 = 64;           // a power of two
 override CHANNELS: u32 = 3;      // 1 or 3
@@ -45,41 +45,6 @@ struct View {
     order: u32,         // one jitter operation a hexadecimal digit, the first one lowest
     factors: vec4f,     // indexed by the operation
     sigma: f32,         // 0: not blurred
-}
-
-fn happens(bits: u32, chance: u32) -> bool {
-    return (bits >> 8u) < chance;
-}
-
-// Products in a fixed order: the same bits everywhere.
-fn power(base: f32, exponent: u32) -> f32 {
-    var result = 1.0;
-    var square = base;
-    for (var bit = 0u; bit < 10u; bit++) {
-        if ((exponent >> bit) & 1u) == 1u { result *= square; }
-        square *= square;
-    }
-    return result;
-}
-
-// The integer nearest to sqrt(x). The root may be inexact: (k + 1/2)^2 decides.
-fn rounded_root(x: f32) -> u32 {
-    let k = u32(sqrt(x));
-    return select(k, k + 1u, x >= f32(k * k + k) + 0.25);
-}
-
-fn jitter_order(bits: u32) -> u32 {
-    var number = below(bits, 24u);
-    var left = 0x3210u;
-    var order = 0u;
-    for (var k = 0u; k < 4u; k++) {
-        let digit = 4u * (number % (4u - k));
-        number /= 4u - k;
-        order |= ((left >> digit) & 0xfu) << (4u * k);
-        let below_digit = (1u << digit) - 1u;
-        left = (left & below_digit) | ((left >> 4u) & ~below_digit);
-    }
-    return order;
 }
 
 fn draw(row: u32) -> View {
@@ -152,23 +117,6 @@ fn resample(v: View, i: u32) -> vec3f {
 fn grey(c: vec3f) -> f32 {
     if CHANNELS == 1u { return c.x; }
     return dot(c, vec3f(0.2989, 0.587, 0.114));
-}
-
-// Hue by `shift` of the circle. In HSV, channel n = 5, 3, 1 is v - v s clamp(min(k, 4 - k), 0, 1), k = (n + 6 h) mod 6, and
-// v s is the chroma.
-fn turn_hue(c: vec3f, shift: f32) -> vec3f {
-    let high = max(c.x, max(c.y, c.z));
-    let chroma = high - min(c.x, min(c.y, c.z));
-    if chroma == 0.0 { return c; }
-    var sextant = 4.0 + (c.x - c.y) / chroma;
-    if c.x == high {
-        sextant = (c.y - c.z) / chroma;
-    } else if c.y == high {
-        sextant = 2.0 + (c.z - c.x) / chroma;
-    }
-    // At least 1 - 1 - 3 + 6, so that the remainder is that of a positive number.
-    let k = (vec3f(5.0, 3.0, 1.0) + 6.0 * shift + sextant + 6.0) % 6.0;
-    return high - chroma * clamp(min(k, 4.0 - k), vec3f(0.0), vec3f(1.0));
 }
 
 // Jitter operations `first` to `last` - 1 of the order; contrast is not among them.
@@ -244,12 +192,6 @@ fn augment(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3
         let c = saturate(mix(vec3f(mean), load(at), v.factors.y));
         store(at, finish(v, jitter(v, c, contrast + 1u, 4u)));
     }
-}
-
-// The edge is reflected without repeating its pixel.
-fn reflect_index(i: i32, size: u32) -> u32 {
-    let last = i32(size) - 1;
-    return u32(last - abs(last - abs(i)));
 }
 
 // The rest of a view that a blur may stand in: as `augment`, all taps read directly.

@@ -109,11 +109,11 @@ fn knn_vote(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec
     let i = item_index(wid, nwg, lid, WG);
     if i >= v.n * v.classes { return; }
     let q = i / v.classes;
-    let own = i % v.classes;
+    let kind = i % v.classes;
     var sum = 0.0;
     for (var j = 0u; j < v.k; j++) {
         let b = near_index[q * v.k + j];
-        if b < v.bank && labels[b] == own {     // a NaN similarity leaves an empty slot behind
+        if b < v.bank && labels[b] == kind {     // a NaN similarity leaves an empty slot behind
             sum += exp((near_similarity[q * v.k + j] - 1.0) / v.tau);
         }
     }

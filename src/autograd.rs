@@ -28,10 +28,13 @@ pub(crate) struct Node {
     leaf: bool,
 }
 
+/// Returns one gradient a parent; `None` where there is none or nobody wants it.
+type BackwardFn = dyn FnOnce(&Backward<'_>) -> Vec<Option<Tensor>> + Send;
+
 struct Rule {
     saved: Vec<Tensor>,
     versions: Vec<u64>,
-    backward: Box<dyn FnOnce(&Backward<'_>) -> Vec<Option<Tensor>> + Send>,
+    backward: Box<BackwardFn>,
 }
 
 /// What a backward rule gets.

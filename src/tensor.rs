@@ -300,7 +300,7 @@ impl Gpu {
         Ok(Tensor { storage, shape, dtype, node: None })
     }
 
-    fn from_bytes(&self, op: &str, bytes: &[u8], shape: Shape, dtype: DType) -> Result<Tensor> {
+    fn create_from(&self, op: &str, bytes: &[u8], shape: Shape, dtype: DType) -> Result<Tensor> {
         if bytes.len() / 4 != shape.elements() {
             let message =
                 format!("{} values for shape {shape} of {} elements", bytes.len() / 4, shape.elements());
@@ -317,7 +317,7 @@ impl Gpu {
     /// [`Error::Shape`] if their number does not fit; [`Error::TooLarge`], [`Error::OutOfMemory`], or an earlier error
     /// of the device.
     pub fn tensor(&self, data: &[f32], shape: impl Into<Shape>) -> Result<Tensor> {
-        self.from_bytes("tensor", bytemuck::cast_slice(data), shape.into(), DType::F32)
+        self.create_from("tensor", bytemuck::cast_slice(data), shape.into(), DType::F32)
     }
 
     /// A tensor of `u32` values in row-major order.
@@ -325,7 +325,7 @@ impl Gpu {
     /// # Errors
     /// As [`Gpu::tensor`].
     pub fn tensor_u32(&self, data: &[u32], shape: impl Into<Shape>) -> Result<Tensor> {
-        self.from_bytes("tensor_u32", bytemuck::cast_slice(data), shape.into(), DType::U32)
+        self.create_from("tensor_u32", bytemuck::cast_slice(data), shape.into(), DType::U32)
     }
 
     /// A tensor of zeros.

@@ -58,7 +58,7 @@ fn a_graph_of_100_000_nodes_fits_a_small_stack() {
         let x = gpu().full([1], 1.0).unwrap().requires_grad();
         let mut y = x.clone();
         for _ in 0..100_000 {
-            y = y.add_scalar(0.0);
+            y = y.reshape([1]); // a node without a launch
         }
         (x, y)
     };

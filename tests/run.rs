@@ -23,7 +23,7 @@ struct Trouble {
     stop_after: Option<u64>,
     /// The loss of this step is NaN.
     nan_at: Option<u64>,
-    /// Sees live and pooled bytes after every step.
+    /// Gets live and pooled bytes of every step.
     memory: Vec<u64>,
 }
 
@@ -60,11 +60,11 @@ fn run(flags: &Flags, trouble: &mut Trouble) -> Result<Summary> {
         if trouble.nan_at == Some(step) {
             loss = gpu.full([], f32::NAN)?;
         }
+        trouble.memory.push(gpu.memory().live + gpu.memory().pooled);
         run.end_step(&loss, lr)?;
         if trouble.stop_after == Some(step) {
             interrupt.request();
         }
-        trouble.memory.push(gpu.memory().live + gpu.memory().pooled);
     }
     run.finish()
 }

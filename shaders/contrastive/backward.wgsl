@@ -1,4 +1,4 @@
-// da_i = g sum_j w_ij b_j, with w_ij = exp(s_ij - lse) - [target] from tiles of s_ij = a_i . b_j / tau computed again,
+// da_i = g sum_j w_ij b_j, with w_ij = exp(s_ij - lse) - [positive] from tiles of s_ij = a_i . b_j / tau computed again,
 // and g = dloss / (queries tau). Where the rows of a own it, the softmax is that of row i (a = queries: da = dq); where
 // they stream it, that of row j (a = keys, b = queries: da = dk). With both, queries and keys are one tensor: s is
 // symmetric, and one pass gives dq + dk. lse, positive and excluded belong to the queries.
@@ -8,6 +8,7 @@ override WG: u32 = 8;
 
 const OWN: u32 = 1;
 const STREAMED: u32 = 2;
+const NONE: u32 = 0xffffffff;
 
 struct Params {
     n: u32,        // rows of a
@@ -28,8 +29,6 @@ struct Params {
 @group(0) @binding(5) var<storage, read> positive: array<u32>;       // the key a query aims at
 @group(0) @binding(6) var<storage, read> lse: array<f32>;
 @group(0) @binding(7) var<storage, read> dloss: array<f32>;
-
-const NONE: u32 = 0xffffffff;
 
 struct Four { index: vec4u, lse: vec4f, positive: vec4u, excluded: vec4u }  // four rows of a or b
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::dataset::Dataset;
 use super::loader::Batch;
 use crate::gpu::{Grid, Kernel, Source, Work, params};
-use crate::reference::augment::{Crop, CropPlan, Jitter, MAX_BLUR_RADIUS, Recipe, chance};
+use crate::reference::augment::{Blur, Crop, CropPlan, Jitter, MAX_BLUR_RADIUS, Recipe, chance};
 use crate::rng::streams;
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
@@ -200,12 +200,26 @@ impl Augment {
     /// The recipe under a seed, in the stream [`streams::AUGMENT`].
     ///
     /// # Panics
-    /// If the recipe's blur is wider than [`MAX_BLUR_RADIUS`].
+    /// If a probability, a range or the blur's radius is out of its bounds.
     #[track_caller]
     #[must_use]
     pub fn new(recipe: Recipe, seed: u32) -> Self {
-        let radius = recipe.blur.map_or(0, |blur| blur.radius);
-        assert!(radius <= MAX_BLUR_RADIUS, "Augment: blur radius {radius} > {MAX_BLUR_RADIUS}");
+        let Recipe { flip, grayscale, crop, jitter, blur, solarize, .. } = &recipe;
+        let late = [blur.map_or(0.0, |b| b.p), solarize.map_or(0.0, |s| s.p), jitter.map_or(0.0, |j| j.p)];
+        for p in late.into_iter().chain([*flip, *grayscale]) {
+            assert!((0.0..=1.0).contains(&p), "Augment: probability {p}");
+        }
+        if let Some(Crop { scale: [small, large], ratio: [narrow, wide] }) = *crop {
+            assert!(0.0 < small && small <= large && large <= 1.0, "Augment: crop scale {small} to {large}");
+            assert!(
+                0.0 < narrow && narrow <= wide && wide.is_finite(),
+                "Augment: crop ratio {narrow} to {wide}"
+            );
+        }
+        if let Some(Blur { radius, sigma: [low, high], .. }) = *blur {
+            assert!(radius <= MAX_BLUR_RADIUS, "Augment: blur radius {radius} > {MAX_BLUR_RADIUS}");
+            assert!(0.0 < low && low <= high, "Augment: blur sigma {low} to {high}");
+        }
         Self { recipe, key: [seed, streams::AUGMENT] }
     }
 
@@ -222,7 +236,7 @@ impl Augment {
     }
 
     /// Views of a batch at a time (epoch or step): `[views * N, H, W, C]`, all images of the first view, then all of the
-    /// second, as [`nt_xent`](crate::ssl) takes them. `views` are numbers: `0..2` for a pair.
+    /// second. `views` are the numbers of the views: `0..2` for a pair.
     ///
     /// # Panics
     /// If the recipe's blur reaches over the whole height or width of a view.

@@ -39,7 +39,7 @@ pub(super) fn fold(groups: u64, limit: u32) -> Option<[u32; 3]> {
     let z = groups.div_ceil(limit * limit).max(1);
     let y = groups.div_ceil(z).div_ceil(limit).max(1);
     let x = groups.div_ceil(y * z);
-    (z <= limit && x * y * z <= u64::from(u32::MAX)).then(|| [x as u32, y as u32, z as u32])
+    (z <= limit && x * y * z <= u64::from(u32::MAX)).then_some([x as u32, y as u32, z as u32])
 }
 
 /// Memory traffic and arithmetic that a launch needs at least. Profiles, benches and reports use the same count.

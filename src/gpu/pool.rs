@@ -181,7 +181,7 @@ mod tests {
         let mut last = 0;
         for bytes in 1..100_000 {
             let class = Pool::class(bytes);
-            assert!(class >= bytes && class >= last && class % 256 == 0);
+            assert!(class >= bytes && class >= last && class.is_multiple_of(256));
             assert!(class <= bytes.max(256) + (bytes / 4).max(256), "{bytes} -> {class}");
             last = class;
         }

@@ -17,6 +17,7 @@ static LIB: &[(&str, &str)] = &[
     ("row", include_str!("../../shaders/lib/row.wgsl")),
     ("strip", include_str!("../../shaders/lib/strip.wgsl")),
     ("special", include_str!("../../shaders/lib/special.wgsl")),
+    ("view", include_str!("../../shaders/lib/view.wgsl")),
 ];
 
 /// A WGSL file of this crate, included at compile time.

@@ -6,8 +6,9 @@
 //! candidate joins a row makes it NT-Xent, MoCo's loss, instance discrimination and others.
 //!
 //! Forward streams tiles of logits and keeps one log-sum-exp a row; backward computes the tiles again (the idea of
-//! FlashAttention, Dao et al. 2022). Memory beyond the inputs and their gradients: a few numbers a row, and scratch bounded by
-//! a constant.
+//! FlashAttention, Dao et al. 2022). Memory beyond the inputs and their gradients: a few numbers a row, and scratch
+//! bounded by a constant. No float atomics: a gradient is owned by one invocation, or summed over chunks in their order,
+//! so the bits are the same every time.
 
 mod launch;
 
@@ -32,12 +33,16 @@ enum Column {
 /// | MoCo | `Contrastive::new(tau).extra_positive(&k).forward(&q, &queue)` |
 /// | instance discrimination | `Contrastive::new(tau).positive_columns(&indices).forward(&z, &bank)` |
 ///
-/// ```no_run
+/// ```
+/// # use wgrad::{Gpu, ops::Contrastive};
 /// # fn main() -> wgrad::Result<()> {
-/// # let gpu = wgrad::Gpu::new()?;
+/// let gpu = Gpu::new()?;
 /// let q = gpu.tensor(&[1.0, 0.0, 0.0, 1.0], [2, 2])?.requires_grad();
-/// let out = wgrad::ops::Contrastive::new(0.5).forward(&q, &q.stop_gradient());
-/// let dq = out.loss.backward();
+/// let out = Contrastive::new(0.5).forward(&q, &q.stop_gradient());
+/// let loss = out.loss.item()?;
+/// assert!((loss - (1.0 + (-2_f32).exp()).ln()).abs() < 1e-6);
+/// let grads = out.loss.backward();
+/// assert!(grads.get(&q).is_some());
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
@@ -46,6 +51,7 @@ pub struct Contrastive {
     positive: Column,
     exclude: Option<Column>,
     extra: Option<Tensor>,
+    dispatch_flops: u64,
 }
 
 /// What [`Contrastive::forward`] returns.
@@ -68,7 +74,13 @@ impl Contrastive {
     #[must_use]
     pub fn new(tau: f32) -> Self {
         assert!(tau > 0.0 && tau.is_finite(), "contrastive: temperature {tau} is not positive");
-        Self { tau, positive: Column::Offset(0), exclude: None, extra: None }
+        Self {
+            tau,
+            positive: Column::Offset(0),
+            exclude: None,
+            extra: None,
+            dispatch_flops: launch::DISPATCH_FLOPS,
+        }
     }
 
     /// The positive of row `i` is key `(i + offset) mod M`.
@@ -107,6 +119,14 @@ impl Contrastive {
         self
     }
 
+    /// Operations in one dispatch at most; larger calls are cut into several, with the same bits. The default, 2^35, stays
+    /// far below any driver's time-out.
+    #[must_use]
+    pub fn dispatch_flops(mut self, flops: u64) -> Self {
+        self.dispatch_flops = flops;
+        self
+    }
+
     /// Loss of queries `[N, d]` against keys `[M, d]`; nothing is normalised here.
     ///
     /// Gradients go to those of queries, keys and extra positives that require them.
@@ -133,7 +153,13 @@ impl Contrastive {
     fn run(&self, queries: &Tensor, keys: &Tensor, same: bool) -> ContrastiveOutput {
         self.check(queries, keys);
         let (n, m, d) = (queries.shape()[0], keys.shape()[0], keys.shape()[1]);
-        let call = Call { n: n as u32, m: m as u32, d4: d.div_ceil(4) as u32, tau: self.tau };
+        let call = Call {
+            n: n as u32,
+            m: m as u32,
+            d4: d.div_ceil(4) as u32,
+            tau: self.tau,
+            dispatch_flops: self.dispatch_flops,
+        };
         let q = launch::to_width(queries, 4 * call.d4);
         let k = if same { q.clone() } else { launch::to_width(keys, 4 * call.d4) };
         let extra = self.extra.as_ref().map(|e| launch::to_width(e, 4 * call.d4));
@@ -179,7 +205,7 @@ impl Contrastive {
         let (q, k) = (queries.shape(), keys.shape());
         let matrices = q.rank() == 2 && k.rank() == 2 && q[1] == k[1];
         assert!(
-            matrices && queries.len() > 0 && keys.len() > 0,
+            matrices && !queries.is_empty() && !keys.is_empty(),
             "contrastive: queries {q} and keys {k} must be [N, d] and [M, d], not empty"
         );
         for t in [Some(queries), Some(keys), self.extra.as_ref()].into_iter().flatten() {

@@ -198,18 +198,19 @@ fn launch(pass: Pass, p: Params, shape: Shape, lhs: &Tensor, rhs: &Tensor) -> Te
 
     // The product as (rows, columns, length of the sums).
     let Params { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw } = p;
-    let (pixels, taps) = (n * oh * ow, kh * kw);
+    let product = |dims: &[u32]| dims.iter().map(|&d| u64::from(d)).product::<u64>();
     let (rows, columns, k) = match pass {
-        Pass::Forward => (pixels, cout, taps * cin),
-        Pass::InputGradient => (n * h * w, cin, taps * cout),
-        Pass::WeightGradient => (taps * cin, cout, pixels),
+        Pass::Forward => (product(&[n, oh, ow]), cout, product(&[kh, kw, cin])),
+        Pass::InputGradient => (product(&[n, h, w]), cin, product(&[kh, kw, cout])),
+        Pass::WeightGradient => (product(&[kh, kw, cin]), cout, product(&[n, oh, ow])),
     };
-    let flops = 2 * u64::from(pixels * cout) * u64::from(taps * cin);
-    let bytes = 4 * (result.len() + lhs.len() + rhs.len()) as u64;
-    let work = Work { bytes, flops };
-    let tiles = |r, c| u64::from(rows.div_ceil(r)) * u64::from(columns.div_ceil(c));
+    let tiles = |size: u32| rows.div_ceil(u64::from(size)) * u64::from(columns.div_ceil(size));
     let split =
         |chunk, splits| SplitParams { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw, chunk, splits };
+    let work = Work {
+        bytes: 4 * (result.len() + lhs.len() + rhs.len()) as u64,
+        flops: 2 * product(&[n, oh, ow, cout, kh, kw, cin]),
+    };
 
     match file {
         "1_naive" => {
@@ -219,33 +220,35 @@ fn launch(pass: Pass, p: Params, shape: Shape, lhs: &Tensor, rhs: &Tensor) -> Te
         "2_register" => {
             let vectors = cin % 4 == 0 && cout % 4 == 0;
             let kernel = if vectors { &REGISTER[pass as usize] } else { &RAGGED[pass as usize] };
-            if pass == Pass::WeightGradient {
-                // 8 tiles a workgroup; sums are cut between lines of the output.
-                let items = tiles(8, 8);
-                let wanted = splits(gpu.is_cpu(), items.div_ceil(8), k);
-                let chunk = (n * oh).div_ceil(wanted);
-                let splits = (n * oh).div_ceil(chunk);
-                let part = split_output("conv2d", &result, splits);
-                let grid = Grid::items(items * u64::from(splits));
-                gpu.run(kernel, &[&part, lhs, rhs], &split(chunk, splits), grid, work);
-                sum_splits(&result, &part, splits);
-            } else {
-                // 8 x 8 pixels a workgroup; the input gradient takes them class by class of the stride.
-                let groups = match pass {
-                    Pass::Forward => u64::from(pixels.div_ceil(64)),
-                    _ => u64::from((n * h.div_ceil(sh) * w.div_ceil(sw)).div_ceil(64)) * u64::from(sh * sw),
-                };
-                let grid = Grid::groups(groups * u64::from(columns.div_ceil(8)));
-                gpu.run(kernel, &[&result, lhs, rhs], &p, grid, work);
-            }
+            // A workgroup takes 8 x 8 pixels and 8 channels.
+            let groups = match pass {
+                Pass::Forward => rows.div_ceil(64),
+                // Pixels come class by class of the stride.
+                Pass::InputGradient => {
+                    product(&[n, h.div_ceil(sh), w.div_ceil(sw)]).div_ceil(64) * product(&[sh, sw])
+                }
+                // 8 tiles a workgroup; the sum is cut between lines of the output.
+                Pass::WeightGradient => {
+                    let wanted = splits(gpu.is_cpu(), tiles(8).div_ceil(8), k);
+                    let chunk = (n * oh).div_ceil(wanted);
+                    let splits = (n * oh).div_ceil(chunk);
+                    let part = split_output("conv2d", &result, splits);
+                    let grid = Grid::items(tiles(8) * u64::from(splits));
+                    gpu.run(kernel, &[&part, lhs, rhs], &split(chunk, splits), grid, work);
+                    sum_splits(&result, &part, splits);
+                    return result;
+                }
+            };
+            let grid = Grid::groups(groups * u64::from(columns.div_ceil(8)));
+            gpu.run(kernel, &[&result, lhs, rhs], &p, grid, work);
         }
         "3_workgroup" => {
-            let splits = splits(gpu.is_cpu(), tiles(64, 64), k);
-            let chunk = k.div_ceil(splits);
+            let chunk = k.div_ceil(u64::from(splits(gpu.is_cpu(), tiles(64), k)));
+            let splits = k.div_ceil(chunk) as u32;
             let part = split_output("conv2d", &result, splits);
-            let grid = Grid::groups(tiles(64, 64) * u64::from(splits));
-            let kernel = &WORKGROUP[pass as usize];
-            gpu.run(kernel, &[&part, lhs, rhs], &split(chunk, k.div_ceil(chunk)), grid, work);
+            let grid = Grid::groups(tiles(64) * u64::from(splits));
+            let params = split(chunk as u32, splits);
+            gpu.run(&WORKGROUP[pass as usize], &[&part, lhs, rhs], &params, grid, work);
             sum_splits(&result, &part, splits);
         }
         other => panic!("conv2d: there is no shaders/conv/{other}.wgsl"),

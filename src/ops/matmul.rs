@@ -136,16 +136,18 @@ fn launch(op: &str, form: Form, p: Params, c: &Tensor, a: &Tensor, b: &Tensor) {
     let gpu = c.gpu();
     let (a_row, a_k) = if form == Form::Tn { (1, p.m) } else { (p.k, 1) };
     let (b_k, b_col) = if form == Form::Nt { (1, p.k) } else { (p.n, 1) };
-    let tiles = |rows, columns| u64::from(p.batch) * u64::from(p.m.div_ceil(rows) * p.n.div_ceil(columns));
+    let tiles =
+        |rows, columns| u64::from(p.batch) * u64::from(p.m.div_ceil(rows)) * u64::from(p.n.div_ceil(columns));
     let file = super::rung(gpu, "matmul");
+    // Lanes lie along the columns as far as there are columns, the rest along the rows.
     let lanes_n = p.n.div_ceil(8).next_power_of_two().min(8);
     let groups = match file {
-        "1_naive" => (u64::from(p.batch) * u64::from(p.m) * u64::from(p.n)).div_ceil(64),
+        "1_naive" => tiles(1, 1).div_ceil(64),
         "2_register" => tiles(8 * (8 / lanes_n), 8 * lanes_n),
         "3_workgroup" => tiles(64, 64),
         other => panic!("{op}: there is no shaders/matmul/{other}.wgsl"),
     };
-    let splits = if file == "1_naive" { 1 } else { splits(gpu.is_cpu(), groups, p.k) };
+    let splits = splits(gpu.is_cpu(), groups, u64::from(p.k));
     let chunk = p.k.div_ceil(splits).next_multiple_of(4);
     let splits = p.k.div_ceil(chunk);
     let p = Params { chunk, splits, a_row, a_k, b_k, b_col, ..p };
@@ -173,10 +175,9 @@ fn launch(op: &str, form: Form, p: Params, c: &Tensor, a: &Tensor, b: &Tensor) {
 /// Depends on shapes and adapter class only, so results are the same bits every time. On CPU adapters a part is at most
 /// 4,096 long, whatever that costs: lavapipe ends an invocation's loops, without a word, when they have made 65,535
 /// iterations in all, and a kernel's inner loops may make ten for each step of `k`.
-pub(super) fn splits(cpu: bool, groups: u64, k: u32) -> u32 {
-    let (enough, least, longest) = if cpu { (8, 64, 4096) } else { (256, 128, u32::MAX) };
-    let wanted = enough / groups.max(1);
-    (wanted.max(1) as u32).min(k / least).max(k.div_ceil(longest)).max(1)
+pub(super) fn splits(cpu: bool, groups: u64, k: u64) -> u32 {
+    let (enough, least, longest) = if cpu { (16, 64, 4096) } else { (256, 128, u64::from(u32::MAX)) };
+    (enough / groups.max(1)).min(k / least).max(k.div_ceil(longest)).max(1) as u32
 }
 
 /// Where a split kernel writes: `y` itself, or `splits` partial copies of it for [`sum_splits`].

@@ -75,7 +75,7 @@ impl Tensor {
         avg("avg_pool2d", self, kernel.into(), stride.into(), padding.into())
     }
 
-    /// Mean over height and width: `[N, H, W, C]` to `[N, C]`.
+    /// Mean over height and width: `[N, H, W, C]` to `[N, C]`. Large images take two passes, one axis each.
     ///
     /// # Panics
     /// If the rank is not 4 or the images have no pixels.
@@ -85,7 +85,10 @@ impl Tensor {
         let &[n, h, w, c] = &**self.shape() else {
             panic!("global_avg_pool: want [N, H, W, C], not {}", self.shape())
         };
-        avg("global_avg_pool", self, Pair([h, w]), Pair([1, 1]), Pair([0, 0])).reshape([n, c])
+        let mean = |x: &Tensor, window| avg("global_avg_pool", x, Pair(window), Pair([1, 1]), Pair([0, 0]));
+        // A window is one invocation's loop, and lavapipe ends loops at 65,535 iterations.
+        let y = if h * w > 4096 { mean(&mean(self, [1, w]), [h, 1]) } else { mean(self, [h, w]) };
+        y.reshape([n, c])
     }
 }
 

@@ -17,18 +17,17 @@ params! {
 /// Elements one invocation adds up at most, so that rounding errors stay small however large the tensor.
 const LONGEST: usize = 512;
 
-/// Into how many partial results the next pass splits `reduced` elements, for each of `outputs` results.
+/// Into how many partial results a pass splits `reduced` elements, for each of `outputs` results. One: it is the last pass.
 ///
-/// One means the pass is the last. A GPU wants many invocations, and neighbours reading neighbours where the axis
-/// reduced is the last one; two cores want few passes.
+/// A GPU wants many invocations, of 64 elements at least, and neighbours reading neighbours where the axis reduced is the
+/// last one; two cores want few passes.
 fn chunks(is_cpu: bool, outputs: usize, inner: usize, reduced: usize) -> usize {
-    let busy = if is_cpu { 256 } else { 1 << 16 };
-    let coalesced = if is_cpu { 1 } else { 8 };
-    if reduced <= 32 {
-        return 1;
+    let needed = reduced.div_ceil(LONGEST).max(1);
+    if is_cpu || reduced <= 32 {
+        return needed;
     }
-    let wanted = reduced.div_ceil(LONGEST).max(busy / outputs.max(1)).max(coalesced / inner);
-    wanted.clamp(1, reduced / 16)
+    let busy = ((1 << 16) / outputs.max(1)).min(reduced / 64);
+    needed.max(busy).max(8 / inner.max(1))
 }
 
 /// `scale` times the reduction of `axes`, which stay with length 1; no graph.
@@ -65,7 +64,7 @@ fn reduce_run(
     scale: f32,
 ) -> Tensor {
     let gpu = x.gpu();
-    let chunks = chunks(gpu.is_cpu(), outer * inner, inner.max(1), reduced);
+    let chunks = chunks(gpu.is_cpu(), outer * inner, inner, reduced);
     let span = chunks * inner;
     let n = outer * span;
     let y = Tensor::alloc(gpu, op, &Shape::from([n]), DType::F32);
@@ -203,4 +202,29 @@ impl Tensor {
 
 fn all_axes(x: &Tensor) -> Vec<usize> {
     (0..x.shape().rank()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// GPUs and CPUs cut differently; a test runs on one of them, so the plan itself is checked here.
+    #[test]
+    fn passes_are_short_and_few() {
+        for is_cpu in [true, false] {
+            for outputs in [0, 1, 7, 1000, 100_000] {
+                for inner in [0, 1, 3, 64] {
+                    for reduced in [0, 1, 2, 31, 32, 33, 127, 512, 513, 4096, 5_000_011, 400_000_000] {
+                        let (mut left, mut passes) = (reduced, 0);
+                        while left != 1 && passes < 9 {
+                            let next = chunks(is_cpu, outputs, inner, left);
+                            assert!(next >= 1 && left.div_ceil(next) <= LONGEST);
+                            (left, passes) = (next, passes + 1);
+                        }
+                        assert!(passes <= 5, "{passes} passes for {reduced}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -24,7 +24,7 @@ pub fn normal(n: usize, key: [u32; 2], draw: u32, mean: f64, std: f64) -> Vec<f6
         let pair = i % 4 / 2 * 2;
         let radius = (-2.0 * (1.0 - unit(words[pair])).ln()).sqrt();
         let angle = std::f64::consts::TAU * unit(words[pair + 1]);
-        mean + std * radius * if i % 2 == 0 { angle.cos() } else { angle.sin() }
+        mean + std * radius * if i.is_multiple_of(2) { angle.cos() } else { angle.sin() }
     };
     (0..n).map(element).collect()
 }

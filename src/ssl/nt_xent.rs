@@ -10,6 +10,16 @@ use crate::tensor::Tensor;
 /// Source: Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", eq. 1 and
 /// algorithm 1. [`mi_bound`](super::mi_bound) turns the value into a bound, with 2N - 1 candidates.
 ///
+/// ```
+/// # fn main() -> wgrad::Result<()> {
+/// # let gpu = wgrad::Gpu::new()?;
+/// // Two images at right angles, each seen twice alike.
+/// let z = gpu.tensor(&[1.0, 0.0, 0.0, 1.0], [2, 2])?;
+/// let loss = wgrad::ssl::nt_xent(&z, &z, 0.5).item()?;
+/// assert!((loss - (1.0 + 2.0 * (-2_f32).exp()).ln()).abs() < 1e-6);
+/// # Ok(()) }
+/// ```
+///
 /// # Panics
 /// If the shapes are not the same `[N, d]`, N > 0, or `tau` is not positive.
 #[track_caller]

@@ -142,6 +142,13 @@ fn widths() {
 }
 
 /// Up to the smallest temperature, where exp(1 / tau) has 87 digits.
+/// 2,126 tiles of 257 iterations in 8 chunks: past the 65,535 after which lavapipe ends an invocation's loops, were the
+/// dispatches not cut.
+#[test]
+fn many_wide_keys() {
+    check(Case::of(3, 34_003, 512));
+}
+
 #[test]
 fn temperatures() {
     for tau in [0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0] {
@@ -224,6 +231,41 @@ fn the_same_bits_twice() {
         (value, bits(g.get(&q).unwrap()), bits(g.get(&k).unwrap()))
     };
     assert_eq!(run(), run());
+}
+
+/// Dispatches of one tile a chunk, each going on where the last one stopped.
+#[test]
+fn bounded_dispatches_give_the_same_bits() {
+    for (n, m, d) in [(9, 1031, 8), (300, 200, 20)] {
+        let run = |flops: u64| {
+            let q = gpu().tensor(&unit_rows(1, n, d), [n, d]).unwrap().requires_grad();
+            let k = gpu().tensor(&unit_rows(2, m, d), [m, d]).unwrap().requires_grad();
+            let loss = Contrastive::new(0.07).dispatch_flops(flops).forward(&q, &k).loss;
+            let value = bits(&loss);
+            let g = loss.backward();
+            (value, bits(g.get(&q).unwrap()), bits(g.get(&k).unwrap()))
+        };
+        assert_eq!(run(1), run(1 << 40));
+    }
+}
+
+/// More than 65,535 workgroups of 64 rows.
+#[test]
+fn a_launch_folded_in_two_dimensions() {
+    let (n, m, d) = (65_536 * 64 + 1, 2, 4);
+    let (x, y) = (data(1, n * d), data(2, m * d));
+    let q = gpu().tensor(&x, [n, d]).unwrap().requires_grad();
+    let k = gpu().tensor(&y, [m, d]).unwrap();
+    let out = Contrastive::new(1.0).forward(&q, &k);
+    let (x, y) = (f64s(&x), f64s(&y));
+    let positive: Vec<usize> = (0..n).map(|i| i % m).collect();
+    let excluded = vec![None; n];
+    let spec = Spec { d, tau: 1.0, positive: &positive, excluded: &excluded, extra: None };
+    let want = contrastive(&x, &y, &spec);
+    assert_close("folded: rows", &out.row_losses.to_vec().unwrap(), &want.row_losses, F32);
+    let want = contrastive_backward(&x, &y, &spec, 1.0).queries;
+    let dq = out.loss.backward().get(&q).unwrap().to_vec().unwrap();
+    assert_close("folded: dq", &dq, &want, Tol::new(1e-12, 1e-5));
 }
 
 /// The specification itself, against central differences.

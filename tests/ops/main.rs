@@ -2,6 +2,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[cfg(feature = "data")]
 mod augment;
 mod batch_norm;
 mod binary;

@@ -29,9 +29,9 @@ fn uniform_in_a_range() {
     assert!(got.iter().all(|v| (-2.0..5.0).contains(v)));
 }
 
-// WGSL asks for 2^-11 absolute of sin and cos in [-pi, pi] and for no more beyond; SwiftShader's cos is 1.9e-4 off. The
-// radius is at most 5.8.
-const NORMAL: Tol = Tol::new(2e-3, 1e-5);
+// WGSL asks for 2^-11 absolute of sin and cos (SwiftShader's is 1.9e-4 off), times a radius of at most 5.8, times the
+// standard deviation of 2.
+const NORMAL: Tol = Tol::new(5.7e-3, 1e-5);
 
 #[test]
 fn normal_agrees_with_the_cpu() {

@@ -66,7 +66,7 @@ fn avg_pool2d() {
 
 #[test]
 fn global_avg_pool() {
-    for (n, input, c) in [(1, [1, 1], 1), (3, [4, 5], 7), (2, [17, 13], 65)] {
+    for (n, input, c) in [(1, [1, 1], 1), (3, [4, 5], 7), (2, [17, 13], 65), (1, [65, 64], 2)] {
         check_op(
             &format!("global {n} {input:?} {c}"),
             &[(data(1, n * input[0] * input[1] * c), vec![n, input[0], input[1], c])],

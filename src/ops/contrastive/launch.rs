@@ -68,10 +68,16 @@ params! {
 /// Rows that an invocation owns and rows that it streams at a time: `shaders/lib/logit_tile.wgsl`.
 const TILE_ROWS: u32 = 8;
 const TILE_COLUMNS: u32 = 16;
-/// What a dispatch may do: a quarter of a second at 140 GFLOP/s, far below any driver's time-out.
-const DISPATCH_FLOPS: u64 = 1 << 35;
-/// What partial results of chunks may take, beyond one result.
+/// What a dispatch may do: a quarter of a second at 140 GFLOP/s.
+pub(super) const DISPATCH_FLOPS: u64 = 1 << 35;
+/// Loop iterations of an invocation on a CPU adapter: lavapipe ends all its loops, without a word, after 65,535. A tile makes
+/// up to `2 d4 + 1`.
+const CPU_ITERATIONS: u32 = 60_000;
+/// What partial results of chunks may take at most, and how many partial gradients there are beside one another: scratch is
+/// linear in the rows, and bounded.
 const SCRATCH_BYTES: u64 = 32 << 20;
+const GRADIENT_CHUNKS: u32 = 8;
+const STATE_CHUNKS: u32 = 64;
 
 /// How the streamed rows are cut: into chunks that run side by side, and each chunk into parts that run one after
 /// the other. All are whole tiles.
@@ -83,18 +89,21 @@ struct Cut {
 }
 
 impl Cut {
-    /// Enough chunks to occupy the adapter where the owned rows alone do not, each of four tiles or more, their partial
-    /// results (`row_bytes` a row) within [`SCRATCH_BYTES`]; parts that keep a dispatch within [`DISPATCH_FLOPS`].
-    fn of(is_cpu: bool, n: u32, m: u32, row_bytes: u64, flops_a_pair: u64) -> Self {
+    /// Enough chunks to occupy the adapter where the owned rows alone do not, each of four tiles or more, at most `most`
+    /// and their partial results (`row_bytes` a row) within [`SCRATCH_BYTES`]; parts of `pairs` pairs of rows, or of one
+    /// tile.
+    fn of(is_cpu: bool, [n, m, d4]: [u32; 3], most: u32, row_bytes: u64, pairs: u64) -> Self {
         let invocations = n.div_ceil(TILE_ROWS);
         let wanted = if is_cpu { 128 } else { 16_384 };
         let tiles = m.div_ceil(TILE_COLUMNS);
         let by_memory = SCRATCH_BYTES / (u64::from(n) * row_bytes);
-        let most = (tiles / 4).min(u32::try_from(by_memory).unwrap_or(u32::MAX)).max(1);
+        let most = (tiles / 4).min(u32::try_from(by_memory).unwrap_or(u32::MAX)).clamp(1, most);
         let chunk = tiles.div_ceil((wanted / invocations).clamp(1, most)) * TILE_COLUMNS;
         let chunks = m.div_ceil(chunk);
-        let a_tile = u64::from(n) * u64::from(chunks) * u64::from(TILE_COLUMNS) * flops_a_pair;
-        let part = (DISPATCH_FLOPS / a_tile).clamp(1, u64::from(chunk / TILE_COLUMNS)) as u32 * TILE_COLUMNS;
+        let a_tile = u64::from(n) * u64::from(chunks) * u64::from(TILE_COLUMNS);
+        let tiles_by_loops = if is_cpu { CPU_ITERATIONS / (2 * d4 + 2) } else { u32::MAX };
+        let longest = (chunk / TILE_COLUMNS).min(tiles_by_loops).max(1);
+        let part = (pairs / a_tile).clamp(1, u64::from(longest)) as u32 * TILE_COLUMNS;
         Self { chunks, chunk, part }
     }
 
@@ -134,6 +143,7 @@ pub(super) struct Call {
     pub(super) m: u32,
     pub(super) d4: u32,
     pub(super) tau: f32,
+    pub(super) dispatch_flops: u64,
 }
 
 impl Call {
@@ -147,8 +157,8 @@ impl Call {
         excluded: &Tensor,
     ) -> (Tensor, Tensor) {
         let gpu = q.gpu();
-        let Self { n, m, d4, tau } = *self;
-        let cut = Cut::of(gpu.is_cpu(), n, m, 8, self.flops(1));
+        let Self { n, m, d4, tau, .. } = *self;
+        let cut = Cut::of(gpu.is_cpu(), [n, m, d4], STATE_CHUNKS, 8, self.dispatch_flops / self.flops(1));
         let state = alloc(gpu, &[cut.chunks, n, 2]);
         for (begin, end) in cut.parts() {
             let params = Forward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau: tau.recip() };
@@ -172,7 +182,8 @@ impl Call {
             Role::Keys => (k, q, self.m, self.n),
         };
         let Self { d4, tau, .. } = *self;
-        let cut = Cut::of(gpu.is_cpu(), n, m, 16 * u64::from(d4), self.flops(2));
+        let pairs = self.dispatch_flops / self.flops(2);
+        let cut = Cut::of(gpu.is_cpu(), [n, m, d4], GRADIENT_CHUNKS, 16 * u64::from(d4), pairs);
         let parts = alloc(gpu, &[cut.chunks, n, 4 * d4]);
         for (begin, end) in cut.parts() {
             let (inv_tau, scale) = (tau.recip(), self.scale());
@@ -220,7 +231,7 @@ impl Call {
     }
 
     fn rows(&self, chunks: u32, extra: bool) -> Rows {
-        let Self { n, m, d4, tau } = *self;
+        let Self { n, m, d4, tau, .. } = *self;
         Rows { n, m, d4, chunks, extra: u32::from(extra), inv_tau: tau.recip(), scale: self.scale() }
     }
 
@@ -273,7 +284,7 @@ mod tests {
         for is_cpu in [true, false] {
             for n in sizes {
                 for m in sizes {
-                    let cut = Cut::of(is_cpu, n, m, 512, 512);
+                    let cut = Cut::of(is_cpu, [n, m, 32], 8, 512, DISPATCH_FLOPS / 512);
                     assert!(
                         cut.chunks * cut.chunk >= m && (cut.chunks - 1) * cut.chunk < m,
                         "{n} {m} {cut:?}"
@@ -281,7 +292,10 @@ mod tests {
                     let streamed: u64 = cut.parts().map(|(begin, end)| cut.columns(begin, end, m)).sum();
                     assert_eq!(streamed, u64::from(m), "{n} {m} {cut:?}");
                     let scratch = u64::from(n) * 512 * u64::from(cut.chunks);
-                    assert!(cut.chunks == 1 || scratch <= SCRATCH_BYTES, "{n} {m} {cut:?}");
+                    assert!(
+                        cut.chunks == 1 || (cut.chunks <= 8 && scratch <= SCRATCH_BYTES),
+                        "{n} {m} {cut:?}"
+                    );
                     for (begin, end) in cut.parts() {
                         let flops = u64::from(n) * cut.columns(begin, end, m) * 512;
                         assert!(flops <= DISPATCH_FLOPS, "{n} {m} {cut:?}");

@@ -1,0 +1,75 @@
+//! A contact sheet: each row is an image as it is, then views of it as training sees them.
+//!
+//!     cargo run --release --example augment -- --data cifar10:DIR --out sheet.png
+//!
+//! A view follows from seed, epoch, dataset index and view number, so the same command draws the same sheet anywhere.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use clap::Parser;
+use image::{Rgb, RgbImage};
+use wgrad::Gpu;
+use wgrad::data::{Augment, Blur, DataSource, Images, Recipe, Solarize};
+
+#[derive(Parser)]
+struct Flags {
+    /// embedded, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR[@SIZE] or synthetic
+    #[arg(long, default_value = "embedded")]
+    data: DataSource,
+    /// Images, one a row
+    #[arg(long, default_value_t = 8)]
+    images: usize,
+    /// Views of each
+    #[arg(long, default_value_t = 11)]
+    views: u32,
+    /// Add blur and solarisation, which BYOL and DINO use
+    #[arg(long)]
+    full: bool,
+    #[arg(long, default_value_t = 0)]
+    seed: u32,
+    #[arg(long, default_value = "augment.png")]
+    out: PathBuf,
+}
+
+const SCALE: u32 = 3;
+const GAP: u32 = 4;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let flags = Flags::parse();
+    let data = flags.data.load()?.train;
+    let mut recipe = Recipe::for_dataset(&data);
+    if flags.full {
+        recipe.blur = Some(Blur { p: 0.5, sigma: [0.1, 2.0], radius: 1 });
+        recipe.solarize = Some(Solarize { p: 0.2, threshold: 0.5 });
+    }
+
+    let gpu = Gpu::new()?;
+    let rows = flags.images.min(data.len());
+    let images = Images::range(&gpu, &data, 0..rows)?;
+    let augment = Augment::new(recipe, flags.seed);
+    // [rows, H, W, C] and, view after view, [views * rows, H, W, C].
+    let originals = augment.plain(&images).to_vec()?;
+    let views = augment.views(&images, 0, 0..flags.views).to_vec()?;
+
+    let (height, width) = (data.height as u32, data.width as u32);
+    let place = |i: u32, size: u32| GAP + i * (size * SCALE + GAP);
+    let (sheet_width, sheet_height) = (place(flags.views + 1, width), place(rows as u32, height));
+    let mut sheet = RgbImage::from_pixel(sheet_width, sheet_height, Rgb([255; 3]));
+    for (tile, pixels) in originals.chunks(data.image_len()).chain(views.chunks(data.image_len())).enumerate()
+    {
+        let left = place((tile / rows) as u32, width);
+        let top = place((tile % rows) as u32, height);
+        for y in 0..height * SCALE {
+            for x in 0..width * SCALE {
+                let at = (y / SCALE * width + x / SCALE) as usize * data.channels;
+                let value = |c: usize| pixels[at + c % data.channels] * data.std[c] + data.mean[c];
+                let byte = |c: usize| (255.0 * value(c)).round().clamp(0.0, 255.0) as u8;
+                sheet.put_pixel(left + x, top + y, Rgb([0, 1, 2].map(byte)));
+            }
+        }
+    }
+    sheet.save(&flags.out)?;
+    println!("{}: {rows} images of {}, {} views each", flags.out.display(), data.name, flags.views);
+    Ok(())
+}
