@@ -84,8 +84,12 @@ fn flags(out: &Path, steps: u64) -> Flags {
     }
 }
 
-/// Every tensor of a checkpoint as bits, and the training columns of `metrics.csv`.
-fn trace(dir: &Path) -> (BTreeMap<String, Vec<u32>>, Vec<(u64, u32, u32)>) {
+/// Every tensor of a checkpoint by name, as bits.
+type Tensors = BTreeMap<String, Vec<u32>>;
+/// Step, loss and learning rate of every row of `metrics.csv`, the floats as bits.
+type Losses = Vec<(u64, u32, u32)>;
+
+fn trace(dir: &Path) -> (Tensors, Losses) {
     let (tensors, _) = read_safetensors(dir.join("checkpoint.safetensors")).unwrap();
     let bits = |data: Vec<f32>| data.into_iter().map(f32::to_bits).collect();
     let csv = std::fs::read_to_string(dir.join("metrics.csv")).unwrap();

@@ -87,7 +87,6 @@ fn write_svg(path: &Path, size: (u32, u32), draw: impl Fn(&Area<'_>) -> Drawn) -
     super::run_dir::write_atomic(path, svg.as_bytes())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the argument of map_err")]
 fn message(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
