@@ -17,7 +17,7 @@ export XDG_RUNTIME_DIR
 .PHONY: demo test check bench swiftshader validation needs
 
 demo: needs
-	$(CARGO) run --release --example simclr -- --out runs/demo
+	$(CARGO) run --release --example simclr
 
 test: needs
 	WGRAD_CHECKS=1 $(CARGO) test

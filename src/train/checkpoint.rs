@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::flags::Config;
+use super::config::Config;
 use crate::error::{Error, Result};
 use crate::nn::{NamedTensor, Params, Segment, read_safetensors, write_safetensors};
 use crate::optim::Optimizer;

@@ -110,6 +110,22 @@ impl Features {
     }
 }
 
+/// What a trained encoder is compared with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Baselines {
+    pub(super) raw_pixels: Accuracy,
+    pub(super) random_init: Accuracy,
+}
+
+impl Baselines {
+    /// Measures the pixels, and the network with `params` as they are before training.
+    pub(super) fn measure(model: &Model<'_>, params: &Params, data: &Data) -> Result<Self> {
+        let raw_pixels = Features::pixels(params.gpu(), data)?.accuracy(data)?;
+        let random_init = Features::encoded(model, params, data)?.accuracy(data)?;
+        Ok(Self { raw_pixels, random_init })
+    }
+}
+
 /// Measures features, and the embeddings of two views of test images; says how many dimensions these have.
 pub(super) fn quality(
     model: &Model<'_>,

@@ -140,7 +140,7 @@ impl Metrics {
     }
 }
 
-/// `summary.json`. Accuracies are `None` (null) for a run that was ended early.
+/// `summary.json`. What only a complete run measures is `None` (null) in one that was ended early.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Name of the method.
@@ -162,13 +162,13 @@ pub struct Summary {
     /// Linear-probe accuracy of the trained encoder.
     pub linear_top1: Option<f64>,
     /// kNN accuracy of the encoder before training.
-    pub knn_top1_random_init: Option<f64>,
+    pub knn_top1_random_init: f64,
     /// kNN accuracy of the pixels.
-    pub knn_top1_raw_pixels: Option<f64>,
+    pub knn_top1_raw_pixels: f64,
     /// Linear-probe accuracy of the encoder before training.
-    pub linear_top1_random_init: Option<f64>,
+    pub linear_top1_random_init: f64,
     /// Linear-probe accuracy of the pixels.
-    pub linear_top1_raw_pixels: Option<f64>,
+    pub linear_top1_raw_pixels: f64,
     /// Mean over dimensions of the std of the normalised embedding; 1/sqrt(d) if spread evenly, 0 if collapsed.
     pub embedding_std: Option<f64>,
     /// Effective rank of the embedding.

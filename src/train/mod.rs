@@ -11,6 +11,8 @@
 //! Nothing in the loop waits for the GPU: losses travel through a ring on the device and are logged when they have arrived.
 
 mod checkpoint;
+mod clock;
+mod config;
 mod evaluate;
 mod flags;
 mod interrupt;
@@ -26,8 +28,9 @@ mod setup;
 use std::process::ExitCode;
 
 pub use checkpoint::{Checkpoint, Meta, State};
+pub use config::Config;
 pub use evaluate::{Forward, Model};
-pub use flags::{Config, Defaults, Flags, Length, parse};
+pub use flags::{Defaults, Flags, Length, parse};
 pub use interrupt::Interrupt;
 pub use metrics::{Metrics, Quality, Row, Summary};
 pub use progress::Progress;

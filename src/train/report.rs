@@ -1,10 +1,10 @@
 //! What a run leaves behind: curves, a picture of the features, the summary, the profile.
 
-use super::evaluate::Accuracy;
-use super::flags::{Config, Flags};
+use super::config::Config;
+use super::evaluate::{Accuracy, Baselines};
+use super::flags::Flags;
 use super::metrics::{Quality, Row, Summary};
 use super::plot::{self, Panel, Series};
-use super::run::Baselines;
 use super::run_dir::RunDir;
 use crate::data::Dataset;
 use crate::error::{Error, Result};

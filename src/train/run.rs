@@ -1,10 +1,12 @@
 //! The loop that every method shares, around the method's own step.
 
-use std::time::Instant;
+use std::collections::VecDeque;
 
 use super::checkpoint::{self, Meta, State};
-use super::evaluate::{Accuracy, Data, Features, Model, protocol, quality};
-use super::flags::{Config, Flags};
+use super::clock::Clock;
+use super::config::Config;
+use super::evaluate::{Accuracy, Baselines, Data, Features, Model, protocol, quality};
+use super::flags::Flags;
 use super::interrupt::Interrupt;
 use super::losses::Losses;
 use super::metrics::{Metrics, Quality, Row, Summary};
@@ -39,7 +41,7 @@ pub struct Run<'a> {
     interrupt: Interrupt,
     baselines: Baselines,
     /// Learning rates of steps whose loss is not back.
-    rates: std::collections::VecDeque<f32>,
+    rates: VecDeque<f32>,
     done: u64,
     /// Step of the newest checkpoint; 0 for none.
     saved: u64,
@@ -48,51 +50,13 @@ pub struct Run<'a> {
     evaluated: Option<(u64, Features)>,
 }
 
-/// What the trained encoder is compared with.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Baselines {
-    pub(super) random_init: Accuracy,
-    pub(super) raw_pixels: Accuracy,
-}
-
-/// Wall-clock time: of all, and of training alone.
-struct Clock {
-    started: Instant,
-    /// Seconds of the runs that this one continues.
-    earlier: f64,
-    /// Since when steps are made; moved on by evaluations.
-    window: Instant,
-    trained: f64,
-    steps: u64,
-}
-
-impl Clock {
-    fn new(started: Instant, earlier: f64) -> Self {
-        Self { started, earlier, window: Instant::now(), trained: 0.0, steps: 0 }
-    }
-
-    fn seconds(&self) -> f64 {
-        self.earlier + self.started.elapsed().as_secs_f64()
-    }
-
-    /// Ends a window of `steps` steps; returns steps a second in it.
-    fn lap(&mut self, steps: usize) -> f64 {
-        let seconds = self.window.elapsed().as_secs_f64().max(1e-9);
-        self.window = Instant::now();
-        self.trained += seconds;
-        self.steps += steps as u64;
-        steps as f64 / seconds
-    }
-}
-
 impl<'a> Run<'a> {
     pub(super) fn begin(setup: Setup, model: Model<'a>, state: State) -> Result<Self> {
         let Setup { started, gpu, config, data, dir, checkpoint, flags } = setup;
         let params = model.params.frozen();
         println!("before training:");
-        let raw_pixels = Features::pixels(&gpu, &data)?.accuracy(&data)?;
-        let random_init = Features::encoded(&model, &params, &data)?.accuracy(&data)?;
-        let baselines = Baselines { random_init, raw_pixels };
+        let baselines = Baselines::measure(&model, &params, &data)?;
+        let Baselines { raw_pixels, random_init } = baselines;
         println!("{}\n{}", report::line("raw pixels", raw_pixels), report::line("random init", random_init));
 
         let done = checkpoint.as_ref().map_or(0, |c| c.meta.step);
@@ -106,7 +70,7 @@ impl<'a> Run<'a> {
             metrics: Metrics::open(dir.file("metrics.csv"), done)?,
             progress: Progress::new(config.steps, done),
             interrupt: Interrupt::default(),
-            rates: std::collections::VecDeque::new(),
+            rates: VecDeque::new(),
             saved: if dir.file(checkpoint::FILE).exists() { done } else { 0 },
             gpu,
             config,
@@ -209,19 +173,16 @@ impl<'a> Run<'a> {
             }
         }
         if !evaluate {
-            if !last.is_empty() {
-                self.log(&last, None)?;
-            }
-            self.clock.window = Instant::now();
-            return Ok(());
+            return if last.is_empty() { Ok(()) } else { self.log(&last, None) };
         }
-        let started = Instant::now();
-        let features = Features::encoded(&self.model, &self.params, &self.data)?;
-        let (quality, width) = quality(&self.model, &self.params, &features, &self.data)?;
+        let (model, data) = (&self.model, &self.data);
+        let (features, (quality, width)) = self.clock.outside(|| {
+            let features = Features::encoded(model, &self.params, data)?;
+            let quality = quality(model, &self.params, &features, data)?;
+            Ok::<_, Error>((features, quality))
+        })?;
         self.evaluated = Some((self.done, features));
-        self.clock.window += started.elapsed();
         self.log(&last, Some(quality))?;
-        self.clock.window = Instant::now();
         self.progress.say(&format!(
             "step {}: kNN top-1 {:.1} %, embedding std {:.4}, RankMe {:.1}",
             self.done,
@@ -229,8 +190,8 @@ impl<'a> Run<'a> {
             quality.embedding_std,
             quality.rankme
         ));
-        report::curves(&self.dir, self.metrics.rows(), &self.baselines, width)?;
-        Ok(())
+        let (dir, rows, baselines) = (&self.dir, self.metrics.rows(), &self.baselines);
+        self.clock.outside(|| report::curves(dir, rows, baselines, width))
     }
 
     /// Writes the checkpoint. Every loss so far is logged, so a NaN is never saved unseen.
@@ -241,9 +202,8 @@ impl<'a> Run<'a> {
             seconds: self.clock.seconds(),
             config: self.config.clone(),
         };
-        self.state.save(&self.dir.file(checkpoint::FILE), &meta)?;
+        self.clock.outside(|| self.state.save(&self.dir.file(checkpoint::FILE), &meta))?;
         self.saved = self.done;
-        self.clock.window = Instant::now();
         Ok(())
     }
 
@@ -254,34 +214,23 @@ impl<'a> Run<'a> {
     pub fn finish(mut self) -> Result<Summary> {
         self.drain(false)?;
         self.progress.finish();
-        let complete = self.done >= self.config.steps;
-        let trained = if complete {
-            let features = match self.evaluated.take() {
-                Some((step, features)) if step == self.done => features,
-                _ => Features::encoded(&self.model, &self.params, &self.data)?,
-            };
-            let accuracy = features.accuracy(&self.data)?;
-            report::embedding(&self.dir, &features.test, &self.data.test, &self.config)?;
-            Some(accuracy)
-        } else {
-            None
-        };
+        let trained = if self.done >= self.config.steps { Some(self.trained()?) } else { None };
         let last = self.metrics.rows().last().copied().unwrap_or_default();
-        let beside = |value: fn(&Baselines) -> f64| trained.map(|_| value(&self.baselines));
+        let Baselines { random_init, raw_pixels } = self.baselines;
         let summary = Summary {
             method: self.config.method.clone(),
             adapter: self.gpu.info().name.clone(),
             precision: self.config.precision.clone(),
             steps: self.done,
-            images_per_s: (self.clock.steps * self.config.batch as u64) as f64 / self.clock.trained.max(1e-9),
+            images_per_s: self.clock.rate() * self.config.batch as f64,
             seconds: self.clock.seconds(),
             loss: last.loss,
             knn_top1: trained.map(|a| a.knn),
             linear_top1: trained.map(|a| a.linear),
-            knn_top1_random_init: beside(|b| b.random_init.knn),
-            knn_top1_raw_pixels: beside(|b| b.raw_pixels.knn),
-            linear_top1_random_init: beside(|b| b.random_init.linear),
-            linear_top1_raw_pixels: beside(|b| b.raw_pixels.linear),
+            knn_top1_random_init: random_init.knn,
+            knn_top1_raw_pixels: raw_pixels.knn,
+            linear_top1_random_init: random_init.linear,
+            linear_top1_raw_pixels: raw_pixels.linear,
             embedding_std: last.quality.map(|q| q.embedding_std),
             rankme: last.quality.map(|q| q.rankme),
             protocol: protocol(self.data.train.len()),
@@ -290,5 +239,15 @@ impl<'a> Run<'a> {
         report::print(&self.dir, &summary, trained, &self.baselines);
         report::profile(&self.gpu, &self.flags)?;
         Ok(summary)
+    }
+
+    /// Accuracies of the trained encoder, and the picture of its features.
+    fn trained(&mut self) -> Result<Accuracy> {
+        let features = match self.evaluated.take() {
+            Some((step, features)) if step == self.done => features,
+            _ => Features::encoded(&self.model, &self.params, &self.data)?,
+        };
+        report::embedding(&self.dir, &features.test, &self.data.test, &self.config)?;
+        features.accuracy(&self.data)
     }
 }

@@ -47,7 +47,7 @@ impl RunDir {
     }
 
     fn holds_run(path: &Path) -> bool {
-        path.join("config.toml").exists() || path.join("checkpoint.safetensors").exists()
+        ["checkpoint.safetensors", "summary.json"].iter().any(|file| path.join(file).exists())
     }
 
     /// The directory.

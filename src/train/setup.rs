@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::checkpoint::{Checkpoint, State};
+use super::config::Config;
 use super::evaluate::{Data, Model};
-use super::flags::{Config, Defaults, Flags};
+use super::flags::{Defaults, Flags};
 use super::run::Run;
 use super::run_dir::RunDir;
 use crate::data::{DataSource, Dataset, Splits};
