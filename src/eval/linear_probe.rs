@@ -9,8 +9,8 @@ use crate::tensor::Tensor;
 /// Settings of [`linear_probe`]. One fixed recipe for all features, so that accuracies compare.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LinearProbe {
-    /// Passes over the training rows.
-    pub epochs: usize,
+    /// Steps, whatever the number of rows: each set of features gets the same number of updates.
+    pub steps: u64,
     /// Rows a step.
     pub batch: usize,
     /// Learning rate at the start of a half cosine to 0.
@@ -21,7 +21,7 @@ pub struct LinearProbe {
 
 impl Default for LinearProbe {
     fn default() -> Self {
-        Self { epochs: 20, batch: 256, lr: 0.01, seed: 0 }
+        Self { steps: 500, batch: 256, lr: 0.01, seed: 0 }
     }
 }
 
@@ -69,11 +69,11 @@ pub fn linear_probe(
     let mut adamw = AdamW::new(&params, options, Group::default_for)?;
 
     let batch = probe.batch.clamp(1, m);
-    let schedule = Schedule::cosine(probe.lr, 0.0, (probe.epochs * (m / batch)) as u64);
+    let schedule = Schedule::cosine(probe.lr, 0.0, probe.steps);
     let (mut order, mut shuffle): (Vec<u32>, Rng) = ((0..m as u32).collect(), rng);
-    for _ in 0..probe.epochs {
+    while adamw.steps() < probe.steps {
         shuffle.shuffle(&mut order);
-        for rows in order.chunks_exact(batch) {
+        for rows in order.chunks_exact(batch).take((probe.steps - adamw.steps()) as usize) {
             let rows = gpu.tensor_u32(rows, [batch])?;
             let logits = layer.forward(&params, &train.gather_rows(&rows));
             let loss = logits.softmax_cross_entropy(&labels.gather_rows(&rows).reshape([batch]), 1.0);

@@ -53,10 +53,10 @@ pub(super) struct Accuracy {
 /// How [`accuracy`] measures, in words.
 pub(super) fn protocol(train_images: usize) -> String {
     let Knn { k, tau } = Knn::default();
-    let LinearProbe { epochs, batch, lr, .. } = LinearProbe::default();
+    let LinearProbe { steps, batch, lr, .. } = LinearProbe::default();
     format!(
         "kNN k={} tau={tau} cosine on the encoder output, un-augmented train bank, eval-mode BN, last epoch; \
-         linear probe on the same features standardised, AdamW lr={lr} cosine, {epochs} epochs, batch {batch}, last step",
+         linear probe on the same features standardised, AdamW lr={lr} cosine, {steps} steps of {batch}, last step",
         k.min(train_images)
     )
 }
