@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     train::main(|| simclr(&Flags::from_args()))
 }
 
-fn simclr(flags: &Flags) -> wgrad::Result<Summary> {
+pub(crate) fn simclr(flags: &Flags) -> wgrad::Result<Summary> {
     let setup = Setup::open("simclr", flags, Defaults::for_class)?;
     let (gpu, config) = (setup.gpu().clone(), setup.config().clone());
     let (batch, tau) = (config.batch, config.tau as f32);

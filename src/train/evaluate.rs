@@ -87,12 +87,10 @@ impl Features {
         Self::of(params.gpu(), data, |images| (model.encode)(params, &model.augment.plain(images)))
     }
 
-    /// The pixels, normalised.
+    /// The pixels as they are, in [0, 1].
     pub(super) fn pixels(gpu: &Gpu, data: &Data) -> Result<Self> {
-        let (mean, std) = (data.train.mean, data.train.std);
-        Self::of(gpu, data, |images| {
-            images.normalize(mean, std).reshape([images.len(), data.train.image_len()])
-        })
+        let width = data.train.image_len();
+        Self::of(gpu, data, |images| images.normalize([0.0; 3], [1.0; 3]).reshape([images.len(), width]))
     }
 
     fn of(gpu: &Gpu, data: &Data, map: impl Fn(&Images) -> Tensor) -> Result<Self> {

@@ -113,17 +113,17 @@ pub struct Defaults {
 }
 
 impl Defaults {
-    /// For an adapter class. On a CPU: the small encoder, 10,000 images, 200 steps, about a minute on two cores. On a GPU:
+    /// For an adapter class. On a CPU: the small encoder, 10,000 images, 300 steps, about a minute on two cores. On a GPU:
     /// ResNet-18, all images.
     #[must_use]
     pub fn for_class(is_cpu: bool) -> Self {
         let cpu = Self {
             encoder: "tiny",
-            length: Length::Steps(200),
+            length: Length::Steps(300),
             batch: 128,
             lr: 0.2,
             tau: 0.2,
-            eval_every: 50,
+            eval_every: 100,
             train_limit: 10_000,
         };
         let gpu = Self {

@@ -43,6 +43,8 @@ pub struct Panel {
     pub title: String,
     /// What x is, below it.
     pub x: String,
+    /// Range of x; that of the lines if `None`.
+    pub x_range: Option<(f64, f64)>,
     /// The lines.
     pub series: Vec<Series>,
     /// Horizontal marks to compare with, drawn dashed in grey.
@@ -96,7 +98,7 @@ fn ink(size: i32) -> TextStyle<'static> {
 
 fn draw_panel(panel: &Panel, area: &Area<'_>) -> Drawn {
     let points = || panel.series.iter().flat_map(|s| s.points.iter().copied());
-    let (x0, x1) = range(points().map(|p| p.0), 0.0);
+    let (x0, x1) = panel.x_range.unwrap_or_else(|| range(points().map(|p| p.0), 0.0));
     let (y0, y1) = range(points().map(|p| p.1).chain(panel.levels.iter().map(|l| l.1)), 0.08);
     let mut chart = ChartBuilder::on(area)
         .margin(8)
@@ -161,7 +163,7 @@ fn draw_scatter(title: &str, groups: &[Series], area: &Area<'_>) -> Drawn {
         .build_cartesian_2d(x0..x1, y0..y1)
         .map_err(message)?;
     for (i, group) in groups.iter().enumerate() {
-        chart.draw_series(group.points.iter().map(|p| marker(i, *p, 3))).map_err(message)?;
+        chart.draw_series(group.points.iter().map(|p| marker(i, *p, 2))).map_err(message)?;
         let y = 50 + 22 * i as i32;
         legend.draw(&marker(i, (10, y), 5)).map_err(message)?;
         let style = ink(13).pos(Pos::new(HPos::Left, VPos::Center));

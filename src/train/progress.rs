@@ -36,7 +36,8 @@ impl Progress {
 
     /// `done` steps are done; `loss` is that of the newest step whose loss has come back.
     pub fn step(&mut self, done: u64, loss: Option<f32>, images_per_s: f64) {
-        let loss = loss.map_or_else(|| "loss ...".to_owned(), |loss| format!("loss {loss:.4}"));
+        let Some(loss) = loss else { return }; // none is back yet
+        let loss = format!("loss {loss:.4}");
         if let Some(bar) = &self.bar {
             bar.set_position(done);
             bar.set_message(format!("{images_per_s:.0} images/s  {loss}"));

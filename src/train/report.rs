@@ -27,6 +27,7 @@ pub(super) fn curves(dir: &RunDir, rows: &[Row], baselines: &Baselines, width: u
     let panel = |title: &str, series: Vec<Series>, levels: Vec<(&str, f64)>| Panel {
         title: title.to_owned(),
         x: "step".to_owned(),
+        x_range: rows.last().map(|r| (0.0, r.step as f64)),
         series,
         levels: levels.into_iter().map(|(label, y)| (label.to_owned(), y)).collect(),
     };

@@ -1,0 +1,260 @@
+//! Whole runs on synthetic images: what they leave behind, how they end, that a resumed one is the same.
+
+mod common;
+#[path = "../examples/simclr.rs"]
+#[expect(dead_code, reason = "its main is not called")]
+mod simclr;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use common::gpu;
+use wgrad::data::{Augment, Images, Recipe};
+use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder, ResNet, read_safetensors};
+use wgrad::optim::{AdamW, AdamWOptions, Group, Optimizer, Schedule};
+use wgrad::ssl::nt_xent;
+use wgrad::train::{Checkpoint, Config, Defaults, Flags, Model, Row, Setup, Summary, plot};
+use wgrad::{Error, Result};
+
+/// What a test does to a run.
+#[derive(Default)]
+struct Trouble {
+    /// Ctrl-C after this step.
+    stop_after: Option<u64>,
+    /// The loss of this step is NaN.
+    nan_at: Option<u64>,
+    /// Gets live and pooled bytes of every step.
+    memory: Vec<u64>,
+}
+
+/// A small method of its own: AdamW, whose bias correction also depends on the step, and a tensor kept beside.
+fn run(flags: &Flags, trouble: &mut Trouble) -> Result<Summary> {
+    let setup = Setup::open("small", flags, Defaults::for_class)?;
+    let (gpu, config) = (setup.gpu().clone(), setup.config().clone());
+    let build = ParamBuilder::new(setup.rng());
+    let encoder = ResNet::new(&build.scope("encoder"), &setup.encoder());
+    let projector = Mlp::new(&build.scope("projector"), &MlpConfig::simclr(encoder.features(), 16, 8));
+    let params = build.finish(&gpu)?;
+    let mut adamw = AdamW::new(&params, AdamWOptions::default(), Group::default_for)?;
+    let seen = gpu.zeros([1])?;
+    let schedule = Schedule::warmup_cosine(config.lr, 2, config.steps);
+    let augment = Augment::new(Recipe::for_dataset(setup.train_set()), config.seed);
+    let state = setup.state().network("", &params).optimizer("adamw", &mut adamw).tensor("seen", &seen);
+    let model = Model {
+        params: &params,
+        encode: Box::new(|params, images| encoder.forward(params, images, Mode::Eval)),
+        embed: Box::new(|params, features| projector.forward(params, features, Mode::Eval)),
+        augment: &augment,
+        candidates: Some(2 * config.batch - 1),
+    };
+    let mut run = setup.begin(model, state)?;
+    let interrupt = run.interrupt();
+    while let Some(batch) = run.next_batch()? {
+        let views = augment.views(&Images::upload(&gpu, &batch)?, batch.epoch, 0..2);
+        let z = projector.forward(&params, &encoder.forward(&params, &views, Mode::Train), Mode::Train);
+        let (n, step) = (batch.len(), batch.step + 1);
+        let mut loss = nt_xent(&z.slice_rows(0, n), &z.slice_rows(n, n), config.tau as f32);
+        let lr = schedule.at(batch.step);
+        adamw.step(&params, &params.pack(&loss.backward()), lr);
+        seen.write_rows(0, &seen.add_scalar(1.0));
+        if trouble.nan_at == Some(step) {
+            loss = gpu.full([], f32::NAN)?;
+        }
+        trouble.memory.push(gpu.memory().live + gpu.memory().pooled);
+        run.end_step(&loss, lr)?;
+        if trouble.stop_after == Some(step) {
+            interrupt.request();
+        }
+    }
+    run.finish()
+}
+
+fn flags(out: &Path, steps: u64) -> Flags {
+    Flags {
+        data: Some("synthetic".into()),
+        train_limit: Some(64),
+        encoder: Some("tiny".into()),
+        batch: Some(8),
+        steps: Some(steps),
+        lr: Some(0.003),
+        seed: Some(5),
+        eval_every: Some(0),
+        out: Some(out.to_owned()),
+        ..Flags::default()
+    }
+}
+
+/// Every tensor of a checkpoint as bits, and the training columns of `metrics.csv`.
+fn trace(dir: &Path) -> (BTreeMap<String, Vec<u32>>, Vec<(u64, u32, u32)>) {
+    let (tensors, _) = read_safetensors(dir.join("checkpoint.safetensors")).unwrap();
+    let bits = |data: Vec<f32>| data.into_iter().map(f32::to_bits).collect();
+    let csv = std::fs::read_to_string(dir.join("metrics.csv")).unwrap();
+    let rows = csv.lines().filter_map(Row::from_csv).map(|r| (r.step, r.loss.to_bits(), r.lr.to_bits()));
+    (tensors.into_iter().map(|t| (t.name, bits(t.data))).collect(), rows.collect())
+}
+
+#[test]
+fn a_resumed_run_equals_an_uninterrupted_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    let summary = run(&flags(&whole, 19), &mut Trouble::default()).unwrap();
+    assert_eq!(summary.steps, 19);
+    assert!(summary.knn_top1.is_some() && summary.linear_top1.is_some());
+
+    // Stopped within the second epoch, and again within the third; the losses of a part ring are under way each time.
+    let stop = |step| Trouble { stop_after: Some(step), ..Trouble::default() };
+    let first = run(&flags(&parts, 19), &mut stop(11)).unwrap();
+    assert_eq!((first.steps, first.knn_top1), (11, None));
+    assert_eq!(Checkpoint::read(&parts).unwrap().meta.step, 11);
+    let resume = Flags { resume: Some(parts.clone()), ..Flags::default() };
+    assert_eq!(run(&resume, &mut stop(18)).unwrap().steps, 18);
+    let last = run(&resume, &mut Trouble::default()).unwrap();
+    assert_eq!(last.steps, 19);
+
+    let (a, b) = (trace(&whole), trace(&parts));
+    assert_eq!(a.1.len(), 19);
+    assert_eq!(a.1, b.1, "losses and learning rates");
+    assert_eq!(a.0.keys().collect::<Vec<_>>(), b.0.keys().collect::<Vec<_>>());
+    for (name, bits) in &a.0 {
+        assert_eq!(Some(bits), b.0.get(name), "{name}");
+    }
+    assert_eq!(a.0["seen"], [19.0_f32.to_bits()]);
+    assert_eq!([summary.knn_top1, summary.linear_top1], [last.knn_top1, last.linear_top1]);
+}
+
+#[test]
+fn a_run_leaves_what_the_documentation_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let flags = Flags { eval_every: Some(2), ..flags(&out, 5) };
+    let summary = simclr::simclr(&flags).unwrap();
+
+    let text = |name: &str| std::fs::read_to_string(out.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let json: serde_json::Value = serde_json::from_str(&text("summary.json")).unwrap();
+    let keys = [
+        "method adapter precision steps images_per_s seconds loss knn_top1 linear_top1 knn_top1_random_init",
+        "knn_top1_raw_pixels embedding_std rankme protocol",
+    ];
+    for key in keys.iter().flat_map(|line| line.split(' ')) {
+        assert!(!json[key].is_null(), "summary.json has no {key}");
+    }
+    assert_eq!((json["method"].as_str(), json["steps"].as_u64()), (Some("simclr"), Some(5)));
+    assert!(
+        summary
+            .protocol
+            .starts_with("kNN k=64 tau=0.1 cosine on the encoder output, un-augmented train bank")
+    );
+
+    let csv = text("metrics.csv");
+    let rows: Vec<Row> = csv.lines().filter_map(Row::from_csv).collect();
+    assert_eq!(rows.iter().map(|r| r.step).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!(
+        rows.iter().map(|r| r.quality.is_some()).collect::<Vec<_>>(),
+        [false, true, false, true, true]
+    );
+    assert!((rows[0].loss - 15_f32.ln()).abs() < 1.0, "NT-Xent starts near ln(2N - 1): {}", rows[0].loss);
+    assert!(rows.iter().all(|r| (r.mi_bound.unwrap() - f64::from(15_f32.ln() - r.loss)).abs() < 1e-5));
+
+    let svg = text("curves.svg");
+    assert!(svg.contains("<svg") && svg.contains("kNN top-1") && text("embedding.svg").contains("<circle"));
+    let config: Config = toml::from_str(&text("config.toml")).unwrap();
+    assert_eq!((config.steps, config.batch, config.seed, config.train_images), (5, 8, 5, 64));
+    assert!(text("config.toml").starts_with(&format!("# {}", config.command())));
+    assert!(!out.join("checkpoint.safetensors.tmp").exists());
+
+    // The encoder alone loads under torchvision's names.
+    let build = ParamBuilder::new(wgrad::Rng::new(1));
+    let _encoder =
+        ResNet::new(&build, &wgrad::nn::ResNetConfig { channels: 3, ..wgrad::nn::ResNetConfig::demo() });
+    let params = build.finish(gpu()).unwrap();
+    let unused =
+        params.load_as(out.join("checkpoint.safetensors"), |name| Some(format!("encoder.{name}"))).unwrap();
+    assert!(
+        unused.iter().all(|name| name.starts_with("projector.") || name.starts_with("sgd.")),
+        "{unused:?}"
+    );
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_run_with_its_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = Flags { save_every: Some(4), ..flags(dir.path(), 40) };
+    let error = run(&flags, &mut Trouble { nan_at: Some(7), ..Trouble::default() }).unwrap_err();
+    let Error::NotFinite { step: 7, value, checkpoint } = error else { panic!("{error}") };
+    assert!(value.is_nan() && checkpoint.ends_with("checkpoint.safetensors (step 4)"), "{checkpoint}");
+    assert_eq!(Checkpoint::read(dir.path()).unwrap().meta.step, 4, "the checkpoint is the last good one");
+}
+
+#[test]
+fn memory_is_flat_over_two_thousand_steps() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut trouble = Trouble::default();
+    run(&Flags { batch: Some(2), ..flags(dir.path(), 2000) }, &mut trouble).unwrap();
+    let after_50 = trouble.memory[50];
+    let largest = trouble.memory[50..].iter().max().unwrap();
+    assert_eq!((trouble.memory.len(), *largest), (2000, after_50), "live and pooled bytes grow");
+}
+
+#[test]
+fn what_cannot_be_is_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let line = |flags: Flags| {
+        let message = run(&flags, &mut Trouble::default()).unwrap_err().to_string();
+        assert!(!message.contains('\n'), "{message}");
+        message
+    };
+    let with = |change: fn(&mut Flags)| {
+        let mut flags = flags(&out, 2);
+        change(&mut flags);
+        line(flags)
+    };
+    for (change, expected) in [
+        (
+            with(|f| f.precision = Some("f16".into())),
+            "--precision f16: not there yet; this version computes in f32",
+        ),
+        (with(|f| f.precision = Some("f8".into())), "--precision f8: must be f32"),
+        (with(|f| f.batch = Some(1)), "--batch 1: a contrast needs at least 2 images"),
+        (with(|f| f.batch = Some(65)), "--batch 65: there are only 64 training images"),
+        (with(|f| f.lr = Some(f64::NAN)), "--lr NaN: must be a positive number"),
+        (with(|f| f.tau = Some(0.0)), "--tau 0: must be a positive number"),
+        (with(|f| f.steps = Some(0)), "--steps 0: a run needs at least one step"),
+        (with(|f| f.encoder = Some("vit".into())), "--encoder vit: must be one of tiny, resnet8"),
+        (with(|f| f.data = Some("mnist".into())), "data source \"mnist\" is none of embedded"),
+    ] {
+        assert!(change.starts_with(expected), "{change}");
+    }
+    assert!(!out.exists(), "a refused run leaves nothing behind");
+
+    run(&flags(&out, 2), &mut Trouble::default()).unwrap();
+    assert!(with(|_| ()).contains("holds a run; --resume"));
+    let resume = |change: fn(&mut Flags)| {
+        let mut flags = Flags { resume: Some(out.clone()), ..Flags::default() };
+        change(&mut flags);
+        line(flags)
+    };
+    assert_eq!(resume(|f| f.lr = Some(0.5)), "--lr 0.5: the run to resume has 0.003; leave the flag out");
+    assert_eq!(resume(|f| f.steps = Some(9)), "--steps 9: the run to resume has 2; leave the flag out");
+    let simclr = simclr::simclr(&Flags { resume: Some(out.clone()), ..Flags::default() }).unwrap_err();
+    assert_eq!(simclr.to_string(), "the run to resume is of small, not simclr");
+    std::fs::write(out.join("checkpoint.safetensors"), b"half a file").unwrap();
+    assert!(resume(|_| ()).contains("checkpoint.safetensors: "));
+}
+
+#[test]
+fn pictures_survive_what_runs_throw_at_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let panel = |points: &[(f64, f64)]| plot::Panel {
+        series: vec![plot::Series { label: "a <b> & c".into(), points: points.to_vec() }],
+        ..plot::Panel::default()
+    };
+    let path = dir.path().join("p.svg");
+    plot::figure(&path, 2, &[panel(&[]), panel(&[(1.0, 1.0)]), panel(&[(0.0, f64::NAN), (1.0, 2.0)])])
+        .unwrap();
+    let groups: Vec<_> =
+        (0..23).map(|i| plot::Series { label: format!("<{i}>"), points: vec![(i.into(), 0.0)] }).collect();
+    plot::scatter(&path, "a <title> & more", &groups).unwrap();
+    let svg = std::fs::read_to_string(path).unwrap();
+    assert!(svg.contains("&lt;title&gt; &amp; more"));
+}
