@@ -89,8 +89,17 @@ impl Features {
 
     /// The pixels as they are, in [0, 1].
     pub(super) fn pixels(gpu: &Gpu, data: &Data) -> Result<Self> {
+        Self::normalized(gpu, data, [0.0; 3], [1.0; 3])
+    }
+
+    /// The pixels as the network sees them: without the data set's mean, which changes their cosines.
+    pub(super) fn normalized_pixels(gpu: &Gpu, data: &Data) -> Result<Self> {
+        Self::normalized(gpu, data, data.train.mean, data.train.std)
+    }
+
+    fn normalized(gpu: &Gpu, data: &Data, mean: [f32; 3], std: [f32; 3]) -> Result<Self> {
         let width = data.train.image_len();
-        Self::of(gpu, data, |images| images.normalize([0.0; 3], [1.0; 3]).reshape([images.len(), width]))
+        Self::of(gpu, data, |images| images.normalize(mean, std).reshape([images.len(), width]))
     }
 
     fn of(gpu: &Gpu, data: &Data, map: impl Fn(&Images) -> Tensor) -> Result<Self> {

@@ -53,6 +53,8 @@ pub struct Run<'a> {
 pub(super) struct Baselines {
     pub(super) random_init: Accuracy,
     pub(super) raw_pixels: Accuracy,
+    /// kNN accuracy of the normalised pixels; the linear probe standardises, so normalisation changes nothing there.
+    pub(super) normalized_pixels: f64,
 }
 
 /// Wall-clock time: of all, and of training alone.
@@ -92,8 +94,9 @@ impl<'a> Run<'a> {
         println!("before training:");
         let raw_pixels = Features::pixels(&gpu, &data)?.accuracy(&data)?;
         let random_init = Features::encoded(&model, &params, &data)?.accuracy(&data)?;
-        let baselines = Baselines { random_init, raw_pixels };
-        println!("{}\n{}", report::line("raw pixels", raw_pixels), report::line("random init", random_init));
+        let normalized_pixels = Features::normalized_pixels(&gpu, &data)?.knn(&data)?;
+        let baselines = Baselines { random_init, raw_pixels, normalized_pixels };
+        report::print_baselines(&baselines);
 
         let done = checkpoint.as_ref().map_or(0, |c| c.meta.step);
         if let Some(checkpoint) = &checkpoint {
@@ -280,6 +283,7 @@ impl<'a> Run<'a> {
             linear_top1: trained.map(|a| a.linear),
             knn_top1_random_init: beside(|b| b.random_init.knn),
             knn_top1_raw_pixels: beside(|b| b.raw_pixels.knn),
+            knn_top1_normalized_pixels: beside(|b| b.normalized_pixels),
             linear_top1_random_init: beside(|b| b.random_init.linear),
             linear_top1_raw_pixels: beside(|b| b.raw_pixels.linear),
             embedding_std: last.quality.map(|q| q.embedding_std),
