@@ -2,6 +2,7 @@
 # make test        every kernel against its specification, with the run-time checks on and off
 # make check       format, lints, documentation: with `test`, all that continuous integration runs
 # make bench       times the kernels
+# make results     three seeds of the demo, into the README
 # make swiftshader the op tests on a second, independent Vulkan driver
 # make validation  the op tests and a training step under the Khronos validation layer
 #
@@ -14,7 +15,7 @@ export CARGO
 XDG_RUNTIME_DIR ?= /tmp
 export XDG_RUNTIME_DIR
 
-.PHONY: demo test check bench swiftshader validation needs
+.PHONY: demo test check bench results swiftshader validation needs
 
 demo: needs
 	$(CARGO) run --release --example simclr
@@ -32,6 +33,11 @@ check: needs
 
 bench: needs
 	$(CARGO) bench
+
+results: needs
+	rm -rf runs/results
+	for seed in 0 1 2; do $(CARGO) run --release --example simclr -- --seed $$seed --out runs/results/$$seed || exit 1; done
+	$(CARGO) run --release --example demo_table -- runs/results/0 runs/results/1 runs/results/2
 
 # Debian and Ubuntu ship SwiftShader inside `chromium`.
 SWIFTSHADER ?= /usr/lib/chromium/vk_swiftshader_icd.json

@@ -38,11 +38,14 @@ fn read(run: &Path) -> Result<Value, Box<dyn Error>> {
 
 /// The table: a row a run, the means below, and what was measured how.
 fn section(runs: &[Value]) -> Result<String, Box<dyn Error>> {
-    const COLUMNS: [(&str, &str, f64); 5] = [
+    const COLUMNS: [(&str, &str, f64); 8] = [
+        ("kNN: random init", "knn_top1_random_init", 100.0),
         ("raw pixels", "knn_top1_raw_pixels", 100.0),
-        ("random init", "knn_top1_random_init", 100.0),
-        ("trained", "knn_top1", 100.0),
-        ("linear probe, trained", "linear_top1", 100.0),
+        ("normalised pixels", "knn_top1_normalized_pixels", 100.0),
+        ("**trained**", "knn_top1", 100.0),
+        ("linear probe: random init", "linear_top1_random_init", 100.0),
+        ("raw pixels", "linear_top1_raw_pixels", 100.0),
+        ("**trained**", "linear_top1", 100.0),
         ("seconds", "seconds", 1.0),
     ];
     let number = |run: &Value, key: &str| run[key].as_f64().ok_or_else(|| format!("a summary lacks {key}"));
@@ -71,6 +74,6 @@ fn section(runs: &[Value]) -> Result<String, Box<dyn Error>> {
         out,
         "Top-1 accuracy in % on 2,000 test images, {steps} steps, {precision}, on {adapter}. {protocol}."
     );
-    let _ = writeln!(out, "Seconds are those of training. Written by `make results`.");
+    let _ = writeln!(out, "Seconds are of the whole run, evaluations included. Written by `make results`.");
     Ok(out)
 }

@@ -38,7 +38,9 @@ fn normal_cdf(v: vec4f) -> vec4f {
 // v^e with the sign rule for integer e: WGSL's pow is undefined for v < 0. kind: 0 e is even, 1 odd, 2 no integer.
 fn power(v: vec4f, e: f32, kind: f32) -> vec4f {
     if e == 0.0 { return vec4f(1.0); }
-    let magnitude = pow(abs(v), vec4f(e));
+    // Some drivers' pow is only near 0 at 0.
+    let at_zero = select(1.0 / abs(v), abs(v), vec4<bool>(e > 0.0));
+    let magnitude = select(pow(abs(v), vec4f(e)), at_zero, v == vec4f());
     if kind == 0.0 { return magnitude; }
     if kind == 1.0 { return select(magnitude, -magnitude, v < vec4f()); }
     return select(magnitude, sqrt(v), v < vec4f()); // sqrt of a negative: NaN
@@ -49,7 +51,7 @@ fn power(v: vec4f, e: f32, kind: f32) -> vec4f {
 fn affine_forward(at: At) { let i = index(at); if i < p.n { y[i] = Elem4(p.a * vec4f(x[i]) + vec4f(p.b)); } }
 
 @compute @workgroup_size(WG)
-fn exp_forward(at: At) { let i = index(at); if i < p.n { y[i] = Elem4(exp(vec4f(x[i]))); } }
+fn exp_forward(at: At) { let i = index(at); if i < p.n { let v = vec4f(x[i]); y[i] = Elem4(keep_nan(v, exp(v))); } }
 @compute @workgroup_size(WG)
 fn exp_backward(at: At) { let i = index(at); if i < p.n { dx[i] = Elem4(vec4f(saved[i]) * vec4f(dy[i])); } }
 
@@ -134,7 +136,7 @@ fn gelu_backward(at: At) {
 }
 
 @compute @workgroup_size(WG)
-fn sigmoid_forward(at: At) { let i = index(at); if i < p.n { y[i] = Elem4(vec4f(1.0) / (1.0 + exp(-vec4f(x[i])))); } }
+fn sigmoid_forward(at: At) { let i = index(at); if i < p.n { let v = vec4f(x[i]); y[i] = Elem4(keep_nan(v, vec4f(1.0) / (1.0 + exp(-vec4f(x[i]))))); } }
 @compute @workgroup_size(WG)
 fn sigmoid_backward(at: At) {
     let i = index(at);

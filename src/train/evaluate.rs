@@ -89,8 +89,17 @@ impl Features {
 
     /// The pixels as they are, in [0, 1].
     pub(super) fn pixels(gpu: &Gpu, data: &Data) -> Result<Self> {
+        Self::normalized(gpu, data, [0.0; 3], [1.0; 3])
+    }
+
+    /// The pixels as the network sees them: without the data set's mean, which changes their cosines.
+    pub(super) fn normalized_pixels(gpu: &Gpu, data: &Data) -> Result<Self> {
+        Self::normalized(gpu, data, data.train.mean, data.train.std)
+    }
+
+    fn normalized(gpu: &Gpu, data: &Data, mean: [f32; 3], std: [f32; 3]) -> Result<Self> {
         let width = data.train.image_len();
-        Self::of(gpu, data, |images| images.normalize([0.0; 3], [1.0; 3]).reshape([images.len(), width]))
+        Self::of(gpu, data, |images| images.normalize(mean, std).reshape([images.len(), width]))
     }
 
     fn of(gpu: &Gpu, data: &Data, map: impl Fn(&Images) -> Tensor) -> Result<Self> {
@@ -115,6 +124,8 @@ impl Features {
 pub(super) struct Baselines {
     pub(super) raw_pixels: Accuracy,
     pub(super) random_init: Accuracy,
+    /// kNN accuracy of the normalised pixels; the linear probe standardises, so normalisation changes nothing there.
+    pub(super) normalized_pixels: f64,
 }
 
 impl Baselines {
@@ -122,7 +133,8 @@ impl Baselines {
     pub(super) fn measure(model: &Model<'_>, params: &Params, data: &Data) -> Result<Self> {
         let raw_pixels = Features::pixels(params.gpu(), data)?.accuracy(data)?;
         let random_init = Features::encoded(model, params, data)?.accuracy(data)?;
-        Ok(Self { raw_pixels, random_init })
+        let normalized_pixels = Features::normalized_pixels(params.gpu(), data)?.knn(data)?;
+        Ok(Self { raw_pixels, random_init, normalized_pixels })
     }
 }
 

@@ -163,8 +163,10 @@ pub struct Summary {
     pub linear_top1: Option<f64>,
     /// kNN accuracy of the encoder before training.
     pub knn_top1_random_init: f64,
-    /// kNN accuracy of the pixels.
+    /// kNN accuracy of the pixels in [0, 1].
     pub knn_top1_raw_pixels: f64,
+    /// kNN accuracy of the pixels normalised as for the network.
+    pub knn_top1_normalized_pixels: f64,
     /// Linear-probe accuracy of the encoder before training.
     pub linear_top1_random_init: f64,
     /// Linear-probe accuracy of the pixels.

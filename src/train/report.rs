@@ -84,10 +84,17 @@ pub(super) fn summary(dir: &RunDir, summary: &Summary) -> Result<()> {
     dir.write("summary.json", format!("{json}\n").as_bytes())
 }
 
+/// Prints what the trained encoder will be compared with.
+pub(super) fn print_baselines(baselines: &Baselines) {
+    println!("{}", line("random init", baselines.random_init));
+    println!("{}", line("raw pixels", baselines.raw_pixels));
+    println!("  {:<17} kNN top-1 {:5.1} %", "normalised pixels", 100.0 * baselines.normalized_pixels);
+}
+
 /// One line of a table of accuracies.
-pub(super) fn line(what: &str, accuracy: Accuracy) -> String {
+fn line(what: &str, accuracy: Accuracy) -> String {
     let Accuracy { knn, linear } = accuracy;
-    format!("  {what:<16} kNN top-1 {:5.1} %   linear top-1 {:5.1} %", 100.0 * knn, 100.0 * linear)
+    format!("  {what:<17} kNN top-1 {:5.1} %   linear top-1 {:5.1} %", 100.0 * knn, 100.0 * linear)
 }
 
 /// Says how the run ended.
@@ -98,8 +105,7 @@ pub(super) fn print(dir: &RunDir, summary: &Summary, trained: Option<Accuracy>, 
     match trained {
         Some(trained) => {
             println!("{}", line("trained", trained));
-            println!("{}", line("random init", baselines.random_init));
-            println!("{}", line("raw pixels", baselines.raw_pixels));
+            print_baselines(baselines);
             println!("  {protocol}");
             println!(
                 "written to {dir}: summary.json metrics.csv curves.svg embedding.svg checkpoint.safetensors"

@@ -56,8 +56,7 @@ impl<'a> Run<'a> {
         let params = model.params.frozen();
         println!("before training:");
         let baselines = Baselines::measure(&model, &params, &data)?;
-        let Baselines { raw_pixels, random_init } = baselines;
-        println!("{}\n{}", report::line("raw pixels", raw_pixels), report::line("random init", random_init));
+        report::print_baselines(&baselines);
 
         let done = checkpoint.as_ref().map_or(0, |c| c.meta.step);
         if let Some(checkpoint) = &checkpoint {
@@ -216,7 +215,7 @@ impl<'a> Run<'a> {
         self.progress.finish();
         let trained = if self.done >= self.config.steps { Some(self.trained()?) } else { None };
         let last = self.metrics.rows().last().copied().unwrap_or_default();
-        let Baselines { random_init, raw_pixels } = self.baselines;
+        let Baselines { random_init, raw_pixels, normalized_pixels } = self.baselines;
         let summary = Summary {
             method: self.config.method.clone(),
             adapter: self.gpu.info().name.clone(),
@@ -229,6 +228,7 @@ impl<'a> Run<'a> {
             linear_top1: trained.map(|a| a.linear),
             knn_top1_random_init: random_init.knn,
             knn_top1_raw_pixels: raw_pixels.knn,
+            knn_top1_normalized_pixels: normalized_pixels,
             linear_top1_random_init: random_init.linear,
             linear_top1_raw_pixels: raw_pixels.linear,
             embedding_std: last.quality.map(|q| q.embedding_std),
