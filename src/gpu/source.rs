@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 static LIB: &[(&str, &str)] = &[
     ("grid", include_str!("../../shaders/lib/grid.wgsl")),
     ("elem", include_str!("../../shaders/lib/elem_f32.wgsl")),
+    ("logit_broadcast", include_str!("../../shaders/lib/logit_broadcast.wgsl")),
     ("logit_tile", include_str!("../../shaders/lib/logit_tile.wgsl")),
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
     ("segments", include_str!("../../shaders/lib/segments.wgsl")),

@@ -40,6 +40,21 @@ static WORKGROUP: [Kernel; 3] = [
     WORKGROUP_SOURCE.kernel("conv").with(&[("PASS", 2.0)]),
 ];
 
+static B_FORWARD: Source =
+    Source::new("conv/8_broadcast_forward.wgsl", include_str!("../../shaders/conv/8_broadcast_forward.wgsl"));
+static B_INPUT: Source = Source::new(
+    "conv/8_broadcast_input_gradient.wgsl",
+    include_str!("../../shaders/conv/8_broadcast_input_gradient.wgsl"),
+);
+static B_WEIGHT: Source = Source::new(
+    "conv/8_broadcast_weight_gradient.wgsl",
+    include_str!("../../shaders/conv/8_broadcast_weight_gradient.wgsl"),
+);
+static BROADCAST: [Kernel; 3] =
+    [B_FORWARD.kernel("forward"), B_INPUT.kernel("input_gradient"), B_WEIGHT.kernel("weight_gradient")];
+static BROADCAST_8: [Kernel; 3] =
+    [B_FORWARD.kernel("forward_8"), B_INPUT.kernel("input_gradient_8"), B_WEIGHT.kernel("weight_gradient_8")];
+
 params! {
     struct Params {
         n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
@@ -217,7 +232,32 @@ fn launch(pass: Pass, p: Params, shape: Shape, lhs: &Tensor, rhs: &Tensor) -> Te
             let grid = Grid::items(result.len());
             gpu.run(&NAIVE[pass as usize], &[&result, lhs, rhs], &p, grid, work);
         }
-        "2_register" => {
+        "8_broadcast" if cin % 4 == 0 && cout % 4 == 0 => {
+            let narrow = columns <= 8;
+            let kernel = if narrow { &BROADCAST_8[pass as usize] } else { &BROADCAST[pass as usize] };
+            let width = if narrow { 8 } else { 16 };
+            let groups = match pass {
+                Pass::Forward => rows.div_ceil(64),
+                Pass::InputGradient => {
+                    product(&[n, h.div_ceil(sh), w.div_ceil(sw)]).div_ceil(64) * product(&[sh, sw])
+                }
+                Pass::WeightGradient => {
+                    let tiles =
+                        rows.div_ceil(if narrow { 96 } else { 64 }) * u64::from(columns.div_ceil(width));
+                    let wanted = splits(gpu.is_cpu(), tiles, k);
+                    let chunk = (n * oh).div_ceil(wanted);
+                    let splits = (n * oh).div_ceil(chunk);
+                    let part = split_output("conv2d", &result, splits);
+                    let grid = Grid::groups(tiles * u64::from(splits));
+                    gpu.run(kernel, &[&part, lhs, rhs], &split(chunk, splits), grid, work);
+                    sum_splits(&result, &part, splits);
+                    return result;
+                }
+            };
+            let grid = Grid::groups(groups * u64::from(columns.div_ceil(width)));
+            gpu.run(kernel, &[&result, lhs, rhs], &p, grid, work);
+        }
+        "2_register" | "8_broadcast" => {
             let vectors = cin % 4 == 0 && cout % 4 == 0;
             let kernel = if vectors { &REGISTER[pass as usize] } else { &RAGGED[pass as usize] };
             // A workgroup takes 8 x 8 pixels and 8 channels.
