@@ -40,6 +40,23 @@ pub const fn ladders(is_cpu: bool) -> [(&'static str, &'static str); 2] {
 
 /// The rung of `family` that runs on `gpu`: the one that was chosen for it, or that of its class.
 fn rung<'a>(gpu: &'a Gpu, family: &str) -> &'a str {
-    let own = ladders(gpu.is_cpu()).into_iter().find(|(name, _)| *name == family);
-    gpu.kernel_choice(family).or(own.map(|(_, file)| file)).expect("a known family")
+    gpu.kernel_choice(family).unwrap_or_else(|| class_rung(gpu.is_cpu(), family))
+}
+
+/// The rung of `family` for a class of adapters.
+fn class_rung(is_cpu: bool, family: &str) -> &'static str {
+    let own = ladders(is_cpu).into_iter().find(|(name, _)| *name == family);
+    own.map(|(_, file)| file).expect("a known family")
+}
+
+/// The kernel files of `family`, a name of [`ladders`], that run on `gpu`, lowest rung first.
+///
+/// # Panics
+/// If there is no such family.
+#[must_use]
+pub fn rungs(family: &str, gpu: &Gpu) -> Vec<&'static str> {
+    match family {
+        "conv" => conv2d::rungs(gpu),
+        _ => panic!("no ladder of kernels named {family}"),
+    }
 }
