@@ -161,8 +161,8 @@ impl Job<'_> {
     /// Bytes read and written once, and the multiply-adds of the definition.
     fn work(&self) -> Work {
         let Sizes { n, cin, oh, ow, cout, kh, kw, .. } = self.sizes;
-        let elements = self.result.len() + self.lhs.len() + self.rhs.len();
-        Work::new(4 * elements as u64, 2 * product(&[n, oh, ow, cout, kh, kw, cin]))
+        let bytes = self.result.bytes() + self.lhs.bytes() + self.rhs.bytes();
+        Work::new(bytes as u64, 2 * product(&[n, oh, ow, cout, kh, kw, cin]))
     }
 
     fn gpu(&self) -> &Gpu {
@@ -179,11 +179,16 @@ impl Tensor {
     /// `H' = (H + 2 padding - KH) / stride + 1`, rounded down. A cross-correlation, as in PyTorch; no bias.
     /// Gradients: to the images and to the weights.
     ///
+    /// Images of `f16` want weights of `f16`, or `f32` ones that are cast; sums are `f32`, and so is the gradient to the weights.
+    ///
     /// # Panics
-    /// If the shapes do not fit, a stride is 0, or the padded image is smaller than the kernel.
+    /// If the shapes or types do not fit, a stride is 0, or the padded image is smaller than the kernel.
     #[track_caller]
     #[must_use]
     pub fn conv2d(&self, weight: &Tensor, options: Conv2dOptions) -> Tensor {
+        if (self.dtype(), weight.dtype()) == (DType::F16, DType::F32) {
+            return self.conv2d(&weight.cast(DType::F16), options);
+        }
         let p = check(self, weight, options);
         if [p.kh, p.kw, p.sh, p.sw, p.ph, p.pw] == [1, 1, 1, 1, 0, 0] {
             let [pixels, cin, cout] = [p.n * p.h * p.w, p.cin, p.cout].map(|d| d as usize);
@@ -191,14 +196,14 @@ impl Tensor {
             return y.reshape([p.n, p.h, p.w, p.cout].map(|d| d as usize));
         }
         let y = [p.n, p.oh, p.ow, p.cout].map(|d| d as usize);
-        launch(Pass::Forward, p, y.into(), self, weight).with_backward(
+        launch(Pass::Forward, p, y.into(), self, weight, self.dtype()).with_backward(
             "conv2d",
             &[self, weight],
             &[self, weight],
             move |g| {
                 let [x, w] = g.saved();
-                let dx = g.needs(0).then(|| launch(Pass::InputGradient, p, *x.shape(), g.dy, w));
-                let dw = g.needs(1).then(|| launch(Pass::WeightGradient, p, *w.shape(), x, g.dy));
+                let dx = g.needs(0).then(|| launch(Pass::InputGradient, p, *x.shape(), g.dy, w, g.dtype(0)));
+                let dw = g.needs(1).then(|| launch(Pass::WeightGradient, p, *w.shape(), x, g.dy, g.dtype(1)));
                 vec![dx, dw]
             },
         )
@@ -214,8 +219,8 @@ fn check(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> Sizes {
     let (&[n, h, w, cin], &[kh, kw, wcin, cout]) = (&**x.shape(), &**weight.shape()) else {
         misfit("want [N, H, W, Cin] and [KH, KW, Cin, Cout]")
     };
-    if x.dtype() != DType::F32 || weight.dtype() != DType::F32 {
-        misfit("want f32");
+    if !x.dtype().is_float() || weight.dtype() != x.dtype() {
+        misfit(&format!("want floats of one type, not {:?} and {:?}", x.dtype(), weight.dtype()));
     }
     if wcin != cin {
         misfit("the number of input channels differs");
@@ -246,9 +251,9 @@ fn check(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> Sizes {
     Sizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw }
 }
 
-/// Runs one pass: `result` gets `shape`; `lhs` and `rhs` are x and w, dy and w, or x and dy.
-fn launch(pass: Pass, sizes: Sizes, shape: Shape, lhs: &Tensor, rhs: &Tensor) -> Tensor {
-    let result = Tensor::alloc(lhs.gpu(), "conv2d", &shape, DType::F32);
+/// Runs one pass: the result gets `shape` and `dtype`; `lhs` and `rhs` are x and w, dy and w, or x and dy.
+fn launch(pass: Pass, sizes: Sizes, shape: Shape, lhs: &Tensor, rhs: &Tensor, dtype: DType) -> Tensor {
+    let result = Tensor::alloc(lhs.gpu(), "conv2d", &shape, dtype);
     if result.is_empty() {
         return result;
     }
