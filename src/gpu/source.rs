@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 static LIB: &[(&str, &str)] = &[
     ("grid", include_str!("../../shaders/lib/grid.wgsl")),
     ("elem", include_str!("../../shaders/lib/elem_f32.wgsl")),
+    ("block", include_str!("../../shaders/lib/block.wgsl")),
+    ("carry", include_str!("../../shaders/lib/carry.wgsl")),
     ("logit_tile", include_str!("../../shaders/lib/logit_tile.wgsl")),
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
     ("segments", include_str!("../../shaders/lib/segments.wgsl")),
