@@ -38,12 +38,13 @@ fn shaders() -> Vec<Shader> {
     shaders
 }
 
-/// Parsed and validated with no capability beyond what every adapter has.
+/// Parsed and validated with no capability beyond what every adapter has, but for subgroups in kernels that are only chosen
+/// where they are.
 fn module(shader: &Shader) -> (Module, ModuleInfo) {
     let Shader { name, full, .. } = shader;
     let module = naga::front::wgsl::parse_str(full)
         .unwrap_or_else(|e| panic!("shaders/{name} does not parse: {}", e.emit_to_string(full)));
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+    let info = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
         .validate(&module)
         .unwrap_or_else(|e| panic!("shaders/{name} is not valid: {}", e.emit_to_string(full)));
     (module, info)

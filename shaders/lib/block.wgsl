@@ -62,13 +62,10 @@ fn blocked_product(lid: u32, l0: u32, l1: u32) -> array<vec4f, 16> {
     let row = own_row(lid) / 4u;
     let column = own_column(lid) / 4u;
     var sum: array<vec4f, 16>;
-    var next = load(lid, l0);
-    for (var l = l0; l < l1; l += BK) {
-        workgroupBarrier();
-        put(lid, next);
-        workgroupBarrier();
-        next = load(lid, l + BK);
-        for (var k = 0u; k < BK; k++) {
+    // One round more than there are steps: each reads a step's blocks and sums the step before.
+    for (var l = l0; l < l1 + BK; l += BK) {
+        let next = load(lid, l);
+        for (var k = 0u; k < BK && l > l0; k++) {
             let a0 = a_tile[tile_at(k, row, BM)];
             let a1 = a_tile[tile_at(k, row + 1u, BM)];
             let b0 = b_tile[tile_at(k, column, BN)];
@@ -80,6 +77,9 @@ fn blocked_product(lid: u32, l0: u32, l1: u32) -> array<vec4f, 16> {
                 sum[2u * r + 9u] += a1[r] * b1;
             }
         }
+        workgroupBarrier();
+        put(lid, next);
+        workgroupBarrier();
     }
     return sum;
 }

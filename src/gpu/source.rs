@@ -13,6 +13,7 @@ static LIB: &[(&str, &str)] = &[
     ("elem", include_str!("../../shaders/lib/elem_f32.wgsl")),
     ("block", include_str!("../../shaders/lib/block.wgsl")),
     ("carry", include_str!("../../shaders/lib/carry.wgsl")),
+    ("logit_broadcast", include_str!("../../shaders/lib/logit_broadcast.wgsl")),
     ("logit_tile", include_str!("../../shaders/lib/logit_tile.wgsl")),
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
     ("segments", include_str!("../../shaders/lib/segments.wgsl")),

@@ -20,7 +20,7 @@ const fn conv(
     Conv { n, input, cin, cout, kernel, stride, padding }
 }
 
-const CASES: [Conv; 14] = [
+const CASES: [Conv; 18] = [
     conv(1, [1, 1], 1, 1, [1, 1], [1, 1], [0, 0]),
     conv(2, [5, 7], 3, 5, [1, 1], [1, 1], [0, 0]), // a matmul
     conv(2, [5, 7], 4, 8, [1, 1], [2, 2], [0, 0]), // a shortcut: most of dx is zero
@@ -35,6 +35,10 @@ const CASES: [Conv; 14] = [
     conv(1, [3, 4], 4, 4, [5, 2], [1, 1], [4, 1]),   // padding beyond the image
     conv(3, [8, 8], 16, 8, [3, 3], [1, 1], [1, 1]),  // whole tiles
     conv(1, [9, 7], 64, 68, [3, 1], [1, 1], [1, 0]),
+    conv(2, [9, 7], 3, 5, [1, 1], [2, 2], [0, 0]),
+    conv(2, [9, 9], 5, 12, [3, 3], [1, 1], [1, 1]),
+    conv(2, [9, 8], 33, 12, [3, 3], [2, 2], [0, 0]),
+    conv(2, [9, 9], 1, 8, [7, 7], [1, 1], [3, 3]),
 ];
 
 #[test]

@@ -67,12 +67,16 @@ params! {
 }
 
 pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
+    launch_tile(job, tile(&job.gemm()))
+}
+
+fn launch_tile(job: &Job<'_>, tile: usize) -> Option<Stats> {
     let gpu = job.gpu();
     let gemm = job.gemm();
-    let tile = tile(&gemm);
     let (tile_rows, tile_columns) = TILES[tile];
     let groups = gemm.tiles(tile_rows, tile_columns);
-    let chunk = gemm.k.div_ceil(u64::from(splits(gpu.is_cpu(), groups, gemm.k)));
+    // A cut lies between vec4s.
+    let chunk = gemm.k.div_ceil(u64::from(splits(gpu.is_cpu(), groups, gemm.k))).next_multiple_of(4);
     let splits = gemm.k.div_ceil(chunk) as u32;
     let kernels = if gemm.columns.is_multiple_of(4) { &VECTORS } else { &RAGGED };
     let kernel = &kernels[job.pass as usize][tile];
@@ -101,5 +105,88 @@ impl super::SplitSizes {
     fn with_strips(self, strips: u32) -> ForwardSizes {
         let Self { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw, chunk, splits } = self;
         ForwardSizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw, chunk, splits, strips }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::Gpu;
+    use crate::ops::conv2d::Sizes;
+    use crate::reference::conv2d::{Conv, conv2d, conv2d_backward};
+
+    fn data(n: usize, factor: usize) -> Vec<f32> {
+        (0..n).map(|i| ((i * factor + 11) % 127) as f32 / 64.0 - 1.0).collect()
+    }
+
+    fn f64s(x: &[f32]) -> Vec<f64> {
+        x.iter().map(|&v| f64::from(v)).collect()
+    }
+
+    #[track_caller]
+    fn assert_close(what: &str, got: &[f32], want: &[f64]) {
+        assert_eq!(got.len(), want.len(), "{what}");
+        for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
+            let (got, tol) = (f64::from(got), 1e-4 + 2e-5 * want.abs());
+            assert!(!((got - want).abs() > tol || got.is_nan()), "{what} [{i}]: {got} want {want}");
+        }
+    }
+
+    /// The tiles that only large products get, against the specification; the statistics against y itself.
+    #[test]
+    fn large_tiles() {
+        let gpu = Gpu::builder().quiet().build().unwrap();
+        let conv = |stride, cin, cout| Conv {
+            n: 2,
+            input: [9, 10],
+            cin,
+            cout,
+            kernel: [3, 3],
+            stride: [stride; 2],
+            padding: [1, 1],
+        };
+        for case in [conv(1, 4, 132), conv(2, 12, 68)] {
+            let Conv { n, input: [h, w], cin, cout, .. } = case;
+            let [oh, ow] = case.output();
+            let [x, k, dy] =
+                [n * h * w * cin, 9 * cin * cout, n * oh * ow * cout].map(|len| data(len, 37 + len % 7));
+            let y = conv2d(&f64s(&x), &f64s(&k), &case);
+            let (dx, dw) = conv2d_backward(&f64s(&x), &f64s(&k), &f64s(&dy), &case);
+            let x = gpu.tensor(&x, [n, h, w, cin]).unwrap();
+            let k = gpu.tensor(&k, [3, 3, cin, cout]).unwrap();
+            let dy = gpu.tensor(&dy, [n, oh, ow, cout]).unwrap();
+            let s = case.stride[0] as u32;
+            let [n, h, w, cin, oh, ow, cout] = [n, h, w, cin, oh, ow, cout].map(|d| d as u32);
+            let sizes = Sizes { n, h, w, cin, oh, ow, cout, kh: 3, kw: 3, sh: s, sw: s, ph: 1, pw: 1 };
+            for tile in 0..2 {
+                for (pass, like, lhs, rhs, want) in [
+                    (Pass::Forward, &dy, &x, &k, &y),
+                    (Pass::InputGradient, &x, &dy, &k, &dx),
+                    (Pass::WeightGradient, &k, &x, &dy, &dw),
+                ] {
+                    let result = like.full_like(7.0);
+                    let job = Job { pass, sizes, result: &result, lhs, rhs, wants_stats: true };
+                    let stats = launch_tile(&job, tile);
+                    let what = format!("{pass:?} {case:?}, tile {:?}", TILES[tile]);
+                    assert_close(&what, &result.to_vec().unwrap(), want);
+                    if let Some(stats) = stats {
+                        check_stats(&what, &stats, &f64s(&result.to_vec().unwrap()), cout as usize);
+                    }
+                }
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check_stats(what: &str, stats: &Stats, y: &[f64], c: usize) {
+        let mut want = vec![];
+        for channel in 0..c {
+            let column: Vec<f64> = y.iter().skip(channel).step_by(c).copied().collect();
+            for strip in column.chunks(stats.rows as usize) {
+                let mean = strip.iter().sum::<f64>() / strip.len() as f64;
+                want.extend([mean, strip.iter().map(|v| (v - mean).powi(2)).sum()]);
+            }
+        }
+        assert_close(&format!("{what}, statistics"), &stats.parts.to_vec().unwrap(), &want);
     }
 }

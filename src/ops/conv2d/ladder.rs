@@ -22,6 +22,7 @@ pub(super) static RUNGS: &[Rung] = &[
     Rung { file: "2_register", adapter: any_adapter, fits: any_job, launch: register },
     Rung { file: "3_workgroup", adapter: any_adapter, fits: any_job, launch: workgroup },
     Rung { file: "4_block", adapter: any_adapter, fits: any_job, launch: block::launch },
+    Rung { file: "8_broadcast", adapter: shuffles, fits: whole_vectors, launch: broadcast },
 ];
 
 fn any_adapter(_: &Gpu) -> bool {
@@ -30,6 +31,14 @@ fn any_adapter(_: &Gpu) -> bool {
 
 fn any_job(_: &Job<'_>) -> bool {
     true
+}
+
+fn shuffles(gpu: &Gpu) -> bool {
+    gpu.info().shuffles_in_register()
+}
+
+fn whole_vectors(job: &Job<'_>) -> bool {
+    job.sizes.vectors()
 }
 
 /// Runs `job` on the rung that was chosen for its device.
@@ -131,5 +140,52 @@ fn workgroup(job: &Job<'_>) -> Option<Stats> {
     let sizes = job.sizes.split(chunk as u32, splits);
     job.gpu().run(&WORKGROUP[job.pass as usize], &[&part, job.lhs, job.rhs], &sizes, grid, job.work());
     sum_splits(job.result, &part, splits);
+    None
+}
+
+static BROADCAST_FORWARD: Source = Source::new(
+    "conv/8_broadcast_forward.wgsl",
+    include_str!("../../../shaders/conv/8_broadcast_forward.wgsl"),
+);
+static BROADCAST_INPUT: Source = Source::new(
+    "conv/8_broadcast_input_gradient.wgsl",
+    include_str!("../../../shaders/conv/8_broadcast_input_gradient.wgsl"),
+);
+static BROADCAST_WEIGHT: Source = Source::new(
+    "conv/8_broadcast_weight_gradient.wgsl",
+    include_str!("../../../shaders/conv/8_broadcast_weight_gradient.wgsl"),
+);
+static BROADCAST: [Kernel; 3] = [
+    BROADCAST_FORWARD.kernel("forward"),
+    BROADCAST_INPUT.kernel("input_gradient"),
+    BROADCAST_WEIGHT.kernel("weight_gradient"),
+];
+static BROADCAST_8: [Kernel; 3] = [
+    BROADCAST_FORWARD.kernel("forward_8"),
+    BROADCAST_INPUT.kernel("input_gradient_8"),
+    BROADCAST_WEIGHT.kernel("weight_gradient_8"),
+];
+
+fn broadcast(job: &Job<'_>) -> Option<Stats> {
+    let Sizes { n, oh, .. } = job.sizes;
+    let gemm = job.gemm();
+    let (kernels, columns, rows) =
+        if gemm.columns <= 8 { (&BROADCAST_8, 8, 96) } else { (&BROADCAST, 16, 64) };
+    let kernel = &kernels[job.pass as usize];
+    if job.pass == Pass::WeightGradient {
+        // The sum is cut between lines of the output.
+        let tiles = gemm.tiles(rows, columns);
+        let wanted = splits(job.gpu().is_cpu(), tiles, gemm.k);
+        let chunk = (n * oh).div_ceil(wanted);
+        let splits = (n * oh).div_ceil(chunk);
+        let part = split_output("conv2d", job.result, splits);
+        let grid = Grid::groups(tiles * u64::from(splits));
+        job.gpu().run(kernel, &[&part, job.lhs, job.rhs], &job.sizes.split(chunk, splits), grid, job.work());
+        sum_splits(job.result, &part, splits);
+    } else {
+        // A workgroup takes 8 x 8 pixels.
+        let grid = Grid::groups(gemm.tiles(64, columns));
+        job.gpu().run(kernel, &[job.result, job.lhs, job.rhs], &job.sizes, grid, job.work());
+    }
     None
 }
