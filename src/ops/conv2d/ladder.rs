@@ -1,6 +1,6 @@
 //! The rungs of `shaders/conv/`: what each needs, and how it is launched. A further rung is one entry in [`RUNGS`].
 
-use super::{Job, Pass, Sizes, Stats, block};
+use super::{Job, Pass, Sizes, Stats, block, winograd};
 use crate::gpu::{Gpu, Grid, Kernel, Source};
 use crate::ops::matmul::{split_output, splits, sum_splits};
 
@@ -22,6 +22,7 @@ pub(super) static RUNGS: &[Rung] = &[
     Rung { file: "2_register", adapter: any_adapter, fits: any_job, launch: register },
     Rung { file: "3_workgroup", adapter: any_adapter, fits: any_job, launch: workgroup },
     Rung { file: "4_block", adapter: any_adapter, fits: any_job, launch: block::launch },
+    Rung { file: "5_winograd", adapter: any_adapter, fits: winograd::fits, launch: winograd::launch },
     Rung { file: "8_broadcast", adapter: shuffles, fits: whole_vectors, launch: broadcast },
 ];
 
