@@ -12,39 +12,51 @@ use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};
 use wgrad::Kernel;
-use wgrad::gpu::{assemble, reflect};
+use wgrad::gpu::{Variant, assemble, reflect};
 
 /// Storage buffers a stage may bind wherever wgpu runs.
 const MAX_STORAGE_BUFFERS: usize = 8;
 
 /// A kernel file: its path under `shaders/`, its text, and the text with its library files.
+#[derive(Debug)]
 struct Shader {
     name: String,
     own: String,
     full: String,
+    variant: Variant,
 }
 
 fn shaders() -> Vec<Shader> {
+    shaders_of(Variant::F32)
+}
+
+/// The files as a variant has them, of those that have variants.
+fn shaders_of(variant: Variant) -> Vec<Shader> {
     let shaders: Vec<_> = files_under("shaders", &["wgsl"])
         .into_iter()
         .map(|(path, own)| (path.strip_prefix("shaders/").unwrap().to_owned(), own))
         .filter(|(name, _)| !name.starts_with("lib/"))
         .map(|(name, own)| {
-            let full = assemble(&name, &own).unwrap_or_else(|e| panic!("shaders/{name}: {e}"));
-            Shader { name, own, full }
+            let full = assemble(&name, &own, variant).unwrap_or_else(|e| panic!("shaders/{name}: {e}"));
+            Shader { name, own, full, variant }
         })
+        .filter(|shader| variant == Variant::F32 || shader.full.starts_with("enable f16; "))
         .collect();
     assert!(!shaders.is_empty(), "no kernels under shaders/");
     shaders
 }
 
-/// Parsed and validated with no capability beyond what every adapter has, but for subgroups in kernels that are only chosen
-/// where they are.
+/// Parsed and validated with no capability beyond what every adapter has, but for f16 in variants of that, and for subgroups
+/// in kernels that are only chosen where they are.
 fn module(shader: &Shader) -> (Module, ModuleInfo) {
-    let Shader { name, full, .. } = shader;
+    let Shader { name, full, variant, .. } = shader;
+    let capabilities = match variant {
+        Variant::F32 => Capabilities::empty(),
+        Variant::F16 | Variant::F16ToF32 => Capabilities::SHADER_FLOAT16,
+    };
     let module = naga::front::wgsl::parse_str(full)
         .unwrap_or_else(|e| panic!("shaders/{name} does not parse: {}", e.emit_to_string(full)));
-    let info = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
+    let info = Validator::new(ValidationFlags::all(), capabilities | Capabilities::SUBGROUP)
         .validate(&module)
         .unwrap_or_else(|e| panic!("shaders/{name} is not valid: {}", e.emit_to_string(full)));
     (module, info)
@@ -99,11 +111,11 @@ fn used() -> BTreeMap<String, Use> {
 
 #[test]
 fn every_kernel_translates_to_spirv_msl_and_hlsl() {
-    for shader in shaders() {
+    for shader in Variant::ALL.into_iter().flat_map(shaders_of) {
         let (module, info) = module(&shader);
         assert!(!module.entry_points.is_empty(), "shaders/{} has no entry point", shader.name);
         for entry in &module.entry_points {
-            let what = format!("shaders/{}, entry `{}`", shader.name, entry.name);
+            let what = format!("shaders/{}, entry `{}`, {:?}", shader.name, entry.name, shader.variant);
             let fail = |to: &str, e: &dyn std::fmt::Display| -> ! { panic!("{what}: no {to}: {e}") };
             let stage = ShaderStage::Compute;
             assert_eq!(entry.stage, stage, "{what}");
@@ -124,7 +136,8 @@ fn every_kernel_translates_to_spirv_msl_and_hlsl() {
                 msl::write_string(&module, &info, &options, &pipeline).unwrap_or_else(|e| fail("MSL", &e));
             assert!(text.contains("kernel void"), "{what}");
 
-            let options = hlsl::Options { fake_missing_bindings: true, ..Default::default() };
+            let shader_model = hlsl::ShaderModel::V6_2; // the first with f16
+            let options = hlsl::Options { shader_model, fake_missing_bindings: true, ..Default::default() };
             let pipeline = hlsl::PipelineOptions { entry_point };
             let mut text = String::new();
             hlsl::Writer::new(&mut text, &options, &pipeline)
@@ -197,6 +210,16 @@ fn text_is_plain_wgsl_and_finished() {
         for word in ["TODO", "FIXME", "enable subgroups", "#import", "#ifdef", "#define"] {
             assert!(!text.contains(word), "{name} contains `{word}`");
         }
+    }
+}
+
+/// The line of an error is that of the file in every variant: the directive goes in front on line 1.
+#[test]
+fn variants_keep_line_numbers() {
+    let wgsl = "// One.\n// lib: grid elem\nerror";
+    for variant in Variant::ALL {
+        let text = assemble("test", wgsl, variant).unwrap();
+        assert_eq!(text.lines().position(|line| line == "error"), Some(2), "{variant:?}");
     }
 }
 

@@ -24,7 +24,7 @@ struct Params {
 
 @group(0) @binding(1) var<storage, read_write> dx: array<Out>;
 @group(0) @binding(1) var<storage, read_write> dw: array<Out>;      // (splits, KH, KW, Cin, Cout)
-@group(0) @binding(2) var<storage, read> dy_of_dx: array<Out>;
+@group(0) @binding(2) var<storage, read> dy_of_dx: array<Elem>;
 @group(0) @binding(3) var<storage, read> dy_of_dw: array<Elem>;
 
 @compute @workgroup_size(WG)

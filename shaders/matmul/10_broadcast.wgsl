@@ -21,10 +21,10 @@ const VECTORS = 2u;     // of columns, a lane
 // Split s sums k in [s chunk, (s + 1) chunk) and writes a partial C of its own.
 struct Params { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> c: array<Elem4>;     // (splits, batch, M, N)
+@group(0) @binding(1) var<storage, read_write> c: array<Out4>;     // (splits, batch, M, N)
 @group(0) @binding(2) var<storage, read> a: array<Elem4>;
 @group(0) @binding(3) var<storage, read> b: array<Elem4>;
-@group(0) @binding(1) var<storage, read_write> c1: array<Elem>;
+@group(0) @binding(1) var<storage, read_write> c1: array<Out>;
 @group(0) @binding(2) var<storage, read> a1: array<Elem>;
 @group(0) @binding(3) var<storage, read> b1: array<Elem>;
 
@@ -46,7 +46,7 @@ fn store(t: Tile, lane: u32, sums: Sums) {
     for (var r = 0u; r < ROWS; r++) {
         for (var v = 0u; v < VECTORS; v++) {
             let j4 = t.j / 4u + v * LANES + lane;
-            if t.i + r < p.m && j4 < p.n / 4u { c[(t.slot * p.m + t.i + r) * (p.n / 4u) + j4] = Elem4(sums[r][v]); }
+            if t.i + r < p.m && j4 < p.n / 4u { c[(t.slot * p.m + t.i + r) * (p.n / 4u) + j4] = Out4(sums[r][v]); }
         }
     }
 }
@@ -155,7 +155,7 @@ fn ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u
     for (var r = 0u; r < ROWS; r++) {
         for (var q = 0u; q < LANES; q++) {
             let j = t.j + q * LANES + lane;
-            if t.i + r < p.m && j < p.n { c1[(t.slot * p.m + t.i + r) * p.n + j] = Elem(sums[r][q]); }
+            if t.i + r < p.m && j < p.n { c1[(t.slot * p.m + t.i + r) * p.n + j] = Out(sums[r][q]); }
         }
     }
 }

@@ -175,8 +175,8 @@ impl Job<'_> {
     /// Bytes read and written once, and the multiply-adds of the definition.
     fn work(&self) -> Work {
         let Sizes { n, cin, oh, ow, cout, kh, kw, .. } = self.sizes;
-        let elements = self.result.len() + self.lhs.len() + self.rhs.len();
-        Work::new(4 * elements as u64, 2 * product(&[n, oh, ow, cout, kh, kw, cin]))
+        let bytes = self.result.bytes() + self.lhs.bytes() + self.rhs.bytes();
+        Work::new(bytes as u64, 2 * product(&[n, oh, ow, cout, kh, kw, cin]))
     }
 
     fn gpu(&self) -> &Gpu {
@@ -193,8 +193,10 @@ impl Tensor {
     /// `H' = (H + 2 padding - KH) / stride + 1`, rounded down. A cross-correlation, as in PyTorch; no bias.
     /// Gradients: to the images and to the weights.
     ///
+    /// Images of `f16` want weights of `f16`, or `f32` ones that are cast; sums are `f32`, and so is the gradient to the weights.
+    ///
     /// # Panics
-    /// If the shapes do not fit, a stride is 0, or the padded image is smaller than the kernel.
+    /// If the shapes or types do not fit, a stride is 0, or the padded image is smaller than the kernel.
     #[track_caller]
     #[must_use]
     pub fn conv2d(&self, weight: &Tensor, options: Conv2dOptions) -> Tensor {
@@ -228,6 +230,9 @@ pub(super) fn conv2d(
     options: Conv2dOptions,
     wants_stats: bool,
 ) -> (Tensor, Option<Stats>) {
+    if (x.dtype(), weight.dtype()) == (DType::F16, DType::F32) {
+        return conv2d(x, &weight.cast(DType::F16), options, wants_stats);
+    }
     let sizes = check(x, weight, options);
     let Sizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw } = sizes;
     let shape = [n, oh, ow, cout].map(|d| d as usize);
@@ -235,11 +240,13 @@ pub(super) fn conv2d(
         let [pixels, cin, cout] = [n * h * w, cin, cout].map(|d| d as usize);
         return (x.reshape([pixels, cin]).matmul(&weight.reshape([cin, cout])).reshape(shape), None);
     }
-    let (y, stats) = launch(Pass::Forward, sizes, shape.into(), x, weight, wants_stats);
+    let (y, stats) = launch(Pass::Forward, sizes, shape.into(), x, weight, x.dtype(), wants_stats);
     let y = y.with_backward("conv2d", &[x, weight], &[x, weight], move |g| {
         let [x, w] = g.saved();
-        let dx = g.needs(0).then(|| launch(Pass::InputGradient, sizes, *x.shape(), g.dy, w, false).0);
-        let dw = g.needs(1).then(|| launch(Pass::WeightGradient, sizes, *w.shape(), x, g.dy, false).0);
+        let dx =
+            g.needs(0).then(|| launch(Pass::InputGradient, sizes, *x.shape(), g.dy, w, g.dtype(0), false).0);
+        let dw =
+            g.needs(1).then(|| launch(Pass::WeightGradient, sizes, *w.shape(), x, g.dy, g.dtype(1), false).0);
         vec![dx, dw]
     });
     (y, stats)
@@ -254,8 +261,8 @@ fn check(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> Sizes {
     let (&[n, h, w, cin], &[kh, kw, wcin, cout]) = (&**x.shape(), &**weight.shape()) else {
         misfit("want [N, H, W, Cin] and [KH, KW, Cin, Cout]")
     };
-    if x.dtype() != DType::F32 || weight.dtype() != DType::F32 {
-        misfit("want f32");
+    if !x.dtype().is_float() || weight.dtype() != x.dtype() {
+        misfit(&format!("want floats of one type, not {:?} and {:?}", x.dtype(), weight.dtype()));
     }
     if wcin != cin {
         misfit("the number of input channels differs");
@@ -286,16 +293,17 @@ fn check(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> Sizes {
     Sizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw }
 }
 
-/// Runs one pass: the result gets `shape`; `lhs` and `rhs` are x and w, dy and w, or x and dy.
+/// Runs one pass: the result gets `shape` and `dtype`; `lhs` and `rhs` are x and w, dy and w, or x and dy.
 fn launch(
     pass: Pass,
     sizes: Sizes,
     shape: Shape,
     lhs: &Tensor,
     rhs: &Tensor,
+    dtype: DType,
     wants_stats: bool,
 ) -> (Tensor, Option<Stats>) {
-    let result = Tensor::alloc(lhs.gpu(), "conv2d", &shape, DType::F32);
+    let result = Tensor::alloc(lhs.gpu(), "conv2d", &shape, dtype);
     if result.is_empty() {
         return (result, None);
     }

@@ -1,5 +1,6 @@
 //! Matrix products A B, A Bᵀ and Aᵀ B, plain or batched. Each is the backward of the others, so none copies a transpose.
 
+use super::unary::assert_float;
 use crate::gpu::{Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
@@ -53,20 +54,23 @@ enum Form {
 
 impl Tensor {
     /// A B: `[M, K]` times `[K, N]` is `[M, N]`; `[B, M, K]` times `[B, K, N]` is `[B, M, N]`, a product a batch.
-    /// Gradients: `dA = dC Bᵀ`, `dB = Aᵀ dC`.
+    /// Gradients: `dA = dC Bᵀ`, `dB = Aᵀ dC`. Operands of `f16` give `f16`, of sums in `f32`.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the shapes do not fit, or the operands are not floats of one type.
     #[track_caller]
     #[must_use]
     pub fn matmul(&self, other: &Tensor) -> Tensor {
-        product("matmul", Form::Nn, self, other).with_backward(
+        product("matmul", Form::Nn, self, other, self.dtype()).with_backward(
             "matmul",
             &[self, other],
             &[self, other],
             |g| {
                 let [a, b] = g.saved();
-                vec![g.needs(0).then(|| g.dy.matmul_nt(b)), g.needs(1).then(|| a.matmul_tn(g.dy))]
+                vec![
+                    g.needs(0).then(|| product("matmul", Form::Nt, g.dy, b, g.dtype(0))),
+                    g.needs(1).then(|| product("matmul", Form::Tn, a, g.dy, g.dtype(1))),
+                ]
             },
         )
     }
@@ -79,13 +83,16 @@ impl Tensor {
     #[track_caller]
     #[must_use]
     pub fn matmul_nt(&self, other: &Tensor) -> Tensor {
-        product("matmul_nt", Form::Nt, self, other).with_backward(
+        product("matmul_nt", Form::Nt, self, other, self.dtype()).with_backward(
             "matmul_nt",
             &[self, other],
             &[self, other],
             |g| {
                 let [a, b] = g.saved();
-                vec![g.needs(0).then(|| g.dy.matmul(b)), g.needs(1).then(|| g.dy.matmul_tn(a))]
+                vec![
+                    g.needs(0).then(|| product("matmul", Form::Nn, g.dy, b, g.dtype(0))),
+                    g.needs(1).then(|| product("matmul", Form::Tn, g.dy, a, g.dtype(1))),
+                ]
             },
         )
     }
@@ -98,22 +105,26 @@ impl Tensor {
     #[track_caller]
     #[must_use]
     pub fn matmul_tn(&self, other: &Tensor) -> Tensor {
-        product("matmul_tn", Form::Tn, self, other).with_backward(
+        product("matmul_tn", Form::Tn, self, other, self.dtype()).with_backward(
             "matmul_tn",
             &[self, other],
             &[self, other],
             |g| {
                 let [a, b] = g.saved();
-                vec![g.needs(0).then(|| b.matmul_nt(g.dy)), g.needs(1).then(|| a.matmul(g.dy))]
+                vec![
+                    g.needs(0).then(|| product("matmul", Form::Nt, b, g.dy, g.dtype(0))),
+                    g.needs(1).then(|| product("matmul", Form::Nn, a, g.dy, g.dtype(1))),
+                ]
             },
         )
     }
 }
 
+/// The product, of `f32` sums whatever the operands are, stored as `dtype`.
 #[track_caller]
-fn product(op: &'static str, form: Form, a: &Tensor, b: &Tensor) -> Tensor {
+fn product(op: &'static str, form: Form, a: &Tensor, b: &Tensor, dtype: DType) -> Tensor {
     let misfit = || -> ! { panic!("{op}: shapes {} and {} do not fit", a.shape(), b.shape()) };
-    assert!(a.dtype() == DType::F32 && b.dtype() == DType::F32, "{op}: operands must be f32");
+    assert_float(op, &[a, b]);
     let (batch, [a0, a1], [b0, b1]) = match (&**a.shape(), &**b.shape()) {
         (&[a0, a1], &[b0, b1]) => (1, [a0, a1], [b0, b1]),
         (&[s, a0, a1], &[t, b0, b1]) if s == t => (s, [a0, a1], [b0, b1]),
@@ -125,7 +136,7 @@ fn product(op: &'static str, form: Form, a: &Tensor, b: &Tensor) -> Tensor {
         misfit();
     }
     let shape = if a.shape().rank() == 2 { Shape::new(&[m, n]) } else { Shape::new(&[batch, m, n]) };
-    let c = Tensor::alloc(a.gpu(), op, &shape, DType::F32);
+    let c = Tensor::alloc(a.gpu(), op, &shape, dtype);
     if k == 0 {
         return c.full_like(0.0);
     }
@@ -160,7 +171,7 @@ fn launch(op: &str, form: Form, p: Params, c: &Tensor, a: &Tensor, b: &Tensor) {
 
     let part = split_output(op, c, splits);
     let flops = 2 * u64::from(p.batch) * u64::from(p.m) * u64::from(p.n) * u64::from(p.k);
-    let work = Work::new(4 * (a.len() + b.len() + part.len()) as u64, flops);
+    let work = Work::new((a.bytes() + b.bytes() + part.bytes()) as u64, flops);
     let grid = Grid::groups(groups * u64::from(splits));
     match file {
         "1_naive" => gpu.run(&NAIVE, &[&part, a, b], &p, grid, work),
@@ -203,7 +214,7 @@ pub(super) fn split_output(op: &str, y: &Tensor, splits: u32) -> Tensor {
 pub(super) fn sum_splits(y: &Tensor, part: &Tensor, splits: u32) {
     if splits > 1 {
         let n = y.len() as u32;
-        let work = Work::new(4 * (part.len() + y.len()) as u64, part.len() as u64);
+        let work = Work::new((part.bytes() + y.bytes()) as u64, part.len() as u64);
         y.gpu().run(&SUM_SPLITS, &[y, part], &SumParams { n, splits }, Grid::items(n), work);
     }
 }

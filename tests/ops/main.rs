@@ -9,6 +9,7 @@ mod binary;
 mod contrastive;
 mod conv2d;
 mod covariance;
+mod half;
 mod knn;
 mod l2_normalize;
 mod layer_norm;

@@ -51,7 +51,10 @@ pub(super) fn run(job: &Job<'_>) -> Option<Stats> {
         let rung = rung.unwrap_or_else(|| panic!("conv2d: there is no shaders/conv/{file}.wgsl"));
         ((rung.adapter)(gpu) && (rung.fits)(job)).then_some(rung)
     };
-    let chosen = named(crate::ops::rung(gpu, "conv"));
+    // By the adapter; and by the shape, where nobody has named a rung.
+    let open = gpu.kernel_choice("conv").is_none();
+    let by_shape = if open && gpu.is_cpu() && winograd::pays(job) { named("5_winograd") } else { None };
+    let chosen = by_shape.or_else(|| named(crate::ops::rung(gpu, "conv")));
     let rung = chosen.or_else(|| named(crate::ops::class_rung(gpu.is_cpu(), "conv")));
     (rung.expect("the rung of an adapter's class fits everything").launch)(job)
 }
