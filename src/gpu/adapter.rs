@@ -31,8 +31,9 @@ pub struct AdapterInfo {
     pub subgroups: bool,
     /// Whether GPU timestamps are there (for profiles).
     pub timestamps: bool,
-    /// Whether cooperative matrices (matrix cores) are there.
-    pub cooperative_matrix: bool,
+    /// Sides of the square tiles that its matrix units (cooperative matrices) multiply with f16 operands and f32 sums,
+    /// largest first: of 16 and 8, those it has.
+    pub matrix_tiles: Vec<u32>,
 }
 
 impl AdapterInfo {
@@ -51,10 +52,21 @@ impl AdapterInfo {
             f16: features.contains(wgpu::Features::SHADER_F16),
             subgroups: features.contains(wgpu::Features::SUBGROUP),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
-            cooperative_matrix: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+            matrix_tiles: [16, 8].into_iter().filter(|&side| multiplies(adapter, side)).collect(),
             name: info.name,
         }
     }
+}
+
+/// Whether matrix units take f16 tiles of `side` squared and add them up in f32.
+fn multiplies(adapter: &wgpu::Adapter, side: u32) -> bool {
+    let needed = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SHADER_F16;
+    let fits = |p: &wgpu::CooperativeMatrixProperties| {
+        (p.m_size, p.n_size, p.k_size) == (side, side, side)
+            && p.ab_type == wgpu::CooperativeScalarType::F16
+            && p.cr_type == wgpu::CooperativeScalarType::F32
+    };
+    adapter.features().contains(needed) && adapter.cooperative_matrix_properties().iter().any(fits)
 }
 
 /// What the caller wants of an adapter.

@@ -1,7 +1,9 @@
 //! A kernel compiled for one device.
 
-use super::kernel::{Kernel, Params, Scalar};
+use super::adapter::AdapterInfo;
+use super::kernel::{Kernel, Params, Scalar, reflect};
 use super::pool::{Bind, Storage};
+use super::source::{Target, enabled};
 use super::trust;
 use crate::error::{Error, Result};
 
@@ -23,10 +25,21 @@ pub(super) struct Compiled {
 
 impl Compiled {
     /// Compiles `kernel`; without `checks`, a kernel of this crate runs without runtime checks.
-    pub(super) fn new(device: &wgpu::Device, kernel: &Kernel, checks: bool) -> Result<Self> {
+    pub(super) fn new(
+        device: &wgpu::Device,
+        kernel: &Kernel,
+        checks: bool,
+        info: &AdapterInfo,
+    ) -> Result<Self> {
         let name = kernel.name();
-        let text = kernel.assembled()?;
-        let facts = kernel.reflect()?;
+        let target = Target::of(info);
+        let text = kernel.assembled(target)?;
+        if let Some(lacking) = enabled(&text).find_map(|extension| lacking(extension, device, info)) {
+            let message = format!("needs {lacking}, which {} does not have", info.name);
+            return Err(Error::Kernel { kernel: name, message });
+        }
+        let constants = target.constants(kernel.constants(), &text);
+        let facts = reflect(&name, &text, kernel.entry(), &constants)?;
         if facts.params_bytes > MAX_PARAMS_BYTES {
             let message =
                 format!("{} bytes of parameters; at most {MAX_PARAMS_BYTES} fit", facts.params_bytes);
@@ -74,7 +87,7 @@ impl Compiled {
             module: &module,
             entry_point: Some(kernel.entry()),
             compilation_options: wgpu::PipelineCompilationOptions {
-                constants: kernel.constants(),
+                constants: &constants,
                 zero_initialize_workgroup_memory: !trusted,
             },
             cache: None,
@@ -125,5 +138,17 @@ impl Compiled {
             ));
         }
         Ok(())
+    }
+}
+
+/// In words, what an extension that a kernel enables asks for and this device lacks.
+fn lacking(extension: &str, device: &wgpu::Device, info: &AdapterInfo) -> Option<&'static str> {
+    match extension {
+        "f16" => (!device.features().contains(wgpu::Features::SHADER_F16)).then_some("f16 arithmetic"),
+        "wgpu_cooperative_matrix" => info
+            .matrix_tiles
+            .is_empty()
+            .then_some("matrix units (cooperative matrices) with f16 operands and f32 sums"),
+        _ => None,
     }
 }

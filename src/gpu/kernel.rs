@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::source::{Source, assemble};
+use super::source::{Source, Target, assemble};
 use crate::error::{Error, Result};
 
 /// A compute kernel, launched with [`Gpu::launch`](crate::Gpu::launch). Device-free: one kernel serves every `Gpu`.
@@ -38,7 +38,7 @@ impl Kernel {
     pub fn new(wgsl: &str, entry: &str) -> Result<Self> {
         let mut kernel = Self::from_text(Text::User(wgsl.into()), "");
         kernel.entry = Cow::Owned(entry.to_owned());
-        kernel.reflect()?;
+        reflect(&kernel.name(), &kernel.assembled(Target::default())?, entry, &[])?;
         Ok(kernel)
     }
 
@@ -82,15 +82,11 @@ impl Kernel {
     }
 
     /// The text handed to the compiler.
-    pub(super) fn assembled(&self) -> Result<String> {
+    pub(super) fn assembled(&self, target: Target) -> Result<String> {
         match &self.text {
-            Text::Builtin(source) => assemble(source.name(), source.wgsl()),
-            Text::User(wgsl) => assemble(&self.name(), wgsl),
+            Text::Builtin(source) => assemble(source.name(), source.wgsl(), target),
+            Text::User(wgsl) => assemble(&self.name(), wgsl, target),
         }
-    }
-
-    pub(super) fn reflect(&self) -> Result<Reflection> {
-        reflect(&self.name(), &self.assembled()?, &self.entry, self.constants)
     }
 }
 
@@ -285,9 +281,8 @@ fn workgroup_size(module: &naga::Module, entry: usize, constants: &[(&str, f64)]
     for (axis, handle) in overrides.iter().enumerate() {
         product *= match handle {
             None => entry.workgroup_size[axis],
-            Some(h) => {
-                integer(module, *h, constants).ok_or("@workgroup_size must be literals or plain overrides")?
-            }
+            Some(h) => integer(module, *h, constants)
+                .ok_or("@workgroup_size must be literals, overrides or products of them")?,
         };
     }
     Ok(product)
@@ -308,6 +303,9 @@ fn integer(
                 Some((_, value)) => Some(*value as u32),
                 None => integer(module, constant.init?, constants),
             }
+        }
+        naga::Expression::Binary { op: naga::BinaryOperator::Multiply, left, right } => {
+            Some(integer(module, left, constants)? * integer(module, right, constants)?)
         }
         _ => None,
     }

@@ -4,6 +4,7 @@
 //! substituted or generated: module scope in WGSL is order-free, so the library goes at the end and line numbers in
 //! error messages stay those of the file.
 
+use super::adapter::AdapterInfo;
 use super::kernel::{Kernel, Text};
 use crate::error::{Error, Result};
 
@@ -18,7 +19,42 @@ static LIB: &[(&str, &str)] = &[
     ("strip", include_str!("../../shaders/lib/strip.wgsl")),
     ("special", include_str!("../../shaders/lib/special.wgsl")),
     ("view", include_str!("../../shaders/lib/view.wgsl")),
+    ("matrix", include_str!("../../shaders/lib/matrix.wgsl")),
+    ("stage", include_str!("../../shaders/lib/stage.wgsl")),
+    ("tile16", include_str!("../../shaders/lib/tile16.wgsl")),
+    ("tile8", include_str!("../../shaders/lib/tile8.wgsl")),
 ];
+
+/// What a kernel's text depends on besides itself: facts of the adapter that runs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// Side of the matrix unit's tile, 16 or 8: which file `// lib: tile` names.
+    pub tile: u32,
+    /// Largest subgroup: the value of `override SUBGROUP`.
+    pub subgroup: u32,
+}
+
+impl Default for Target {
+    /// As on most GPUs with matrix units.
+    fn default() -> Self {
+        Self { tile: 16, subgroup: 32 }
+    }
+}
+
+impl Target {
+    pub(super) fn of(info: &AdapterInfo) -> Self {
+        let usual = Self::default();
+        let tile = info.matrix_tiles.first().copied().unwrap_or(usual.tile);
+        let subgroup = if info.subgroups { info.subgroup_size.1 } else { usual.subgroup };
+        Self { tile, subgroup }
+    }
+
+    /// A kernel's own constants, and those of the adapter that its text declares.
+    pub(super) fn constants(self, own: &[(&'static str, f64)], text: &str) -> Vec<(&'static str, f64)> {
+        let subgroup = text.contains("override SUBGROUP").then_some(("SUBGROUP", f64::from(self.subgroup)));
+        own.iter().copied().chain(subgroup).collect()
+    }
+}
 
 /// A WGSL file of this crate, included at compile time.
 #[derive(Debug)]
@@ -51,14 +87,20 @@ impl Source {
     }
 }
 
-/// The full text of a kernel file: the file, then the library files its `// lib:` line names.
+/// The full text of a kernel file: the file, then the library files its `// lib:` line names; `tile` is the one that fits
+/// the matrix unit.
 ///
 /// # Errors
 /// [`Error::Kernel`] if the line names a file that is not there.
-pub fn assemble(name: &str, wgsl: &str) -> Result<String> {
+pub fn assemble(name: &str, wgsl: &str, target: Target) -> Result<String> {
     let mut text = wgsl.to_owned();
     let wanted = wgsl.lines().find_map(|line| line.strip_prefix("// lib:")).unwrap_or_default();
     for lib in wanted.split_whitespace() {
+        let lib = match (lib, target.tile) {
+            ("tile", 8) => "tile8",
+            ("tile", _) => "tile16",
+            _ => lib,
+        };
         let Some((_, body)) = LIB.iter().find(|(known, _)| *known == lib) else {
             let message = format!("`// lib:` names `{lib}`, which is not in shaders/lib");
             return Err(Error::Kernel { kernel: name.to_owned(), message });
@@ -67,4 +109,12 @@ pub fn assemble(name: &str, wgsl: &str) -> Result<String> {
         text.push_str(body);
     }
     Ok(text)
+}
+
+/// The extensions that the `enable` directives of a text name.
+pub(super) fn enabled(text: &str) -> impl Iterator<Item = &str> {
+    let directives = text.lines().filter(|line| line.starts_with("enable ")).flat_map(|line| line.split(';'));
+    directives
+        .filter_map(|directive| directive.trim().strip_prefix("enable "))
+        .flat_map(|names| names.split(',').map(str::trim))
 }

@@ -15,6 +15,7 @@ mod layer_norm;
 mod layout;
 mod lerp;
 mod matmul;
+mod matmul_matrix;
 mod optim;
 mod philox;
 mod pool2d;

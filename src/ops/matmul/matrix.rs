@@ -1,0 +1,136 @@
+//! Products on matrix units: f16 operands as they are (`11_matrix`), f32 operands as two f16 each (`13_split_f32`).
+
+use super::{Form, Params, split_output, splits, sum_splits};
+use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::shape::Shape;
+use crate::tensor::{DType, Tensor};
+
+/// With [`super::Form`] as index: how the operands lie.
+macro_rules! forms {
+    ($source:ident) => {
+        [
+            $source.kernel("matmul").with(&[("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)]),
+            $source.kernel("matmul").with(&[("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0)]),
+            $source.kernel("matmul").with(&[("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0)]),
+        ]
+    };
+}
+
+static MATRIX_SOURCE: Source =
+    Source::new("matmul/11_matrix.wgsl", include_str!("../../../shaders/matmul/11_matrix.wgsl"));
+static MATRIX: [Kernel; 3] = forms!(MATRIX_SOURCE);
+static PACK_SOURCE: Source =
+    Source::new("matmul/pack.wgsl", include_str!("../../../shaders/matmul/pack.wgsl"));
+static PACK: Kernel = PACK_SOURCE.kernel("pack");
+static SPLIT_F32_SOURCE: Source =
+    Source::new("matmul/13_split_f32.wgsl", include_str!("../../../shaders/matmul/13_split_f32.wgsl"));
+static SPLIT_F32: [Kernel; 3] = forms!(SPLIT_F32_SOURCE);
+static SPLIT_SOURCE: Source =
+    Source::new("matmul/split.wgsl", include_str!("../../../shaders/matmul/split.wgsl"));
+static SCALES: Kernel = SPLIT_SOURCE.kernel("scales");
+static SPLIT: Kernel = SPLIT_SOURCE.kernel("split");
+
+params! {
+    struct MatrixParams { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, lda: u32, ldb: u32 }
+}
+params! {
+    struct PackParams { rows: u32, columns: u32 }
+}
+params! {
+    struct ScalesParams { count: u32, rows: u32, k: u32, step: u32, k_step: u32, lanes: u32 }
+}
+params! {
+    struct SplitParams { count: u32, columns: u32, k: u32, along_k: u32 }
+}
+
+/// Invocations of a workgroup of `split.wgsl`.
+const WG: u32 = 64;
+
+/// C = A B with f16 operands and f32 sums. What is f32 is rounded to f16, so this is for those who asked for it.
+pub(super) fn half(op: &str, form: Form, p: &Params, c: &Tensor, a: &Tensor, b: &Tensor) {
+    let (a, lda) = pack(op, a);
+    let (b, ldb) = pack(op, b);
+    let side = 8 * tile(c);
+    run(op, &MATRIX[form as usize], side, [lda, ldb], p, c, &[&a, &b], 1);
+}
+
+/// C = A B with the accuracy of f32, in three products of f16.
+pub(super) fn split_f32(op: &str, form: Form, p: &Params, c: &Tensor, a: &Tensor, b: &Tensor) {
+    let (a, ea, lda) = split(op, a, p.batch, p.m, p.k, form != Form::Tn);
+    let (b, eb, ldb) = split(op, b, p.batch, p.n, p.k, form == Form::Nt);
+    let side = 4 * tile(c);
+    run(op, &SPLIT_F32[form as usize], side, [lda, ldb], p, c, &[&a, &b, &ea, &eb], 3);
+}
+
+/// Side of the matrix unit's tile.
+fn tile(c: &Tensor) -> u32 {
+    c.gpu().info().matrix_tiles.first().copied().unwrap_or(16)
+}
+
+/// Launches a kernel that makes `side` squared of C a workgroup, and adds up its splits.
+fn run(
+    op: &str,
+    kernel: &Kernel,
+    side: u32,
+    [lda, ldb]: [u32; 2],
+    p: &Params,
+    c: &Tensor,
+    inputs: &[&Tensor],
+    products: u64,
+) {
+    let gpu = c.gpu();
+    let &Params { batch, m, n, k, .. } = p;
+    let groups = u64::from(batch) * u64::from(m.div_ceil(side)) * u64::from(n.div_ceil(side));
+    let parts = splits(gpu.is_cpu(), groups, u64::from(k));
+    let chunk = k.div_ceil(parts).next_multiple_of(32);
+    let parts = k.div_ceil(chunk);
+    let part = split_output(op, c, parts);
+    let bytes = 4 * (inputs.iter().map(|t| t.len()).sum::<usize>() + part.len()) as u64;
+    let work = Work::new(bytes, 2 * products * u64::from(batch) * u64::from(m) * u64::from(n) * u64::from(k));
+    let p = MatrixParams { batch, m, n, k, chunk, splits: parts, lda, ldb };
+    let mut tensors: Vec<&dyn crate::gpu::Bind> = vec![&part];
+    tensors.extend(inputs.iter().map(|&t| t as &dyn crate::gpu::Bind));
+    gpu.run(kernel, &tensors, &p, Grid::groups(groups * u64::from(parts)), work);
+    sum_splits(c, &part, parts);
+}
+
+/// Length of the last axis, and of all others together.
+fn rows_columns(x: &Tensor) -> (u32, u32) {
+    let columns = x.shape()[x.shape().rank() - 1];
+    ((x.len() / columns) as u32, columns as u32)
+}
+
+/// Memory for `values` f16, a multiple of 4.
+fn alloc_f16(op: &str, x: &Tensor, values: usize) -> Tensor {
+    Tensor::alloc(x.gpu(), op, &Shape::new(&[values / 2]), DType::U32)
+}
+
+/// `x` as f16 with its last axis padded to a multiple of 4, and the length of that.
+fn pack(op: &str, x: &Tensor) -> (Tensor, u32) {
+    let (rows, columns) = rows_columns(x);
+    let padded = columns.next_multiple_of(4);
+    let y = alloc_f16(op, x, rows as usize * padded as usize);
+    let work = Work::new(4 * (x.len() + y.len()) as u64, 0);
+    x.gpu().run(&PACK, &[&y, x], &PackParams { rows, columns }, Grid::items(rows * padded / 4), work);
+    (y, padded)
+}
+
+/// `x` as two f16 a value, the exponents of its `rows` rows (or columns, where k is not its last axis) a batch, and the
+/// padded length of its last axis.
+fn split(op: &str, x: &Tensor, batch: u32, rows: u32, k: u32, along_k: bool) -> (Tensor, Tensor, u32) {
+    let gpu = x.gpu();
+    let count = batch * rows;
+    let e = Tensor::alloc(gpu, op, &Shape::new(&[count as usize]), DType::U32);
+    let (step, k_step, lanes) = if along_k { (k, 1, WG) } else { (1, rows, 8) };
+    let p = ScalesParams { count, rows, k, step, k_step, lanes };
+    let grid = Grid::groups(u64::from(count.div_ceil(WG / lanes)));
+    gpu.run(&SCALES, &[&e, x], &p, grid, Work::new(4 * (x.len() + e.len()) as u64, x.len() as u64));
+
+    let (count, columns) = rows_columns(x);
+    let padded = columns.next_multiple_of(4);
+    let y = alloc_f16(op, x, 2 * count as usize * padded as usize);
+    let p = SplitParams { count, columns, k, along_k: u32::from(along_k) };
+    let work = Work::new(4 * (x.len() + y.len() + e.len()) as u64, 6 * x.len() as u64);
+    gpu.run(&SPLIT, &[&y, x, &e], &p, Grid::items(count * padded / 4), work);
+    (y, e, padded)
+}
