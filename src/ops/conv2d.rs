@@ -1,5 +1,7 @@
 //! 2-D convolution as implicit GEMMs on NHWC images and `[KH, KW, Cin, Cout]` weights: nothing is unfolded in memory.
 
+mod matrix;
+
 use super::matmul::{split_output, splits, sum_splits};
 use crate::gpu::{Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
@@ -251,6 +253,7 @@ fn launch(pass: Pass, p: Params, shape: Shape, lhs: &Tensor, rhs: &Tensor) -> Te
             gpu.run(&WORKGROUP[pass as usize], &[&part, lhs, rhs], &params, grid, work);
             sum_splits(&result, &part, splits);
         }
+        "9_matrix" => matrix::launch(pass, &p, &result, lhs, rhs),
         other => panic!("conv2d: there is no shaders/conv/{other}.wgsl"),
     }
     result

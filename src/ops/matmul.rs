@@ -1,6 +1,6 @@
 //! Matrix products A B, A Bᵀ and Aᵀ B, plain or batched. Each is the backward of the others, so none copies a transpose.
 
-mod matrix;
+pub(super) mod matrix;
 
 use crate::gpu::{Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;

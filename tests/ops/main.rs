@@ -8,6 +8,7 @@ mod batch_norm;
 mod binary;
 mod contrastive;
 mod conv2d;
+mod conv2d_matrix;
 mod covariance;
 mod knn;
 mod l2_normalize;

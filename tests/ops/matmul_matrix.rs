@@ -4,28 +4,34 @@ use crate::common::*;
 use crate::matmul::{FORMS, Form, SIZES};
 use wgrad::gpu::Grid;
 use wgrad::reference::{matmul as reference, split};
-use wgrad::{Gpu, Kernel, params};
+use wgrad::{Gpu, Kernel, Tensor, params};
 
 /// Values that f16 holds exactly: multiples of 1/256 in [-1, 1).
-fn half_data(seed: u32, n: usize) -> Vec<f32> {
+pub(crate) fn half_data(seed: u32, n: usize) -> Vec<f32> {
     data(seed, n).iter().map(|x| (x * 256.0).floor() / 256.0).collect()
 }
 
-fn forced(file: &str) -> Gpu {
-    Gpu::builder().quiet().kernel("matmul", file).build().unwrap()
+fn forced(family: &str, file: &str) -> Gpu {
+    Gpu::builder().quiet().kernel(family, file).build().unwrap()
 }
 
-/// A device with `file` forced; `None`, after a check of the message, where the adapter has no matrix units.
-fn with_matrix_units(file: &str) -> Option<Gpu> {
-    let gpu = forced(file);
+/// A device with `file` forced; `None`, after a check of the message that `op` leaves, where the adapter has no matrix units.
+pub(crate) fn with_matrix_units(family: &str, file: &str, op: fn(&Gpu) -> Tensor) -> Option<Gpu> {
+    let gpu = forced(family, file);
     if !gpu.info().matrix_tiles.is_empty() {
         return Some(gpu);
     }
-    let x = gpu.tensor(&[1.0; 16], [4, 4]).unwrap();
-    let error = x.matmul(&x).to_vec().unwrap_err().to_string();
+    let error = op(&gpu).to_vec().unwrap_err().to_string();
     assert!(error.contains(file) && error.contains(&gpu.info().name), "{error}");
     assert!(error.contains(if gpu.info().f16 { "matrix units" } else { "f16" }), "{error}");
     None
+}
+
+fn matmul_on_matrix_units(file: &str) -> Option<Gpu> {
+    with_matrix_units("matmul", file, |gpu| {
+        let x = gpu.tensor(&[1.0; 16], [4, 4]).unwrap();
+        x.matmul(&x)
+    })
 }
 
 /// A and B of `batch` products, the op's result and that of the specification.
@@ -51,7 +57,7 @@ const LARGER: [[usize; 3]; 7] =
 
 #[test]
 fn f16_operands_f32_sums() {
-    let Some(gpu) = with_matrix_units("11_matrix") else { return };
+    let Some(gpu) = matmul_on_matrix_units("11_matrix") else { return };
     for form in &FORMS {
         for sizes in SIZES.into_iter().chain(LARGER) {
             for batch in [1, 3] {
@@ -240,8 +246,8 @@ fn parts_are_those_of_the_specification() {
 
 #[test]
 fn split_f32_is_as_accurate_as_f32() {
-    let Some(gpu) = with_matrix_units("13_split_f32") else { return };
-    let naive = forced("1_naive");
+    let Some(gpu) = matmul_on_matrix_units("13_split_f32") else { return };
+    let naive = forced("matmul", "1_naive");
     let [m, n, k] = SPLIT_SIZES;
     for (name, a, b) in plain_and_scaled() {
         let run = |gpu: &Gpu| {
@@ -255,7 +261,7 @@ fn split_f32_is_as_accurate_as_f32() {
 
 #[test]
 fn split_f32_of_every_form() {
-    let Some(gpu) = with_matrix_units("13_split_f32") else { return };
+    let Some(gpu) = matmul_on_matrix_units("13_split_f32") else { return };
     for form in &FORMS {
         for sizes in SIZES.into_iter().chain(LARGER) {
             for batch in [1, 3] {

@@ -63,7 +63,7 @@ pub(super) fn split_f32(op: &str, form: Form, p: &Params, c: &Tensor, a: &Tensor
 }
 
 /// Side of the matrix unit's tile.
-fn tile(c: &Tensor) -> u32 {
+pub(in crate::ops) fn tile(c: &Tensor) -> u32 {
     c.gpu().info().matrix_tiles.first().copied().unwrap_or(16)
 }
 
@@ -106,7 +106,7 @@ fn alloc_f16(op: &str, x: &Tensor, values: usize) -> Tensor {
 }
 
 /// `x` as f16 with its last axis padded to a multiple of 4, and the length of that.
-fn pack(op: &str, x: &Tensor) -> (Tensor, u32) {
+pub(in crate::ops) fn pack(op: &str, x: &Tensor) -> (Tensor, u32) {
     let (rows, columns) = rows_columns(x);
     let padded = columns.next_multiple_of(4);
     let y = alloc_f16(op, x, rows as usize * padded as usize);
