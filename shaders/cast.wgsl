@@ -1,4 +1,4 @@
-// Between f32 and u32. To u32 truncates towards zero and saturates; to f32 rounds to nearest.
+// Between element types. To u32 truncates towards zero and saturates; to a float rounds to nearest.
 // lib: grid elem
 
 override WG: u32 = 64;
@@ -11,6 +11,9 @@ struct Params { n: u32 } // groups of four
 
 @group(0) @binding(1) var<storage, read_write> reals_out: array<Elem4>;
 @group(0) @binding(2) var<storage, read> integers_in: array<vec4u>;
+
+@group(0) @binding(1) var<storage, read_write> singles_out: array<vec4f>;
+@group(0) @binding(2) var<storage, read> singles_in: array<vec4f>;
 
 struct At {
     @builtin(workgroup_id) wid: vec3u,
@@ -26,7 +29,20 @@ fn to_u32(at: At) {
 }
 
 @compute @workgroup_size(WG)
-fn to_f32(at: At) {
+fn to_float(at: At) {
     let i = item_index(at.wid, at.nwg, at.lid, WG);
     if i < p.n { reals_out[i] = Elem4(vec4f(integers_in[i])); }
+}
+
+// f32 to f16, and back.
+@compute @workgroup_size(WG)
+fn narrow(at: At) {
+    let i = item_index(at.wid, at.nwg, at.lid, WG);
+    if i < p.n { reals_out[i] = Elem4(singles_in[i]); }
+}
+
+@compute @workgroup_size(WG)
+fn widen(at: At) {
+    let i = item_index(at.wid, at.nwg, at.lid, WG);
+    if i < p.n { singles_out[i] = vec4f(reals_in[i]); }
 }

@@ -14,7 +14,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-@group(0) @binding(1) var<storage, read_write> y: array<Elem>;          // (N, OH, OW, C)
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;           // (N, OH, OW, C)
 @group(0) @binding(2) var<storage, read> x: array<Elem>;                // (N, H, W, C)
 @group(0) @binding(2) var<storage, read_write> tap_out: array<u32>;     // (N, OH, OW, C)
 @group(0) @binding(3) var<storage, read> x_of_max: array<Elem>;
@@ -49,7 +49,7 @@ fn max_pool2d(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: v
             best_tap = t;
         }
     }
-    y[at] = Elem(best);
+    y[at] = Out(best);
     tap_out[at] = best_tap;
 }
 
@@ -65,7 +65,7 @@ fn avg_pool2d(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: v
         if iy >= p.h || ix >= p.w { continue; }
         sum += f32(x[((o.n * p.h + iy) * p.w + ix) * p.c + o.channel]);
     }
-    y[at] = Elem(sum / f32(p.kh * p.kw));
+    y[at] = Out(sum / f32(p.kh * p.kw));
 }
 
 // The windows [first, end) that cover position i along one axis.

@@ -10,7 +10,7 @@ override WG: u32 = 64;
 
 struct Params { n: u32, size: u32, span: u32, scale: f32 } // n = outer * span
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<Elem>;
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;
 @group(0) @binding(2) var<storage, read> x: array<Elem>;
 
 struct At {
@@ -38,7 +38,7 @@ fn sum(at: At) {
         s += vec4f(f32(x[k]), f32(x[k + p.span]), f32(x[k + 2u * p.span]), f32(x[k + 3u * p.span]));
     }
     for (; k < end; k += p.span) { s.x += f32(x[k]); }
-    y[i] = Elem(((s.x + s.y) + (s.z + s.w)) * p.scale);
+    y[i] = Out(((s.x + s.y) + (s.z + s.w)) * p.scale);
 }
 
 // One invocation: one value of y, the maximum of its elements (there is at least one).
@@ -51,5 +51,5 @@ fn max_value(at: At) {
     var k = line * p.size + (i - line * p.span);
     var m = f32(x[k]);
     for (k += p.span; k < end; k += p.span) { m = larger(m, f32(x[k])); }
-    y[i] = Elem(m);
+    y[i] = Out(m);
 }

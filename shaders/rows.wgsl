@@ -9,13 +9,13 @@
 override WG: u32 = 64;
 
 const NONE: u32 = 0xffffffffu;
-const NAN_BITS: u32 = 0x7fc00000u;
+const NAN_BITS: u32 = 0x7fc07fc0u;    // NaN as one f32, and as two f16
 
 // `count` indices into (rows, width); `first`: of the block that a launch works on.
 struct Params { count: u32, rows: u32, width: u32, block: u32, first: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-// gather, put: 4-byte words, so that f32 and u32 share the kernels.
+// gather, put: 4-byte words, so that f32, u32 and pairs of f16 share the kernels.
 @group(0) @binding(1) var<storage, read_write> words_out: array<u32>;
 @group(0) @binding(2) var<storage, read> words_in: array<u32>;
 @group(0) @binding(3) var<storage, read> indices: array<u32>;     // (count)
@@ -26,6 +26,12 @@ struct Params { count: u32, rows: u32, width: u32, block: u32, first: u32 }
 
 @group(0) @binding(1) var<storage, read_write> dx: array<Elem>;   // (rows, width), zeroed
 @group(0) @binding(2) var<storage, read> dy: array<Elem>;         // (count, width)
+
+// Moves `length` elements from `at` on to `to` and on.
+struct Run { length: u32, to: u32, at: u32 }
+@group(0) @binding(0) var<uniform> run: Run;
+@group(0) @binding(1) var<storage, read_write> run_out: array<Elem>;
+@group(0) @binding(2) var<storage, read> run_in: array<Elem>;
 
 struct At {
     @builtin(workgroup_id) wid: vec3u,
@@ -80,4 +86,11 @@ fn put(at: At) {
     if tail >= min(p.first + p.block, p.count) || links[tail].x != NONE || indices[tail] >= p.rows { return; }
     let column = i % p.width;
     words_out[indices[tail] * p.width + column] = words_in[tail * p.width + column];
+}
+
+// One invocation: one element of the run.
+@compute @workgroup_size(WG)
+fn copy_run(at: At) {
+    let i = index(at);
+    if i < run.length { run_out[run.to + i] = run_in[run.at + i]; }
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::shape::Shape;
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 static NEXT_NODE: AtomicU64 = AtomicU64::new(0);
 
@@ -23,6 +23,8 @@ pub(crate) struct Node {
     op: &'static str,
     parents: Vec<Option<Arc<Node>>>,
     shape: Shape,
+    /// Type that its gradient is added up in: the tensor's, or `f32` for an `f16` copy of an `f32` tensor.
+    dtype: DType,
     /// `None` for a leaf, and after backward has run.
     rule: Mutex<Option<Rule>>,
     leaf: bool,
@@ -42,7 +44,7 @@ pub struct Backward<'a> {
     /// Gradient of the loss with respect to the op's output, in the output's shape.
     pub dy: &'a Tensor,
     saved: &'a [Tensor],
-    needs: &'a [bool],
+    wanted: &'a [Option<DType>],
 }
 
 impl Backward<'_> {
@@ -64,27 +66,35 @@ impl Backward<'_> {
     /// Whether parent `i` wants a gradient; returning `None` for one that does not saves the work.
     #[must_use]
     pub fn needs(&self, i: usize) -> bool {
-        self.needs[i]
+        self.wanted[i].is_some()
+    }
+
+    /// The type that parent `i`'s gradient is added up in. Another float type is cast to it; a rule that can write this one
+    /// at once saves the cast and, where it is `f32` for a weight used in `f16`, the rounding.
+    #[must_use]
+    pub fn dtype(&self, i: usize) -> DType {
+        self.wanted[i].unwrap_or(self.dy.dtype())
     }
 }
 
 impl Node {
     /// A leaf: a tensor that a gradient is wanted for.
-    pub(crate) fn leaf(shape: Shape) -> Arc<Self> {
+    pub(crate) fn leaf(shape: Shape, dtype: DType) -> Arc<Self> {
         Arc::new(Self {
             id: NEXT_NODE.fetch_add(1, Ordering::Relaxed),
             op: "leaf",
             parents: vec![],
             shape,
+            dtype,
             rule: Mutex::new(None),
             leaf: true,
         })
     }
 
-    /// The node of an op's output.
+    /// The node of an op's output; `dtype` is that of its gradient.
     pub(crate) fn new(
         op: &'static str,
-        shape: Shape,
+        (shape, dtype): (Shape, DType),
         parents: Vec<Option<Arc<Node>>>,
         saved: &[&Tensor],
         backward: impl FnOnce(&Backward<'_>) -> Vec<Option<Tensor>> + Send + 'static,
@@ -96,6 +106,7 @@ impl Node {
             op,
             parents,
             shape,
+            dtype,
             rule: Mutex::new(Some(Rule { saved, versions, backward: Box::new(backward) })),
             leaf: false,
         })
@@ -103,6 +114,11 @@ impl Node {
 
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Type that the tensor's gradient is added up in.
+    pub(crate) fn dtype(&self) -> DType {
+        self.dtype
     }
 }
 
@@ -182,7 +198,7 @@ impl Tensor {
         let mut gradients = Gradients::default();
         let mut pending: HashMap<u64, Tensor> = HashMap::new();
         let mut heap = BinaryHeap::new();
-        pending.insert(root.id, Tensor::full_like(self, 1.0));
+        pending.insert(root.id, Tensor::full_like(self, 1.0).to_dtype(root.dtype));
         heap.push(ByAge(Arc::clone(root)));
 
         while let Some(ByAge(node)) = heap.pop() {
@@ -193,7 +209,7 @@ impl Tensor {
             }
             for (parent, gradient) in node.parents.iter().zip(node.differentiate(&dy)) {
                 let (Some(parent), Some(gradient)) = (parent, gradient) else { continue };
-                let gradient = gradient.sum_to(&parent.shape);
+                let gradient = gradient.sum_to(&parent.shape).to_dtype(parent.dtype);
                 if let Some(sum) = pending.get_mut(&parent.id) {
                     *sum = sum.add(&gradient);
                 } else {
@@ -224,8 +240,8 @@ impl Node {
                 tensor.shape()
             );
         }
-        let needs: Vec<bool> = self.parents.iter().map(Option::is_some).collect();
-        let context = Backward { dy, saved: &rule.saved, needs: &needs };
+        let wanted: Vec<_> = self.parents.iter().map(|p| p.as_ref().map(|p| p.dtype)).collect();
+        let context = Backward { dy, saved: &rule.saved, wanted: &wanted };
         let gradients = (rule.backward)(&context);
         assert_eq!(gradients.len(), self.parents.len(), "backward of {op} returns one gradient a parent");
         gradients

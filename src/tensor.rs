@@ -6,6 +6,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use half::f16;
+
 use crate::autograd::{Backward, Node};
 use crate::error::{Error, Result};
 use crate::gpu::{Bind, Gpu, Grid, Kernel, Readback, Source, Storage, Work, params};
@@ -25,13 +27,38 @@ params! {
     struct RandomParams { n: u32, draw: u32, seed: u32, stream: u32, a: f32, b: f32 }
 }
 
-/// Type of the elements; both take 4 bytes.
+/// Type of the elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DType {
     /// 32-bit float.
     F32,
+    /// 16-bit float, as activations are stored in mixed precision; arithmetic on it is f32. Made by [`Tensor::cast`] where
+    /// the adapter has it ([`AdapterInfo::f16`](crate::gpu::AdapterInfo::f16)).
+    F16,
     /// 32-bit unsigned integer: indices, labels, masks, packed bytes.
     U32,
+}
+
+impl DType {
+    /// Bytes an element.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        match self {
+            Self::F32 | Self::U32 => 4,
+            Self::F16 => 2,
+        }
+    }
+
+    /// Whether it is a float.
+    #[must_use]
+    pub const fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F16)
+    }
+
+    /// 4-byte words that `elements` take: f16 values lie two in a word, and the last word of an odd number is half used.
+    fn words(self, elements: usize) -> usize {
+        (elements * self.size()).div_ceil(4)
+    }
 }
 
 /// A multi-dimensional array on a [`Gpu`]: a cheap clone of shared storage, contiguous and row-major.
@@ -49,6 +76,10 @@ pub struct Tensor {
 impl Bind for Tensor {
     fn storage(&self) -> &Storage {
         &self.storage
+    }
+
+    fn is_half(&self) -> bool {
+        self.dtype == DType::F16
     }
 }
 
@@ -69,6 +100,12 @@ impl Tensor {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Bytes of all elements, as a launch's [`Work`] counts them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.len() * self.dtype.size()
     }
 
     /// Element type.
@@ -92,12 +129,12 @@ impl Tensor {
     /// The same storage as a leaf: gradients with respect to the returned tensor can be asked for.
     ///
     /// # Panics
-    /// If the elements are not `f32`.
+    /// If the elements are not floats.
     #[track_caller]
     #[must_use]
     pub fn requires_grad(&self) -> Tensor {
-        assert_eq!(self.dtype, DType::F32, "requires_grad: only f32 tensors have gradients");
-        Tensor { node: Some(Node::leaf(self.shape)), ..self.clone() }
+        assert!(self.dtype.is_float(), "requires_grad: only f32 and f16 tensors have gradients");
+        Tensor { node: Some(Node::leaf(self.shape, self.dtype)), ..self.clone() }
     }
 
     /// The same storage without a graph: a constant to everything that follows. PyTorch's `detach`.
@@ -117,8 +154,9 @@ impl Tensor {
         let shape = shape.into();
         assert_eq!(self.len(), shape.elements(), "reshape: {} to {shape}", self.shape);
         let from = self.shape;
-        Tensor { shape, ..self.stop_gradient() }
-            .with_backward("reshape", &[self], &[], move |b| vec![Some(b.dy.reshape(from))])
+        let dtype = self.node.as_ref().map_or(self.dtype, |node| node.dtype());
+        let rule = move |b: &Backward<'_>| vec![Some(b.dy.reshape(from))];
+        Tensor { shape, ..self.stop_gradient() }.with_backward_of(dtype, "reshape", &[self], &[], rule)
     }
 
     /// An output of an op, uninitialised; it holds nothing if memory runs out (the error is sticky).
@@ -127,7 +165,7 @@ impl Tensor {
         let storage = if gpu.error().is_some() {
             gpu.poisoned()
         } else {
-            gpu.allocate(op, shape.elements()).unwrap_or_else(|error| {
+            gpu.allocate(op, dtype.words(shape.elements())).unwrap_or_else(|error| {
                 gpu.latch(error);
                 gpu.poisoned()
             })
@@ -135,14 +173,15 @@ impl Tensor {
         Tensor { storage, shape: *shape, dtype, node: None }
     }
 
-    /// A part of `flat` under a shape, sharing its storage. `at` is in elements, a multiple of 64.
+    /// A part of `flat` under a shape, sharing its storage. `at` is in elements and starts a multiple of 256 bytes.
     #[must_use]
     pub(crate) fn view(flat: &Tensor, at: usize, shape: impl Into<Shape>) -> Tensor {
         let shape = shape.into();
         let storage = if flat.storage.is_poisoned() {
             flat.storage.clone()
         } else {
-            flat.storage.range(4 * at as u64, 4 * shape.elements() as u64)
+            let bytes = 4 * flat.dtype.words(shape.elements());
+            flat.storage.range((at * flat.dtype.size()) as u64, bytes as u64)
         };
         Tensor { storage, shape, dtype: flat.dtype, node: None }
     }
@@ -150,7 +189,8 @@ impl Tensor {
     /// Puts an op's output into the graph, if any of `parents` is in one.
     ///
     /// `saved` are the tensors the rule needs, kept until backward. The rule gets them and `dy`, and returns one gradient
-    /// a parent, never accumulating; a gradient of a shape that the parent was broadcast to is summed by the engine.
+    /// a parent, never accumulating; a gradient of a shape that the parent was broadcast to is summed by the engine, and
+    /// one of another float type is cast to the parent's ([`Backward::dtype`]).
     /// The rule must not capture tensors: pass them through `saved`, where writes in place are noticed.
     #[must_use]
     pub fn with_backward(
@@ -160,11 +200,25 @@ impl Tensor {
         saved: &[&Tensor],
         backward: impl FnOnce(&Backward<'_>) -> Vec<Option<Tensor>> + Send + 'static,
     ) -> Tensor {
+        let dtype = self.dtype;
+        self.with_backward_of(dtype, op, parents, saved, backward)
+    }
+
+    /// [`Tensor::with_backward`] for a tensor whose gradient is not of its own type: the rule gets `dy` as `dtype`.
+    #[must_use]
+    pub(crate) fn with_backward_of(
+        self,
+        dtype: DType,
+        op: &'static str,
+        parents: &[&Tensor],
+        saved: &[&Tensor],
+        backward: impl FnOnce(&Backward<'_>) -> Vec<Option<Tensor>> + Send + 'static,
+    ) -> Tensor {
         if parents.iter().all(|p| p.node.is_none()) {
             return self;
         }
         let parents = parents.iter().map(|p| p.node.clone()).collect();
-        let node = Node::new(op, self.shape, parents, saved, backward);
+        let node = Node::new(op, (self.shape, dtype), parents, saved, backward);
         Tensor { node: Some(node), ..self }
     }
 
@@ -182,24 +236,33 @@ impl Tensor {
         self.node.as_ref()
     }
 
-    /// A tensor like this one, every element `value`.
+    /// A tensor like this one (`f32` where this has integers), every element `value`.
     #[must_use]
     pub fn full_like(&self, value: f32) -> Tensor {
-        let y = Tensor::alloc(self.gpu(), "full_like", &self.shape, DType::F32);
-        y.fill_bits(value.to_bits());
+        let dtype = if self.dtype == DType::F16 { DType::F16 } else { DType::F32 };
+        Tensor::filled(self.gpu(), "full_like", &self.shape, dtype, value)
+    }
+
+    /// An output of an op, every element `value`.
+    #[must_use]
+    pub(crate) fn filled(gpu: &Gpu, op: &str, shape: &Shape, dtype: DType, value: f32) -> Tensor {
+        let y = Tensor::alloc(gpu, op, shape, dtype);
+        y.fill_bits(match dtype {
+            DType::F16 => u32::from(f16::from_f32(value).to_bits()) * 0x0001_0001,
+            DType::F32 | DType::U32 => value.to_bits(),
+        });
         y
     }
 
     /// A scalar (shape `[]`).
     #[must_use]
     pub(crate) fn scalar(gpu: &Gpu, value: f32) -> Tensor {
-        let y = Tensor::alloc(gpu, "scalar", &Shape::new(&[]), DType::F32);
-        y.fill_bits(value.to_bits());
-        y
+        Tensor::filled(gpu, "scalar", &Shape::new(&[]), DType::F32, value)
     }
 
+    /// Writes `value` to every 4-byte word.
     fn fill_bits(&self, value: u32) {
-        let n = self.len().div_ceil(4) as u32;
+        let n = self.dtype.words(self.len()).div_ceil(4) as u32;
         let work = Work::new(16 * u64::from(n), 0_u64);
         self.gpu().run(&FILL, &[self], &FillParams { n, value }, Grid::items(n), work);
     }
@@ -239,18 +302,31 @@ impl Tensor {
         self.gpu().read(&self.storage)
     }
 
-    /// The elements on the host; waits for all work before.
+    /// The elements on the host, `f16` ones widened; waits for all work before.
     ///
     /// # Errors
     /// The device's first error; [`Error::Poisoned`] if the tensor was made after one.
     ///
     /// # Panics
-    /// If the elements are not `f32`.
+    /// If the elements are not floats.
     #[cfg(not(target_family = "wasm"))]
     #[track_caller]
     pub fn to_vec(&self) -> Result<Vec<f32>> {
-        assert_eq!(self.dtype, DType::F32, "to_vec reads f32 tensors; use to_vec_u32");
-        self.read().wait().map(|bytes| bytemuck::pod_collect_to_vec(&bytes))
+        assert!(self.dtype.is_float(), "to_vec reads f32 and f16 tensors; use to_vec_u32");
+        self.read().wait().map(|bytes| self.widen(&bytes))
+    }
+
+    /// 4-byte words that the elements take.
+    pub(crate) fn words(&self) -> usize {
+        self.dtype.words(self.len())
+    }
+
+    fn widen(&self, bytes: &[u8]) -> Vec<f32> {
+        if self.dtype == DType::F32 {
+            return bytemuck::pod_collect_to_vec(bytes);
+        }
+        let halves: Vec<u16> = bytemuck::pod_collect_to_vec(bytes);
+        halves[..self.len()].iter().map(|&bits| f16::from_bits(bits).to_f32()).collect()
     }
 
     /// [`Tensor::to_vec`] without blocking the thread.
@@ -258,8 +334,8 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::to_vec`].
     pub async fn to_vec_async(&self) -> Result<Vec<f32>> {
-        assert_eq!(self.dtype, DType::F32, "to_vec_async reads f32 tensors");
-        self.read().await.map(|bytes| bytemuck::pod_collect_to_vec(&bytes))
+        assert!(self.dtype.is_float(), "to_vec_async reads f32 and f16 tensors");
+        self.read().await.map(|bytes| self.widen(&bytes))
     }
 
     /// The `u32` elements on the host.
@@ -296,7 +372,7 @@ impl Gpu {
         if let Some(error) = self.error() {
             return Err(error);
         }
-        let storage = self.allocate(op, shape.elements())?;
+        let storage = self.allocate(op, dtype.words(shape.elements()))?;
         Ok(Tensor { storage, shape, dtype, node: None })
     }
 

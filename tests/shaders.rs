@@ -12,20 +12,27 @@ use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};
 use wgrad::Kernel;
-use wgrad::gpu::{Target, assemble, reflect};
+use wgrad::gpu::{Target, Variant, assemble, reflect};
 
 /// Storage buffers a stage may bind wherever wgpu runs.
 const MAX_STORAGE_BUFFERS: usize = 8;
 
 /// A kernel file: its path under `shaders/`, its text, and the text with its library files. A kernel for matrix units is
 /// there twice, once a size of their tiles.
+#[derive(Debug)]
 struct Shader {
     name: String,
     own: String,
     full: String,
+    variant: Variant,
 }
 
 fn shaders() -> Vec<Shader> {
+    shaders_of(Variant::F32)
+}
+
+/// The files as a variant has them, of those that have variants.
+fn shaders_of(variant: Variant) -> Vec<Shader> {
     let shaders: Vec<_> = files_under("shaders", &["wgsl"])
         .into_iter()
         .map(|(path, own)| (path.strip_prefix("shaders/").unwrap().to_owned(), own))
@@ -34,11 +41,13 @@ fn shaders() -> Vec<Shader> {
             let tiles: &[u32] = if uses_matrix_units(&own) { &[16, 8] } else { &[16] };
             let shader = |&tile| {
                 let target = Target { tile, ..Target::default() };
-                let full = assemble(&name, &own, target).unwrap_or_else(|e| panic!("shaders/{name}: {e}"));
-                Shader { name: name.clone(), own: own.clone(), full }
+                let full =
+                    assemble(&name, &own, variant, target).unwrap_or_else(|e| panic!("shaders/{name}: {e}"));
+                Shader { name: name.clone(), own: own.clone(), full, variant }
             };
             tiles.iter().map(shader).collect::<Vec<_>>()
         })
+        .filter(|shader| variant == Variant::F32 || shader.full.starts_with("enable f16; "))
         .collect();
     assert!(!shaders.is_empty(), "no kernels under shaders/");
     shaders
@@ -61,7 +70,7 @@ fn capabilities(text: &str) -> Capabilities {
     capabilities
 }
 
-/// Parsed and validated with no capability beyond what every adapter has and the file enables.
+/// Parsed and validated with no capability beyond what every adapter has and the text enables.
 fn module(shader: &Shader) -> (Module, ModuleInfo) {
     let Shader { name, full, .. } = shader;
     let module = naga::front::wgsl::parse_str(full)
@@ -121,11 +130,11 @@ fn used() -> BTreeMap<String, Use> {
 
 #[test]
 fn every_kernel_translates_to_spirv_msl_and_hlsl() {
-    for shader in shaders() {
+    for shader in Variant::ALL.into_iter().flat_map(shaders_of) {
         let (module, info) = module(&shader);
         assert!(!module.entry_points.is_empty(), "shaders/{} has no entry point", shader.name);
         for entry in &module.entry_points {
-            let what = format!("shaders/{}, entry `{}`", shader.name, entry.name);
+            let what = format!("shaders/{}, entry `{}`, {:?}", shader.name, entry.name, shader.variant);
             let fail = |to: &str, e: &dyn std::fmt::Display| -> ! { panic!("{what}: no {to}: {e}") };
             let stage = ShaderStage::Compute;
             assert_eq!(entry.stage, stage, "{what}");
@@ -151,7 +160,8 @@ fn every_kernel_translates_to_spirv_msl_and_hlsl() {
             if uses_matrix_units(&shader.own) {
                 continue;
             }
-            let options = hlsl::Options { fake_missing_bindings: true, ..Default::default() };
+            let shader_model = hlsl::ShaderModel::V6_2; // the first with f16
+            let options = hlsl::Options { shader_model, fake_missing_bindings: true, ..Default::default() };
             let pipeline = hlsl::PipelineOptions { entry_point };
             let mut text = String::new();
             hlsl::Writer::new(&mut text, &options, &pipeline)
@@ -230,6 +240,16 @@ fn text_is_plain_wgsl_and_finished() {
         for word in ["TODO", "FIXME", "enable subgroups", "#import", "#ifdef", "#define"] {
             assert!(!text.contains(word), "{name} contains `{word}`");
         }
+    }
+}
+
+/// The line of an error is that of the file in every variant: the directive goes in front on line 1.
+#[test]
+fn variants_keep_line_numbers() {
+    let wgsl = "// One.\n// lib: grid elem\nerror";
+    for variant in Variant::ALL {
+        let text = assemble("test", wgsl, variant, Target::default()).unwrap();
+        assert_eq!(text.lines().position(|line| line == "error"), Some(2), "{variant:?}");
     }
 }
 

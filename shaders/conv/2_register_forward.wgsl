@@ -13,10 +13,10 @@ struct Params {
     kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<Elem4>;     // (N, OH, OW, Cout)
+@group(0) @binding(1) var<storage, read_write> y: array<Out4>;     // (N, OH, OW, Cout)
 @group(0) @binding(2) var<storage, read> x: array<Elem4>;           // (N, H, W, Cin)
 @group(0) @binding(3) var<storage, read> w: array<Elem4>;           // (KH, KW, Cin, Cout)
-@group(0) @binding(1) var<storage, read_write> y1: array<Elem>;
+@group(0) @binding(1) var<storage, read_write> y1: array<Out>;
 @group(0) @binding(2) var<storage, read> x1: array<Elem>;
 @group(0) @binding(3) var<storage, read> w1: array<Elem>;
 
@@ -92,8 +92,8 @@ fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3
         }
     }
     for (var r = 0u; r < 8u; r++) {
-        if r < t.count { y[(t.first + r) * cout4 + c0] = Elem4(lo[r]); }
-        if r < t.count && c0 + 1u < cout4 { y[(t.first + r) * cout4 + c0 + 1u] = Elem4(hi[r]); }
+        if r < t.count { y[(t.first + r) * cout4 + c0] = Out4(lo[r]); }
+        if r < t.count && c0 + 1u < cout4 { y[(t.first + r) * cout4 + c0 + 1u] = Out4(hi[r]); }
     }
 }
 
@@ -121,7 +121,7 @@ fn forward_ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nw
     }
     for (var r = 0u; r < 8u; r++) {
         for (var q = 0u; q < 8u; q++) {
-            if r < t.count && c0 + q < p.cout { y1[(t.first + r) * p.cout + c0 + q] = Elem(sum[r][q]); }
+            if r < t.count && c0 + q < p.cout { y1[(t.first + r) * p.cout + c0 + q] = Out(sum[r][q]); }
         }
     }
 }

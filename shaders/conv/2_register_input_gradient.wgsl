@@ -13,10 +13,10 @@ struct Params {
     kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> dx: array<Elem4>;    // (N, H, W, Cin)
+@group(0) @binding(1) var<storage, read_write> dx: array<Out4>;    // (N, H, W, Cin)
 @group(0) @binding(2) var<storage, read> dy: array<Elem4>;          // (N, OH, OW, Cout)
 @group(0) @binding(3) var<storage, read> w: array<Elem4>;           // (KH, KW, Cin, Cout)
-@group(0) @binding(1) var<storage, read_write> dx1: array<Elem>;
+@group(0) @binding(1) var<storage, read_write> dx1: array<Out>;
 @group(0) @binding(2) var<storage, read> dy1: array<Elem>;
 @group(0) @binding(3) var<storage, read> w1: array<Elem>;
 
@@ -96,8 +96,8 @@ fn input_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nw
     }
     for (var r = 0u; r < 8u; r++) {
         let at = ((t.n[r] * p.h + t.iy[r]) * p.w + t.ix[r]) * cin4 + 2u * t.tile;
-        if (t.valid >> r & 1u) == 1u { dx[at] = Elem4(lo[r]); }
-        if (t.valid >> r & 1u) == 1u && 2u * t.tile + 1u < cin4 { dx[at + 1u] = Elem4(hi[r]); }
+        if (t.valid >> r & 1u) == 1u { dx[at] = Out4(lo[r]); }
+        if (t.valid >> r & 1u) == 1u && 2u * t.tile + 1u < cin4 { dx[at + 1u] = Out4(hi[r]); }
     }
 }
 
@@ -125,7 +125,7 @@ fn input_gradient_ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgro
         let at = ((t.n[r] * p.h + t.iy[r]) * p.w + t.ix[r]) * p.cin;
         for (var q = 0u; q < 8u; q++) {
             let ci = 8u * t.tile + q;
-            if (t.valid >> r & 1u) == 1u && ci < p.cin { dx1[at + ci] = Elem(sum[r][q]); }
+            if (t.valid >> r & 1u) == 1u && ci < p.cin { dx1[at + ci] = Out(sum[r][q]); }
         }
     }
 }

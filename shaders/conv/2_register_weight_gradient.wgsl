@@ -13,10 +13,10 @@ struct Params {
     kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> dw: array<Elem4>;    // (splits, KH, KW, Cin, Cout)
+@group(0) @binding(1) var<storage, read_write> dw: array<Out4>;    // (splits, KH, KW, Cin, Cout)
 @group(0) @binding(2) var<storage, read> x: array<Elem4>;           // (N, H, W, Cin)
 @group(0) @binding(3) var<storage, read> dy: array<Elem4>;          // (N, OH, OW, Cout)
-@group(0) @binding(1) var<storage, read_write> dw1: array<Elem>;
+@group(0) @binding(1) var<storage, read_write> dw1: array<Out>;
 @group(0) @binding(2) var<storage, read> x1: array<Elem>;
 @group(0) @binding(3) var<storage, read> dy1: array<Elem>;
 
@@ -74,8 +74,8 @@ fn weight_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) n
     let rows = p.kh * p.kw * p.cin;
     for (var r = 0u; r < 8u; r++) {
         let at = (t.split * rows + t.i + r) * cout4 + j0;
-        if t.i + r < rows { dw[at] = Elem4(lo[r]); }
-        if t.i + r < rows && j0 + 1u < cout4 { dw[at + 1u] = Elem4(hi[r]); }
+        if t.i + r < rows { dw[at] = Out4(lo[r]); }
+        if t.i + r < rows && j0 + 1u < cout4 { dw[at + 1u] = Out4(hi[r]); }
     }
 }
 
@@ -103,7 +103,7 @@ fn weight_gradient_ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgr
     let rows = p.kh * p.kw * p.cin;
     for (var r = 0u; r < 8u; r++) {
         for (var q = 0u; q < 8u; q++) {
-            if t.i + r < rows && t.j + q < p.cout { dw1[(t.split * rows + t.i + r) * p.cout + t.j + q] = Elem(sum[r][q]); }
+            if t.i + r < rows && t.j + q < p.cout { dw1[(t.split * rows + t.i + r) * p.cout + t.j + q] = Out(sum[r][q]); }
         }
     }
 }

@@ -18,7 +18,7 @@ struct Params {
     kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> result: array<Elem>;     // y, dx, or dw with an axis of splits in front
+@group(0) @binding(1) var<storage, read_write> result: array<Out>;     // y, dx, or dw with an axis of splits in front
 @group(0) @binding(2) var<storage, read> lhs: array<Elem>;              // x, dy, x
 @group(0) @binding(3) var<storage, read> rhs: array<Elem>;              // w, w, dy
 
@@ -109,7 +109,7 @@ fn conv(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, 
         for (var q = 0u; q < 4u; q++) {
             let j = j0 + 4u * tx + q;
             if split < p.splits && i < size.x && j < size.y {
-                result[(split * size.x + i) * size.y + j] = Elem(sum[r][q]);
+                result[(split * size.x + i) * size.y + j] = Out(sum[r][q]);
             }
         }
     }

@@ -19,7 +19,7 @@ struct Params {
     kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> result: array<Elem>;     // y, dx, or dw with an axis of splits in front
+@group(0) @binding(1) var<storage, read_write> result: array<Out>;      // y, dx, or dw with an axis of splits in front
 @group(0) @binding(2) var<storage, read> lhs: array<vec4<f16>>;         // x, dy, x
 @group(0) @binding(3) var<storage, read> rhs: array<vec4<f16>>;         // w, w, dy
 
@@ -76,12 +76,12 @@ fn store(i: u32, j: u32, sum: f32) {
     let size = sizes();
     if i >= size.x || j >= size.y || split >= p.splits { return; }
     if PASS != 2u {
-        result[i * size.y + j] = Elem(sum);
+        result[i * size.y + j] = Out(sum);
         return;
     }
     let channels = padded(p.cin);
     let row = split * p.kh * p.kw * p.cin + i / channels * p.cin + i % channels;
-    if i % channels < p.cin { result[row * p.cout + j] = Elem(sum); }
+    if i % channels < p.cin { result[row * p.cout + j] = Out(sum); }
 }
 
 @compute @workgroup_size(WG)

@@ -13,7 +13,7 @@ override B_ALONG_K: bool = false;       // b (N, K), else (K, N)
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own. lda and ldb: length of the last axis.
 struct Params { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, lda: u32, ldb: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> c: array<Elem>;      // (splits, batch, M, N)
+@group(0) @binding(1) var<storage, read_write> c: array<Out>;       // (splits, batch, M, N)
 @group(0) @binding(2) var<storage, read> a: array<vec4<f16>>;
 @group(0) @binding(3) var<storage, read> b: array<vec4<f16>>;
 
@@ -34,7 +34,7 @@ fn load_b(l: u32, j: u32, l1: u32) -> vec4<f16> {
 }
 
 fn store(i: u32, j: u32, sum: f32) {
-    if i < p.m && j < p.n && slot < p.splits * p.batch { c[(slot * p.m + i) * p.n + j] = Elem(sum); }
+    if i < p.m && j < p.n && slot < p.splits * p.batch { c[(slot * p.m + i) * p.n + j] = Out(sum); }
 }
 
 @compute @workgroup_size(WG)

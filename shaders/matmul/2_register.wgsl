@@ -19,10 +19,10 @@ struct Params {
     batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32, lanes_n: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> c: array<Elem4>;     // (splits, batch, M, N)
+@group(0) @binding(1) var<storage, read_write> c: array<Out4>;     // (splits, batch, M, N)
 @group(0) @binding(2) var<storage, read> a: array<Elem4>;
 @group(0) @binding(3) var<storage, read> b: array<Elem4>;
-@group(0) @binding(1) var<storage, read_write> c1: array<Elem>;
+@group(0) @binding(1) var<storage, read_write> c1: array<Out>;
 @group(0) @binding(2) var<storage, read> a1: array<Elem>;
 @group(0) @binding(3) var<storage, read> b1: array<Elem>;
 
@@ -45,8 +45,8 @@ fn store(t: Tile, lo: array<vec4f, 8>, hi: array<vec4f, 8>) {
     let n4 = p.n / 4u;
     for (var r = 0u; r < 8u; r++) {
         let at = (t.slot * p.m + t.i + r) * n4 + t.j;
-        if t.i + r < p.m && t.j < n4 { c[at] = Elem4(lo[r]); }
-        if t.i + r < p.m && t.j + 1u < n4 { c[at + 1u] = Elem4(hi[r]); }
+        if t.i + r < p.m && t.j < n4 { c[at] = Out4(lo[r]); }
+        if t.i + r < p.m && t.j + 1u < n4 { c[at + 1u] = Out4(hi[r]); }
     }
 }
 
@@ -143,7 +143,7 @@ fn ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u
     for (var r = 0u; r < 8u; r++) {
         for (var q = 0u; q < 8u; q++) {
             let j = 4u * t.j + q;
-            if t.i + r < p.m && j < p.n { c1[(t.slot * p.m + t.i + r) * p.n + j] = Elem(sum[r][q]); }
+            if t.i + r < p.m && j < p.n { c1[(t.slot * p.m + t.i + r) * p.n + j] = Out(sum[r][q]); }
         }
     }
 }

@@ -14,7 +14,7 @@ const WG = 128u;        // (8, 16) invocations of 8 x 4 elements
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own.
 struct Params { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> c: array<Elem>;      // (splits, batch, M, N)
+@group(0) @binding(1) var<storage, read_write> c: array<Out>;      // (splits, batch, M, N)
 @group(0) @binding(2) var<storage, read> a: array<Elem>;            // (batch, ...)
 @group(0) @binding(3) var<storage, read> b: array<Elem>;
 
@@ -73,7 +73,7 @@ fn matmul(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u
         let i = i0 + 8u * ty + r;
         for (var q = 0u; q < 4u; q++) {
             let j = j0 + 4u * tx + q;
-            if slot < p.splits * p.batch && i < p.m && j < p.n { c[(slot * p.m + i) * p.n + j] = Elem(sum[r][q]); }
+            if slot < p.splits * p.batch && i < p.m && j < p.n { c[(slot * p.m + i) * p.n + j] = Out(sum[r][q]); }
         }
     }
 }

@@ -6,13 +6,13 @@ override WG: u32 = 64;
 struct Params { n: u32, splits: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<Elem>;      // (n)
-@group(0) @binding(2) var<storage, read> part: array<Elem>;         // (splits, n)
+@group(0) @binding(2) var<storage, read> part: array<f32>;          // (splits, n)
 
 @compute @workgroup_size(WG)
 fn sum_splits(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
     let i = item_index(wid, nwg, lid, WG);
     if i >= p.n { return; }
     var sum = 0.0;
-    for (var s = 0u; s < p.splits; s++) { sum += f32(part[s * p.n + i]); }
+    for (var s = 0u; s < p.splits; s++) { sum += part[s * p.n + i]; }
     y[i] = Elem(sum);
 }

@@ -3,7 +3,7 @@
 use super::adapter::AdapterInfo;
 use super::kernel::{Kernel, Params, Scalar, reflect};
 use super::pool::{Bind, Storage};
-use super::source::{Target, enabled};
+use super::source::{Target, Variant, enabled};
 use super::trust;
 use crate::error::{Error, Result};
 
@@ -20,20 +20,22 @@ pub(super) struct Compiled {
     pub(super) params_bytes: u32,
     pub(super) writable: Vec<bool>,
     pub(super) workgroup_size: u32,
+    half: Vec<bool>,
     params: Vec<(String, Scalar)>,
 }
 
 impl Compiled {
-    /// Compiles `kernel`; without `checks`, a kernel of this crate runs without runtime checks.
+    /// Compiles a variant of `kernel`, which goes by `id`; without `checks`, a kernel of this crate runs without runtime checks.
     pub(super) fn new(
         device: &wgpu::Device,
         kernel: &Kernel,
+        (variant, id): (Variant, u32),
         checks: bool,
         info: &AdapterInfo,
     ) -> Result<Self> {
-        let name = kernel.name();
+        let name = format!("{}{}", kernel.name(), variant.suffix());
         let target = Target::of(info);
-        let text = kernel.assembled(target)?;
+        let text = kernel.assembled(variant, target)?;
         if let Some(lacking) = enabled(&text).find_map(|extension| lacking(extension, device, info)) {
             let message = format!("needs {lacking}, which {} does not have", info.name);
             return Err(Error::Kernel { kernel: name, message });
@@ -93,24 +95,33 @@ impl Compiled {
             cache: None,
         });
         Ok(Self {
-            id: kernel.id(),
+            id,
             name,
             pipeline,
             layout,
             params_bytes: facts.params_bytes,
             writable: facts.writable,
+            half: facts.half,
             workgroup_size: facts.workgroup_size,
             params: facts.params,
         })
     }
 
-    /// Compares a launch with what the WGSL states: number of tensors, names, types and order of the parameters. A
+    /// Compares a launch with what the WGSL states: number of tensors, width of their elements, names, types and order of the parameters. A
     /// buffer may be bound several times to read, and for disjoint ranges to write, but not for both.
     pub(super) fn check_launch<P: Params>(&self, tensors: &[&dyn Bind]) -> Result<()> {
         let fail = |message| Err(Error::Kernel { kernel: self.name.clone(), message });
         let (given, stated) = (tensors.len(), self.writable.len());
         if given != stated {
             return fail(format!("launched with {given} tensors, the WGSL binds {stated}"));
+        }
+        if let Some(i) = (0..given).find(|&i| tensors[i].is_half() != self.half[i]) {
+            let name = |half| if half { "f16" } else { "4-byte" };
+            let (given, stated) = (name(tensors[i].is_half()), name(self.half[i]));
+            return fail(format!(
+                "binding {} was given {given} elements, the WGSL states {stated} ones",
+                i + 1
+            ));
         }
         for (i, a) in tensors.iter().enumerate().filter(|(i, _)| self.writable[*i]) {
             for (j, b) in tensors.iter().enumerate().filter(|(j, _)| *j != i) {

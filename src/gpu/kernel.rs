@@ -7,13 +7,14 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::source::{Source, Target, assemble};
+use super::source::{Source, Target, Variant, assemble, has_variants};
 use crate::error::{Error, Result};
 
 /// A compute kernel, launched with [`Gpu::launch`](crate::Gpu::launch). Device-free: one kernel serves every `Gpu`.
 #[derive(Debug)]
 pub struct Kernel {
-    id: OnceLock<u32>,
+    /// Number within the process, and whether the text has variants.
+    id: OnceLock<(u32, bool)>,
     text: Text,
     entry: Cow<'static, str>,
     constants: &'static [(&'static str, f64)],
@@ -38,7 +39,8 @@ impl Kernel {
     pub fn new(wgsl: &str, entry: &str) -> Result<Self> {
         let mut kernel = Self::from_text(Text::User(wgsl.into()), "");
         kernel.entry = Cow::Owned(entry.to_owned());
-        reflect(&kernel.name(), &kernel.assembled(Target::default())?, entry, &[])?;
+        let text = kernel.assembled(Variant::F32, Target::default())?;
+        reflect(&kernel.name(), &text, entry, &[])?;
         Ok(kernel)
     }
 
@@ -62,10 +64,20 @@ impl Kernel {
         }
     }
 
-    /// A number that tells kernels apart within the process.
-    pub(super) fn id(&self) -> u32 {
+    /// The variant of it for a launch of `wanted`, and a number that tells kernels and variants apart within the process.
+    pub(super) fn variant(&self, wanted: Variant) -> (Variant, u32) {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        *self.id.get_or_init(|| NEXT.fetch_add(1, Ordering::Relaxed))
+        let (id, varies) =
+            *self.id.get_or_init(|| (NEXT.fetch_add(1, Ordering::Relaxed), has_variants(self.wgsl())));
+        let variant = if varies { wanted } else { Variant::F32 };
+        (variant, id * Variant::ALL.len() as u32 + variant as u32)
+    }
+
+    fn wgsl(&self) -> &str {
+        match &self.text {
+            Text::Builtin(source) => source.wgsl(),
+            Text::User(wgsl) => wgsl,
+        }
     }
 
     pub(super) fn entry(&self) -> &str {
@@ -82,11 +94,8 @@ impl Kernel {
     }
 
     /// The text handed to the compiler.
-    pub(super) fn assembled(&self, target: Target) -> Result<String> {
-        match &self.text {
-            Text::Builtin(source) => assemble(source.name(), source.wgsl(), target),
-            Text::User(wgsl) => assemble(&self.name(), wgsl, target),
-        }
+    pub(super) fn assembled(&self, variant: Variant, target: Target) -> Result<String> {
+        assemble(&self.name(), self.wgsl(), variant, target)
     }
 }
 
@@ -181,6 +190,8 @@ pub struct Reflection {
     pub params_bytes: u32,
     /// For each storage binding from 1 on: whether it is `read_write`.
     pub writable: Vec<bool>,
+    /// For each storage binding from 1 on: whether its elements are f16.
+    pub half: Vec<bool>,
     /// Invocations in a workgroup, overrides resolved.
     pub workgroup_size: u32,
 }
@@ -203,7 +214,8 @@ pub fn reflect(name: &str, wgsl: &str, entry: &str, constants: &[(&str, f64)]) -
         .ok_or_else(|| fail(format!("no compute entry point `{entry}`")))?;
     let uses = info.get_entry_point(index);
 
-    let mut reflection = Reflection { params: vec![], params_bytes: 0, writable: vec![], workgroup_size: 1 };
+    let mut reflection =
+        Reflection { params: vec![], params_bytes: 0, writable: vec![], half: vec![], workgroup_size: 1 };
     let mut storage = vec![];
     for (handle, global) in module.global_variables.iter() {
         let Some(binding) = &global.binding else { continue };
@@ -220,7 +232,8 @@ pub fn reflect(name: &str, wgsl: &str, entry: &str, constants: &[(&str, f64)]) -
                 reflection.params_bytes = module.types[global.ty].inner.size(module.to_ctx());
             }
             naga::AddressSpace::Storage { access } if binding.binding > 0 => {
-                storage.push((binding.binding, access.contains(naga::StorageAccess::STORE)));
+                let writable = access.contains(naga::StorageAccess::STORE);
+                storage.push((binding.binding, writable, is_half(&module, global.ty)));
             }
             _ => {
                 return Err(fail(format!(
@@ -231,7 +244,7 @@ pub fn reflect(name: &str, wgsl: &str, entry: &str, constants: &[(&str, f64)]) -
         }
     }
     storage.sort_unstable();
-    for (i, (binding, writable)) in storage.into_iter().enumerate() {
+    for (i, (binding, writable, half)) in storage.into_iter().enumerate() {
         if binding as usize != i + 1 {
             return Err(fail(format!(
                 "storage bindings must run from 1 without holes; {} is missing",
@@ -239,9 +252,21 @@ pub fn reflect(name: &str, wgsl: &str, entry: &str, constants: &[(&str, f64)]) -
             )));
         }
         reflection.writable.push(writable);
+        reflection.half.push(half);
     }
     reflection.workgroup_size = workgroup_size(&module, index, constants).map_err(fail)?;
     Ok(reflection)
+}
+
+/// Whether an array's elements, or their components, are f16.
+fn is_half(module: &naga::Module, ty: naga::Handle<naga::Type>) -> bool {
+    match module.types[ty].inner {
+        naga::TypeInner::Array { base, .. } => is_half(module, base),
+        naga::TypeInner::Scalar(scalar) | naga::TypeInner::Vector { scalar, .. } => {
+            scalar == naga::Scalar::F16
+        }
+        _ => false,
+    }
 }
 
 fn fields(module: &naga::Module, ty: naga::Handle<naga::Type>) -> Result<Vec<(String, Scalar)>, String> {

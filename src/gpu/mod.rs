@@ -27,7 +27,7 @@ pub use launch::{Grid, Work};
 pub use pool::{Bind, Memory, Storage};
 pub use profile::{KernelTime, Roofline, format_profile};
 pub use readback::Readback;
-pub use source::{Source, Target, assemble};
+pub use source::{Source, Target, Variant, assemble};
 
 pub(crate) use crate::params;
 
@@ -344,7 +344,8 @@ impl Gpu {
         if tensors.iter().any(|t| t.storage().is_poisoned()) {
             return Err(Error::Poisoned);
         }
-        let compiled = self.compiled(kernel)?;
+        let variant = Variant::of(tensors.iter().map(|t| t.is_half()));
+        let compiled = self.compiled(kernel, variant)?;
         compiled.check_launch::<P>(tensors)?;
         let groups = grid.count(compiled.workgroup_size);
         if groups == 0 {
@@ -373,17 +374,17 @@ impl Gpu {
         Ok(())
     }
 
-    /// Records a copy between two ranges; offsets and length in 4-byte elements.
+    /// Records a copy between two ranges; offsets and length in 4-byte words.
     #[track_caller]
-    pub(crate) fn copy(&self, src: &dyn Bind, src_at: usize, dst: &dyn Bind, dst_at: usize, elements: usize) {
+    pub(crate) fn copy(&self, src: &dyn Bind, src_at: usize, dst: &dyn Bind, dst_at: usize, words: usize) {
         let (src, dst) = (src.storage(), dst.storage());
         assert!(self.same(src.gpu()) && self.same(dst.gpu()), "copy: tensors of two Gpus are mixed");
         if src.is_poisoned() || dst.is_poisoned() {
             self.latch(Error::Poisoned);
         }
-        if elements > 0 && !self.0.faults.is_set() {
+        if words > 0 && !self.0.faults.is_set() {
             let byte = |n: usize| 4 * n as u64;
-            self.recorder().copy(src, byte(src_at), dst, byte(dst_at), byte(elements));
+            self.recorder().copy(src, byte(src_at), dst, byte(dst_at), byte(words));
         }
     }
 
@@ -394,7 +395,7 @@ impl Gpu {
         }
     }
 
-    /// Memory for a tensor, uninitialised.
+    /// Memory for 4-byte elements, uninitialised.
     pub(crate) fn allocate(&self, op: &str, elements: usize) -> Result<Storage> {
         let limit = self.0.limits.max_storage_buffer_binding_size.min(self.0.limits.max_buffer_size);
         if elements as u64 > u64::from(u32::MAX) {
@@ -445,13 +446,14 @@ impl Gpu {
         self.pool().put(raw);
     }
 
-    fn compiled(&self, kernel: &Kernel) -> Result<Arc<Compiled>> {
+    fn compiled(&self, kernel: &Kernel, wanted: Variant) -> Result<Arc<Compiled>> {
+        let variant = kernel.variant(wanted);
         let mut kernels = self.0.kernels.lock().expect("no panic while compiling");
-        if let Some(compiled) = kernels.get(&kernel.id()) {
+        if let Some(compiled) = kernels.get(&variant.1) {
             return Ok(Arc::clone(compiled));
         }
-        let compiled = Arc::new(Compiled::new(&self.0.device, kernel, self.0.checks, &self.0.info)?);
-        kernels.insert(kernel.id(), Arc::clone(&compiled));
+        let compiled = Arc::new(Compiled::new(&self.0.device, kernel, variant, self.0.checks, &self.0.info)?);
+        kernels.insert(variant.1, Arc::clone(&compiled));
         Ok(compiled)
     }
 

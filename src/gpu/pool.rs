@@ -112,6 +112,11 @@ impl Storage {
 pub trait Bind {
     /// Its range of a buffer.
     fn storage(&self) -> &Storage;
+
+    /// Whether its elements are f16; see [`Variant`](super::Variant).
+    fn is_half(&self) -> bool {
+        false
+    }
 }
 
 impl Bind for Storage {

@@ -11,7 +11,6 @@ use crate::error::{Error, Result};
 /// The library files by the name a `// lib:` line uses.
 static LIB: &[(&str, &str)] = &[
     ("grid", include_str!("../../shaders/lib/grid.wgsl")),
-    ("elem", include_str!("../../shaders/lib/elem_f32.wgsl")),
     ("logit_tile", include_str!("../../shaders/lib/logit_tile.wgsl")),
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
     ("segments", include_str!("../../shaders/lib/segments.wgsl")),
@@ -56,6 +55,59 @@ impl Target {
     }
 }
 
+/// What `Elem`, the type of stored activations, and `Out`, that of a kernel's first output, are in one text of a kernel.
+/// A launch takes the text that fits the tensors it binds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Variant {
+    /// Both are `f32`.
+    #[default]
+    F32,
+    /// Both are `f16`: a tensor bound is, and the first one too.
+    F16,
+    /// `Elem` is `f16` and `Out` is `f32`: sums over f16 values.
+    F16ToF32,
+}
+
+impl Variant {
+    /// Every variant.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::F16ToF32];
+
+    /// The one for a launch, from whether each tensor it binds is f16.
+    pub(super) fn of(halves: impl Iterator<Item = bool> + Clone) -> Self {
+        match (halves.clone().next(), halves.into_iter().any(|half| half)) {
+            (_, false) => Self::F32,
+            (Some(true), true) => Self::F16,
+            (_, true) => Self::F16ToF32,
+        }
+    }
+
+    /// The library file that `// lib: elem` names.
+    const fn elem(self) -> &'static str {
+        match self {
+            Self::F32 => include_str!("../../shaders/lib/elem_f32.wgsl"),
+            Self::F16 => include_str!("../../shaders/lib/elem_f16.wgsl"),
+            Self::F16ToF32 => include_str!("../../shaders/lib/elem_f16_out_f32.wgsl"),
+        }
+    }
+
+    /// The directive that its text needs, put in front on line 1 so that line numbers stay those of the file.
+    const fn directive(self) -> &'static str {
+        match self {
+            Self::F32 => "",
+            Self::F16 | Self::F16ToF32 => "enable f16; ",
+        }
+    }
+
+    /// What a profile writes behind a kernel's name.
+    pub(super) const fn suffix(self) -> &'static str {
+        match self {
+            Self::F32 => "",
+            Self::F16 => " f16",
+            Self::F16ToF32 => " f16 to f32",
+        }
+    }
+}
+
 /// A WGSL file of this crate, included at compile time.
 #[derive(Debug)]
 pub struct Source {
@@ -87,21 +139,32 @@ impl Source {
     }
 }
 
+/// The library files that a kernel's `// lib:` line names.
+fn libraries(wgsl: &str) -> impl Iterator<Item = &str> {
+    wgsl.lines().find_map(|line| line.strip_prefix("// lib:")).unwrap_or_default().split_whitespace()
+}
+
+/// Whether the text of a kernel depends on the [`Variant`].
+pub(super) fn has_variants(wgsl: &str) -> bool {
+    libraries(wgsl).any(|lib| lib == "elem")
+}
+
 /// The full text of a kernel file: the file, then the library files its `// lib:` line names; `tile` is the one that fits
 /// the matrix unit.
 ///
 /// # Errors
 /// [`Error::Kernel`] if the line names a file that is not there.
-pub fn assemble(name: &str, wgsl: &str, target: Target) -> Result<String> {
-    let mut text = wgsl.to_owned();
-    let wanted = wgsl.lines().find_map(|line| line.strip_prefix("// lib:")).unwrap_or_default();
-    for lib in wanted.split_whitespace() {
-        let lib = match (lib, target.tile) {
+pub fn assemble(name: &str, wgsl: &str, variant: Variant, target: Target) -> Result<String> {
+    let directive = if has_variants(wgsl) { variant.directive() } else { "" };
+    let mut text = format!("{directive}{wgsl}");
+    for lib in libraries(wgsl) {
+        let file = match (lib, target.tile) {
             ("tile", 8) => "tile8",
             ("tile", _) => "tile16",
             _ => lib,
         };
-        let Some((_, body)) = LIB.iter().find(|(known, _)| *known == lib) else {
+        let known = LIB.iter().find(|(known, _)| *known == file).map(|(_, body)| *body);
+        let Some(body) = known.or_else(|| (lib == "elem").then(|| variant.elem())) else {
             let message = format!("`// lib:` names `{lib}`, which is not in shaders/lib");
             return Err(Error::Kernel { kernel: name.to_owned(), message });
         };

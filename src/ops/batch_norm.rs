@@ -101,10 +101,16 @@ impl Tensor {
         both(options.running, ["running mean", "running variance"]);
         let stats = if train { batch_stats(self, &options) } else { fixed_stats(self.gpu(), m, c, &options) };
 
-        let y = Tensor::alloc(self.gpu(), "batch_norm", self.shape(), DType::F32);
+        let y = Tensor::alloc(self.gpu(), "batch_norm", self.shape(), self.dtype());
         let n = self.len() as u64;
         let cut = Strips::for_map(self.gpu(), m, c);
-        self.gpu().run(&FORWARD, &[&y, self, &stats], &params(cut, 0.0), cut.grid(), Work::new(8 * n, 3 * n));
+        self.gpu().run(
+            &FORWARD,
+            &[&y, self, &stats],
+            &params(cut, 0.0),
+            cut.grid(),
+            Work::new(2 * self.bytes() as u64, 3 * n),
+        );
 
         let mut parents = vec![self];
         parents.extend(options.affine.iter().flat_map(|&(gamma, beta)| [gamma, beta]));
@@ -149,13 +155,13 @@ pub(super) fn batch_stats(x: &Tensor, options: &BatchNormOptions<'_>) -> Tensor 
     let cut = Strips::for_sums(gpu, m, c);
     let parts = cut.parts(gpu, "batch_norm");
     let n = x.len() as u64;
-    gpu.run(&STRIPS, &[&parts, x], &params(cut, 0.0), cut.grid(), Work::new(4 * n, 5 * n));
+    gpu.run(&STRIPS, &[&parts, x], &params(cut, 0.0), cut.grid(), Work::new(x.bytes() as u64, 5 * n));
 
     let alloc = |shape: &[usize]| Tensor::alloc(gpu, "batch_norm", &shape.into(), DType::F32);
     let stats = alloc(&[4, c]);
-    // Bindings cannot be absent: without affine, `x` stands for gamma and beta, unread; without running statistics the
+    // Bindings cannot be absent: without affine, `parts` stands for gamma and beta, unread; without running statistics the
     // kernel moves a pair that nobody reads.
-    let (gamma, beta) = options.affine.unwrap_or((x, x));
+    let (gamma, beta) = options.affine.unwrap_or((&parts, &parts));
     let unread;
     let (mean, var) = match options.running {
         Some(running) => running,
@@ -199,7 +205,7 @@ fn grad_sums(dy: &Tensor, x: &Tensor, stats: &Tensor) -> (Tensor, Tensor) {
         &[&parts, x, stats, dy],
         &params(cut, 0.0),
         cut.grid(),
-        Work::new(8 * n, 4 * n),
+        Work::new(2 * x.bytes() as u64, 4 * n),
     );
     cut.add_up("batch_norm", &parts)
 }
@@ -207,7 +213,7 @@ fn grad_sums(dy: &Tensor, x: &Tensor, stats: &Tensor) -> (Tensor, Tensor) {
 /// dx; with `sums`, through mean and variance of the batch.
 fn grad_input(dy: &Tensor, x: &Tensor, stats: &Tensor, sums: Option<&(Tensor, Tensor)>) -> Tensor {
     let (m, c) = rows_of("batch_norm", x);
-    let dx = Tensor::alloc(x.gpu(), "batch_norm", x.shape(), DType::F32);
+    let dx = Tensor::alloc(x.gpu(), "batch_norm", x.shape(), x.dtype());
     let cut = Strips::for_map(x.gpu(), m, c);
     let params = params(cut, if sums.is_some() { 1.0 / m as f32 } else { 0.0 });
     let (dbeta, dgamma) = sums.map_or((stats, stats), |(dbeta, dgamma)| (dbeta, dgamma));
@@ -217,7 +223,7 @@ fn grad_input(dy: &Tensor, x: &Tensor, stats: &Tensor, sums: Option<&(Tensor, Te
         &[&dx, x, stats, dy, dbeta, dgamma],
         &params,
         cut.grid(),
-        Work::new(12 * n, 6 * n),
+        Work::new(3 * x.bytes() as u64, 6 * n),
     );
     dx
 }

@@ -1,9 +1,9 @@
 //! Arithmetic on two tensors with NumPy broadcasting, and the operators.
 
 use crate::gpu::{Bind, Grid, Kernel, Source, Work, params};
-use crate::ops::unary::assert_f32;
+use crate::ops::unary::assert_float;
 use crate::shape::{MAX_RANK, Shape};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 static SOURCE: Source = Source::new("binary.wgsl", include_str!("../../shaders/binary.wgsl"));
 static ADD: Binary = Binary::new("add", SOURCE.kernel("add"), SOURCE.kernel("add_broadcast"));
@@ -82,7 +82,7 @@ impl Binary {
 
 #[track_caller]
 fn binary(op: &str, kernel: &Kernel, a: &Tensor, b: &Tensor) -> Tensor {
-    assert_f32(op, &[a, b]);
+    assert_float(op, &[a, b]);
     let shape = a
         .shape()
         .broadcast(b.shape())
@@ -91,11 +91,11 @@ fn binary(op: &str, kernel: &Kernel, a: &Tensor, b: &Tensor) -> Tensor {
 }
 
 fn launch(op: &str, kernel: &Kernel, shape: &Shape, inputs: &[&Tensor], params: &Params) -> Tensor {
-    let y = Tensor::alloc(inputs[0].gpu(), op, shape, DType::F32);
+    let y = Tensor::alloc(inputs[0].gpu(), op, shape, inputs[0].dtype());
     let mut bound: Vec<&dyn Bind> = vec![&y];
     bound.extend(inputs.iter().map(|&t| t as &dyn Bind));
-    let read: usize = inputs.iter().map(|t| t.len()).sum();
-    y.gpu().run(kernel, &bound, params, Grid::items(params.n), Work::new(4 * (y.len() + read), y.len()));
+    let read: usize = inputs.iter().map(|t| t.bytes()).sum();
+    y.gpu().run(kernel, &bound, params, Grid::items(params.n), Work::new(y.bytes() + read, y.len()));
     y
 }
 
@@ -108,7 +108,7 @@ pub(super) fn equal(a: &Tensor, b: &Tensor) -> Tensor {
 /// `scale * x` broadcast to `shape`; no graph.
 #[track_caller]
 pub(super) fn expand_scaled(x: &Tensor, shape: &Shape, scale: f32) -> Tensor {
-    assert_f32("expand", &[x]);
+    assert_float("expand", &[x]);
     let fits = x.shape().broadcast(shape).as_ref() == Some(shape);
     assert!(fits, "expand: {} does not broadcast to {shape}", x.shape());
     launch("expand", &EXPAND, shape, &[x], &Params::new(shape, x.shape(), x.shape(), scale))
@@ -116,7 +116,7 @@ pub(super) fn expand_scaled(x: &Tensor, shape: &Shape, scale: f32) -> Tensor {
 
 /// Binary arithmetic. Shapes broadcast by NumPy's rule, and gradients are summed back to them.
 ///
-/// All panic if the shapes do not broadcast or an operand is not `f32`.
+/// All panic if the shapes do not broadcast, or the operands are not floats of one type.
 impl Tensor {
     /// `a + b`. Gradients: `dy` and `dy`.
     #[track_caller]

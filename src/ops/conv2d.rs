@@ -119,11 +119,16 @@ impl Tensor {
     /// `H' = (H + 2 padding - KH) / stride + 1`, rounded down. A cross-correlation, as in PyTorch; no bias.
     /// Gradients: to the images and to the weights.
     ///
+    /// Images of `f16` want weights of `f16`, or `f32` ones that are cast; sums are `f32`, and so is the gradient to the weights.
+    ///
     /// # Panics
-    /// If the shapes do not fit, a stride is 0, or the padded image is smaller than the kernel.
+    /// If the shapes or types do not fit, a stride is 0, or the padded image is smaller than the kernel.
     #[track_caller]
     #[must_use]
     pub fn conv2d(&self, weight: &Tensor, options: Conv2dOptions) -> Tensor {
+        if (self.dtype(), weight.dtype()) == (DType::F16, DType::F32) {
+            return self.conv2d(&weight.cast(DType::F16), options);
+        }
         let p = check(self, weight, options);
         if [p.kh, p.kw, p.sh, p.sw, p.ph, p.pw] == [1, 1, 1, 1, 0, 0] {
             let [pixels, cin, cout] = [p.n * p.h * p.w, p.cin, p.cout].map(|d| d as usize);
@@ -131,14 +136,14 @@ impl Tensor {
             return y.reshape([p.n, p.h, p.w, p.cout].map(|d| d as usize));
         }
         let y = [p.n, p.oh, p.ow, p.cout].map(|d| d as usize);
-        launch(Pass::Forward, p, y.into(), self, weight).with_backward(
+        launch(Pass::Forward, p, y.into(), self, weight, self.dtype()).with_backward(
             "conv2d",
             &[self, weight],
             &[self, weight],
             move |g| {
                 let [x, w] = g.saved();
-                let dx = g.needs(0).then(|| launch(Pass::InputGradient, p, *x.shape(), g.dy, w));
-                let dw = g.needs(1).then(|| launch(Pass::WeightGradient, p, *w.shape(), x, g.dy));
+                let dx = g.needs(0).then(|| launch(Pass::InputGradient, p, *x.shape(), g.dy, w, g.dtype(0)));
+                let dw = g.needs(1).then(|| launch(Pass::WeightGradient, p, *w.shape(), x, g.dy, g.dtype(1)));
                 vec![dx, dw]
             },
         )
@@ -154,8 +159,8 @@ fn check(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> Params {
     let (&[n, h, w, cin], &[kh, kw, wcin, cout]) = (&**x.shape(), &**weight.shape()) else {
         misfit("want [N, H, W, Cin] and [KH, KW, Cin, Cout]")
     };
-    if x.dtype() != DType::F32 || weight.dtype() != DType::F32 {
-        misfit("want f32");
+    if !x.dtype().is_float() || weight.dtype() != x.dtype() {
+        misfit(&format!("want floats of one type, not {:?} and {:?}", x.dtype(), weight.dtype()));
     }
     if wcin != cin {
         misfit("the number of input channels differs");
@@ -186,17 +191,20 @@ fn check(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> Params {
     Params { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw }
 }
 
-/// Runs one pass: `result` gets `shape`; `lhs` and `rhs` are x and w, dy and w, or x and dy.
-fn launch(pass: Pass, p: Params, shape: Shape, lhs: &Tensor, rhs: &Tensor) -> Tensor {
+/// Runs one pass: the result gets `shape` and `dtype`; `lhs` and `rhs` are x and w, dy and w, or x and dy.
+fn launch(pass: Pass, p: Params, shape: Shape, lhs: &Tensor, rhs: &Tensor, dtype: DType) -> Tensor {
     let gpu = lhs.gpu();
-    let result = Tensor::alloc(gpu, "conv2d", &shape, DType::F32);
+    let result = Tensor::alloc(gpu, "conv2d", &shape, dtype);
     if result.is_empty() {
         return result;
     }
     if lhs.is_empty() || rhs.is_empty() {
         return result.full_like(0.0);
     }
-    let file = super::rung(gpu, "conv");
+    let file = match gpu.kernel_choice("conv") {
+        None if super::matmul::matrix::fits(lhs, rhs) => "9_matrix",
+        _ => super::rung(gpu, "conv"),
+    };
 
     // The product as (rows, columns, length of the sums).
     let Params { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw } = p;
@@ -210,7 +218,7 @@ fn launch(pass: Pass, p: Params, shape: Shape, lhs: &Tensor, rhs: &Tensor) -> Te
     let split =
         |chunk, splits| SplitParams { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw, chunk, splits };
     let work = Work {
-        bytes: 4 * (result.len() + lhs.len() + rhs.len()) as u64,
+        bytes: (result.bytes() + lhs.bytes() + rhs.bytes()) as u64,
         flops: 2 * product(&[n, oh, ow, cout, kh, kw, cin]),
     };
 

@@ -1,6 +1,7 @@
 //! Covariance of columns.
 
 use super::batch_norm::{BatchNormOptions, batch_stats};
+use super::unary::assert_f32;
 use crate::gpu::{Grid, Kernel, Source, Work, params};
 use crate::tensor::{DType, Tensor};
 
@@ -21,6 +22,7 @@ impl Tensor {
     #[must_use]
     pub fn covariance(&self) -> Tensor {
         let &[n, d] = &**self.shape() else { panic!("covariance: takes [n, d], not {}", self.shape()) };
+        assert_f32("covariance", &[self]);
         assert!(n > 1, "covariance: needs two rows; shape {}", self.shape());
         let params = Params { n: n as u32, d: d as u32, s: (1.0 / (n as f64 - 1.0).sqrt()) as f32 };
         let gpu = self.gpu();

@@ -27,14 +27,26 @@ impl Tensor {
         let params = Params { rows: rows as u32, c: c as u32, eps: EPS };
         let n = self.len() as u64;
 
-        let y = Tensor::alloc(self.gpu(), "l2_normalize", self.shape(), DType::F32);
+        let y = Tensor::alloc(self.gpu(), "l2_normalize", self.shape(), self.dtype());
         let norms = Tensor::alloc(self.gpu(), "l2_normalize", &[rows].into(), DType::F32);
-        FORWARD.run(self.gpu(), &[&y, &norms, self], &params, (rows, c), Work::new(8 * n, 3 * n));
+        FORWARD.run(
+            self.gpu(),
+            &[&y, &norms, self],
+            &params,
+            (rows, c),
+            Work::new(2 * self.bytes() as u64, 3 * n),
+        );
 
         y.clone().with_backward("l2_normalize", &[self], &[&y, &norms], move |b| {
             let [y, norms] = b.saved();
-            let dx = Tensor::alloc(y.gpu(), "l2_normalize", y.shape(), DType::F32);
-            BACKWARD.run(y.gpu(), &[&dx, b.dy, y, norms], &params, (rows, c), Work::new(12 * n, 5 * n));
+            let dx = Tensor::alloc(y.gpu(), "l2_normalize", y.shape(), y.dtype());
+            BACKWARD.run(
+                y.gpu(),
+                &[&dx, b.dy, y, norms],
+                &params,
+                (rows, c),
+                Work::new(3 * y.bytes() as u64, 5 * n),
+            );
             vec![Some(dx)]
         })
     }

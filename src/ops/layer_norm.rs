@@ -30,21 +30,21 @@ impl Tensor {
         let params = Params { rows: rows as u32, c: c as u32, eps: 1e-5 };
         let n = self.len() as u64;
 
-        let y = Tensor::alloc(self.gpu(), "layer_norm", self.shape(), DType::F32);
+        let y = Tensor::alloc(self.gpu(), "layer_norm", self.shape(), self.dtype());
         let stats = Tensor::alloc(self.gpu(), "layer_norm", &[rows, 2].into(), DType::F32);
         FORWARD.run(
             self.gpu(),
             &[&y, &stats, self, gamma, beta],
             &params,
             (rows, c),
-            Work::new(8 * n, 8 * n),
+            Work::new(2 * self.bytes() as u64, 8 * n),
         );
 
         y.with_backward("layer_norm", &[self, gamma, beta], &[self, gamma, &stats], move |b| {
             let [x, gamma, stats] = b.saved();
             let dx = b.needs(0).then(|| {
-                let dx = Tensor::alloc(x.gpu(), "layer_norm", x.shape(), DType::F32);
-                let work = Work::new(12 * n, 12 * n);
+                let dx = Tensor::alloc(x.gpu(), "layer_norm", x.shape(), x.dtype());
+                let work = Work::new(3 * x.bytes() as u64, 12 * n);
                 BACKWARD.run(x.gpu(), &[&dx, b.dy, x, gamma, stats], &params, (rows, c), work);
                 dx
             });
@@ -73,7 +73,7 @@ fn affine_grads(dy: &Tensor, x: &Tensor, stats: &Tensor, rows: usize, c: usize) 
         &[&parts, dy, x, stats],
         &ColumnParams::from(cut),
         cut.grid(),
-        Work::new(8 * n, 5 * n),
+        Work::new(2 * x.bytes() as u64, 5 * n),
     );
     cut.add_up("layer_norm", &parts)
 }

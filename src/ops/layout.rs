@@ -1,7 +1,8 @@
 //! The same elements elsewhere: transposed, copied, converted.
 
+use crate::autograd::Backward;
 use crate::gpu::{Grid, Kernel, Source, Work, params};
-use crate::ops::unary::assert_f32;
+use crate::ops::unary::assert_float;
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
@@ -10,7 +11,9 @@ static TRANSPOSE_TILE: Kernel = TRANSPOSE_SOURCE.kernel("transpose_tile");
 static TRANSPOSE_BLOCK: Kernel = TRANSPOSE_SOURCE.kernel("transpose_block");
 static CAST_SOURCE: Source = Source::new("cast.wgsl", include_str!("../../shaders/cast.wgsl"));
 static TO_U32: Kernel = CAST_SOURCE.kernel("to_u32");
-static TO_F32: Kernel = CAST_SOURCE.kernel("to_f32");
+static TO_FLOAT: Kernel = CAST_SOURCE.kernel("to_float");
+static NARROW: Kernel = CAST_SOURCE.kernel("narrow");
+static WIDEN: Kernel = CAST_SOURCE.kernel("widen");
 
 /// Edge of the tile of `transpose_tile`, and of the block of `transpose_block`.
 const TILE: usize = 32;
@@ -25,7 +28,7 @@ params! {
 
 /// `(batch, rows, cols)` to `(batch, cols, rows)`, by registers or by workgroup memory.
 fn transpose(x: &Tensor, [batch, rows, cols]: [usize; 3], shape: &Shape, in_registers: bool) -> Tensor {
-    let y = Tensor::alloc(x.gpu(), "transpose", shape, DType::F32);
+    let y = Tensor::alloc(x.gpu(), "transpose", shape, x.dtype());
     let params = TransposeParams { batch: batch as u32, rows: rows as u32, cols: cols as u32 };
     let pieces = |edge: usize| batch * rows.div_ceil(edge) * cols.div_ceil(edge);
     let (kernel, grid) = if in_registers {
@@ -33,7 +36,7 @@ fn transpose(x: &Tensor, [batch, rows, cols]: [usize; 3], shape: &Shape, in_regi
     } else {
         (&TRANSPOSE_TILE, Grid::groups(pieces(TILE)))
     };
-    x.gpu().run(kernel, &[&y, x], &params, grid, Work::new(8 * x.len(), 0_u32));
+    x.gpu().run(kernel, &[&y, x], &params, grid, Work::new(2 * x.bytes(), 0_u32));
     y
 }
 
@@ -43,11 +46,11 @@ impl Tensor {
     /// transposed.
     ///
     /// # Panics
-    /// If the rank is not 2 or 3, or the elements are not `f32`.
+    /// If the rank is not 2 or 3, or the elements are not floats.
     #[track_caller]
     #[must_use]
     pub fn transpose(&self) -> Tensor {
-        assert_f32("transpose", &[self]);
+        assert_float("transpose", &[self]);
         let (dims, shape) = match **self.shape() {
             [rows, cols] => ([1, rows, cols], Shape::from([cols, rows])),
             [batch, rows, cols] => ([batch, rows, cols], Shape::from([batch, cols, rows])),
@@ -61,31 +64,44 @@ impl Tensor {
     #[must_use]
     pub fn copy(&self) -> Tensor {
         let y = Tensor::alloc(self.gpu(), "copy", self.shape(), self.dtype());
-        self.gpu().copy(self, 0, &y, 0, self.len());
+        self.gpu().copy(self, 0, &y, 0, self.words());
         y.with_backward("copy", &[self], &[], |rule| vec![Some(rule.dy.clone())])
     }
 
-    /// The elements as another type; no gradient flows.
+    /// The elements as another type; the same type gives the tensor itself. Gradient between floats: `dy`, cast back.
     ///
-    /// `f32` to `u32` truncates towards zero and saturates (above 2^32 - 256 at that, the largest `f32` below 2^32; NaN is
-    /// undefined). `u32` to `f32` rounds to nearest.
+    /// `f32` to `f16` rounds; beyond 65,504 it gives infinity, below 6e-8 zero. A float to `u32` truncates towards zero and
+    /// saturates (above 2^32 - 256 at that, the largest `f32` below 2^32; NaN is undefined). `u32` to a float rounds.
+    ///
+    /// The gradient of an `f16` copy of an `f32` tensor is added up in `f32`, and ops whose sums are `f32` write it unrounded:
+    /// so weights used in `f16` get `f32` gradients.
     #[must_use]
     pub fn cast(&self, dtype: DType) -> Tensor {
+        let both_float = self.dtype().is_float() && dtype.is_float();
+        if self.dtype() == dtype {
+            return self.clone();
+        }
+        let y = self.stop_gradient().to_dtype(dtype);
+        if !both_float {
+            return y;
+        }
+        let rule = |rule: &Backward<'_>| vec![Some(rule.dy.clone())];
+        y.with_backward_of(DType::F32, "cast", &[self], &[], rule)
+    }
+
+    /// [`Tensor::cast`] without a graph.
+    pub(crate) fn to_dtype(&self, dtype: DType) -> Tensor {
         let kernel = match (self.dtype(), dtype) {
-            (DType::F32, DType::U32) => &TO_U32,
-            (DType::U32, DType::F32) => &TO_F32,
-            _ => return self.stop_gradient().copy(),
+            (from, to) if from == to => return self.clone(),
+            (_, DType::U32) => &TO_U32,
+            (DType::U32, _) => &TO_FLOAT,
+            (_, DType::F16) => &NARROW,
+            (_, DType::F32) => &WIDEN,
         };
         let y = Tensor::alloc(self.gpu(), "cast", self.shape(), dtype);
-        let n = self.len();
-        let work = Work::new(8 * n, 0_u32);
-        self.gpu().run(
-            kernel,
-            &[&y, self],
-            &CastParams { n: n.div_ceil(4) as u32 },
-            Grid::items(n.div_ceil(4)),
-            work,
-        );
+        let fours = self.len().div_ceil(4);
+        let work = Work::new(self.bytes() + y.bytes(), 0_u32);
+        self.gpu().run(kernel, &[&y, self], &CastParams { n: fours as u32 }, Grid::items(fours), work);
         y
     }
 }

@@ -2,6 +2,7 @@
 
 pub(super) mod matrix;
 
+use super::unary::assert_float;
 use crate::gpu::{Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
@@ -50,20 +51,23 @@ enum Form {
 
 impl Tensor {
     /// A B: `[M, K]` times `[K, N]` is `[M, N]`; `[B, M, K]` times `[B, K, N]` is `[B, M, N]`, a product a batch.
-    /// Gradients: `dA = dC Bᵀ`, `dB = Aᵀ dC`.
+    /// Gradients: `dA = dC Bᵀ`, `dB = Aᵀ dC`. Operands of `f16` give `f16`, of sums in `f32`.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the shapes do not fit, or the operands are not floats of one type.
     #[track_caller]
     #[must_use]
     pub fn matmul(&self, other: &Tensor) -> Tensor {
-        product("matmul", Form::Nn, self, other).with_backward(
+        product("matmul", Form::Nn, self, other, self.dtype()).with_backward(
             "matmul",
             &[self, other],
             &[self, other],
             |g| {
                 let [a, b] = g.saved();
-                vec![g.needs(0).then(|| g.dy.matmul_nt(b)), g.needs(1).then(|| a.matmul_tn(g.dy))]
+                vec![
+                    g.needs(0).then(|| product("matmul", Form::Nt, g.dy, b, g.dtype(0))),
+                    g.needs(1).then(|| product("matmul", Form::Tn, a, g.dy, g.dtype(1))),
+                ]
             },
         )
     }
@@ -76,13 +80,16 @@ impl Tensor {
     #[track_caller]
     #[must_use]
     pub fn matmul_nt(&self, other: &Tensor) -> Tensor {
-        product("matmul_nt", Form::Nt, self, other).with_backward(
+        product("matmul_nt", Form::Nt, self, other, self.dtype()).with_backward(
             "matmul_nt",
             &[self, other],
             &[self, other],
             |g| {
                 let [a, b] = g.saved();
-                vec![g.needs(0).then(|| g.dy.matmul(b)), g.needs(1).then(|| g.dy.matmul_tn(a))]
+                vec![
+                    g.needs(0).then(|| product("matmul", Form::Nn, g.dy, b, g.dtype(0))),
+                    g.needs(1).then(|| product("matmul", Form::Tn, g.dy, a, g.dtype(1))),
+                ]
             },
         )
     }
@@ -95,22 +102,26 @@ impl Tensor {
     #[track_caller]
     #[must_use]
     pub fn matmul_tn(&self, other: &Tensor) -> Tensor {
-        product("matmul_tn", Form::Tn, self, other).with_backward(
+        product("matmul_tn", Form::Tn, self, other, self.dtype()).with_backward(
             "matmul_tn",
             &[self, other],
             &[self, other],
             |g| {
                 let [a, b] = g.saved();
-                vec![g.needs(0).then(|| b.matmul_nt(g.dy)), g.needs(1).then(|| a.matmul(g.dy))]
+                vec![
+                    g.needs(0).then(|| product("matmul", Form::Nt, b, g.dy, g.dtype(0))),
+                    g.needs(1).then(|| product("matmul", Form::Nn, a, g.dy, g.dtype(1))),
+                ]
             },
         )
     }
 }
 
+/// The product, of `f32` sums whatever the operands are, stored as `dtype`.
 #[track_caller]
-fn product(op: &'static str, form: Form, a: &Tensor, b: &Tensor) -> Tensor {
+fn product(op: &'static str, form: Form, a: &Tensor, b: &Tensor, dtype: DType) -> Tensor {
     let misfit = || -> ! { panic!("{op}: shapes {} and {} do not fit", a.shape(), b.shape()) };
-    assert!(a.dtype() == DType::F32 && b.dtype() == DType::F32, "{op}: operands must be f32");
+    assert_float(op, &[a, b]);
     let (batch, [a0, a1], [b0, b1]) = match (&**a.shape(), &**b.shape()) {
         (&[a0, a1], &[b0, b1]) => (1, [a0, a1], [b0, b1]),
         (&[s, a0, a1], &[t, b0, b1]) if s == t => (s, [a0, a1], [b0, b1]),
@@ -122,7 +133,7 @@ fn product(op: &'static str, form: Form, a: &Tensor, b: &Tensor) -> Tensor {
         misfit();
     }
     let shape = if a.shape().rank() == 2 { Shape::new(&[m, n]) } else { Shape::new(&[batch, m, n]) };
-    let c = Tensor::alloc(a.gpu(), op, &shape, DType::F32);
+    let c = Tensor::alloc(a.gpu(), op, &shape, dtype);
     if k == 0 {
         return c.full_like(0.0);
     }
@@ -140,7 +151,10 @@ fn launch(op: &str, form: Form, p: Params, c: &Tensor, a: &Tensor, b: &Tensor) {
     let (b_k, b_col) = if form == Form::Nt { (1, p.k) } else { (p.n, 1) };
     let tiles =
         |rows, columns| u64::from(p.batch) * u64::from(p.m.div_ceil(rows)) * u64::from(p.n.div_ceil(columns));
-    let file = super::rung(gpu, "matmul");
+    let file = match gpu.kernel_choice("matmul") {
+        None if matrix::fits(a, b) => "11_matrix",
+        _ => super::rung(gpu, "matmul"),
+    };
     match file {
         "11_matrix" => return matrix::half(op, form, &p, c, a, b),
         "13_split_f32" => return matrix::split_f32(op, form, &p, c, a, b),
@@ -161,7 +175,7 @@ fn launch(op: &str, form: Form, p: Params, c: &Tensor, a: &Tensor, b: &Tensor) {
 
     let part = split_output(op, c, splits);
     let flops = 2 * u64::from(p.batch) * u64::from(p.m) * u64::from(p.n) * u64::from(p.k);
-    let work = Work::new(4 * (a.len() + b.len() + part.len()) as u64, flops);
+    let work = Work::new((a.bytes() + b.bytes() + part.bytes()) as u64, flops);
     let grid = Grid::groups(groups * u64::from(splits));
     match file {
         "1_naive" => gpu.run(&NAIVE, &[&part, a, b], &p, grid, work),
@@ -199,7 +213,7 @@ pub(super) fn split_output(op: &str, y: &Tensor, splits: u32) -> Tensor {
 pub(super) fn sum_splits(y: &Tensor, part: &Tensor, splits: u32) {
     if splits > 1 {
         let n = y.len() as u32;
-        let work = Work::new(4 * (part.len() + y.len()) as u64, part.len() as u64);
+        let work = Work::new((part.bytes() + y.bytes()) as u64, part.len() as u64);
         y.gpu().run(&SUM_SPLITS, &[y, part], &SumParams { n, splits }, Grid::items(n), work);
     }
 }

@@ -1,6 +1,8 @@
 //! Max and average pooling over NHWC images.
 
+use super::binary::expand_scaled;
 use super::conv2d::Pair;
+use super::unary::assert_float;
 use crate::gpu::{Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
@@ -20,9 +22,9 @@ params! {
 impl Params {
     /// Work of a launch over these tensors: an addition or comparison for each element of each window.
     fn work(&self, tensors: &[&Tensor]) -> Work {
-        let elements: usize = tensors.iter().map(|t| t.len()).sum();
+        let bytes: usize = tensors.iter().map(|t| t.bytes()).sum();
         let windows = u64::from(self.n * self.oh * self.ow) * u64::from(self.c);
-        Work::new(4 * elements as u64, windows * u64::from(self.kh * self.kw))
+        Work::new(bytes as u64, windows * u64::from(self.kh * self.kw))
     }
 
     fn output(&self) -> Shape {
@@ -45,14 +47,14 @@ impl Tensor {
         padding: impl Into<Pair>,
     ) -> Tensor {
         let p = check("max_pool2d", self, kernel.into(), stride.into(), padding.into());
-        let y = Tensor::alloc(self.gpu(), "max_pool2d", &p.output(), DType::F32);
+        let y = Tensor::alloc(self.gpu(), "max_pool2d", &p.output(), self.dtype());
         let tap = Tensor::alloc(self.gpu(), "max_pool2d", &p.output(), DType::U32);
         let work = p.work(&[&y, &tap, self]);
         self.gpu().run(&MAX, &[&y, &tap, self], &p, Grid::items(y.len()), work);
         let shape = *self.shape();
         y.with_backward("max_pool2d", &[self], &[&tap], move |g| {
             let [tap] = g.saved();
-            let dx = Tensor::alloc(tap.gpu(), "max_pool2d", &shape, DType::F32);
+            let dx = Tensor::alloc(tap.gpu(), "max_pool2d", &shape, g.dy.dtype());
             let work = p.work(&[&dx, g.dy, tap]);
             tap.gpu().run(&MAX_BACKWARD, &[&dx, g.dy, tap], &p, Grid::items(dx.len()), work);
             vec![Some(dx)]
@@ -72,10 +74,10 @@ impl Tensor {
         stride: impl Into<Pair>,
         padding: impl Into<Pair>,
     ) -> Tensor {
-        avg("avg_pool2d", self, kernel.into(), stride.into(), padding.into())
+        avg("avg_pool2d", self, kernel.into(), stride.into(), padding.into(), self.dtype())
     }
 
-    /// Mean over height and width: `[N, H, W, C]` to `[N, C]`. Large images take two passes, one axis each.
+    /// Mean over height and width: `[N, H, W, C]` to `[N, C]`, in `f32` also of `f16` images. Large images take two passes, one axis each.
     ///
     /// # Panics
     /// If the rank is not 4 or the images have no pixels.
@@ -85,7 +87,9 @@ impl Tensor {
         let &[n, h, w, c] = &**self.shape() else {
             panic!("global_avg_pool: want [N, H, W, C], not {}", self.shape())
         };
-        let mean = |x: &Tensor, window| avg("global_avg_pool", x, Pair(window), Pair([1, 1]), Pair([0, 0]));
+        let mean = |x: &Tensor, window| {
+            avg("global_avg_pool", x, Pair(window), Pair([1, 1]), Pair([0, 0]), DType::F32)
+        };
         // A window is one invocation's loop, and lavapipe ends loops at 65,535 iterations.
         let y = if h * w > 4096 { mean(&mean(self, [1, w]), [h, 1]) } else { mean(self, [h, w]) };
         y.reshape([n, c])
@@ -93,13 +97,19 @@ impl Tensor {
 }
 
 #[track_caller]
-fn avg(op: &'static str, x: &Tensor, kernel: Pair, stride: Pair, padding: Pair) -> Tensor {
+fn avg(op: &'static str, x: &Tensor, kernel: Pair, stride: Pair, padding: Pair, dtype: DType) -> Tensor {
     let p = check(op, x, kernel, stride, padding);
-    let y = Tensor::alloc(x.gpu(), op, &p.output(), DType::F32);
+    let y = Tensor::alloc(x.gpu(), op, &p.output(), dtype);
     x.gpu().run(&AVG, &[&y, x], &p, Grid::items(y.len()), p.work(&[&y, x]));
     let shape = *x.shape();
+    let from = x.dtype();
     y.with_backward(op, &[x], &[], move |g| {
-        let dx = Tensor::alloc(g.dy.gpu(), op, &shape, DType::F32);
+        if from != dtype {
+            // Windows that span their axes, and dy in f32: scaled before it is rounded.
+            let dy = g.dy.div_scalar((p.kh * p.kw) as f32).to_dtype(from);
+            return vec![Some(expand_scaled(&dy, &shape, 1.0))];
+        }
+        let dx = Tensor::alloc(g.dy.gpu(), op, &shape, from);
         let work = p.work(&[&dx, g.dy]);
         g.dy.gpu().run(&AVG_BACKWARD, &[&dx, g.dy], &p, Grid::items(dx.len()), work);
         vec![Some(dx)]
@@ -108,6 +118,7 @@ fn avg(op: &'static str, x: &Tensor, kernel: Pair, stride: Pair, padding: Pair) 
 
 #[track_caller]
 fn check(op: &str, x: &Tensor, Pair(kernel): Pair, Pair(stride): Pair, Pair(padding): Pair) -> Params {
+    assert_float(op, &[x]);
     let &[n, h, w, c] = &**x.shape() else { panic!("{op}: want [N, H, W, C], not {}", x.shape()) };
     let output = |size: usize, axis: usize| {
         let (kernel, stride, padding) = (kernel[axis], stride[axis], padding[axis]);

@@ -2,7 +2,7 @@
 
 use crate::gpu::{Grid, Kernel, Source, Work, params};
 use crate::ops::binary::{equal, expand_scaled};
-use crate::ops::unary::assert_f32;
+use crate::ops::unary::{assert_f32, assert_float};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
@@ -35,7 +35,7 @@ fn chunks(is_cpu: bool, outputs: usize, inner: usize, reduced: usize) -> usize {
 /// Neighbouring axes are reduced as one; axes of length 1 between them are in nobody's way. The last run goes first.
 #[track_caller]
 fn reduce(op: &str, kernel: &Kernel, x: &Tensor, axes: &[usize], scale: f32) -> Tensor {
-    assert_f32(op, &[x]);
+    assert_float(op, &[x]);
     let mut dims = x.shape().to_vec();
     let mut x = x.stop_gradient();
     let mut end = dims.len();
@@ -52,7 +52,7 @@ fn reduce(op: &str, kernel: &Kernel, x: &Tensor, axes: &[usize], scale: f32) -> 
         }
         end = start.saturating_sub(1);
     }
-    x.reshape(dims)
+    x.to_dtype(DType::F32).reshape(dims)
 }
 
 /// Reduces the middle one of three axes, in as many passes as [`chunks`] says.
@@ -70,7 +70,7 @@ fn reduce_run(
     let y = Tensor::alloc(gpu, op, &Shape::from([n]), DType::F32);
     let scale_now = if chunks == 1 { scale } else { 1.0 };
     let params = Params { n: n as u32, size: (reduced * inner) as u32, span: span as u32, scale: scale_now };
-    gpu.run(kernel, &[&y, x], &params, Grid::items(n), Work::new(4 * (x.len() + n), x.len()));
+    gpu.run(kernel, &[&y, x], &params, Grid::items(n), Work::new(x.bytes() + 4 * n, x.len()));
     if chunks == 1 { y } else { reduce_run(op, kernel, &y, [outer, chunks, inner], scale) }
 }
 
@@ -89,7 +89,8 @@ fn without(op: &str, shape: &Shape, axes: &[usize]) -> (Shape, usize) {
 /// Reductions. Order of additions is fixed by the sizes: the same bits every time.
 ///
 /// `axes` in any order; each is dropped from the shape (the `_keepdim` forms keep it with length 1). An empty list
-/// reduces nothing. All panic if an axis is out of range or named twice, or the elements are not `f32`.
+/// reduces nothing. The result is `f32`, also of `f16` elements. All panic if an axis is out of range or named twice, or the
+/// elements are not floats (`max`: not `f32`).
 impl Tensor {
     /// The sum over `axes`. Gradient: `dy` to every summand.
     #[track_caller]
@@ -149,6 +150,7 @@ impl Tensor {
     pub fn max_keepdim(&self, axes: &[usize]) -> Tensor {
         let (_, count) = without("max", self.shape(), axes);
         assert!(count > 0, "max: no elements along {axes:?} of shape {}", self.shape());
+        assert_f32("max", &[self]);
         let y = reduce("max", &MAX, self, axes, 1.0);
         let saved = y.clone();
         let axes = axes.to_vec();

@@ -1,5 +1,6 @@
 //! Kernels that give a row of a matrix to several invocations (`shaders/lib/row.wgsl`), and how many.
 
+use super::unary::assert_float;
 use crate::gpu::{Bind, Gpu, Grid, Kernel, Params, Source, Work};
 use crate::tensor::{DType, Tensor};
 
@@ -68,7 +69,7 @@ impl RowKernel {
 /// `x` as rows over its last axis: their number and length.
 #[track_caller]
 pub(super) fn rows_of(op: &str, x: &Tensor) -> (usize, usize) {
-    assert!(x.dtype() == DType::F32, "{op}: takes f32, not {x:?}");
+    assert_float(op, &[x]);
     let Some(&c) = x.shape().last() else { panic!("{op}: shape {} has no last axis", x.shape()) };
     (x.len() / c.max(1), c)
 }

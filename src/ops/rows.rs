@@ -1,6 +1,6 @@
 //! Rows of a tensor, that is slices along its first axis: by index, by range, and written in place.
 
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Bind, Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
@@ -9,18 +9,22 @@ static GATHER: Kernel = SOURCE.kernel("gather");
 static LINK: Kernel = SOURCE.kernel("link");
 static GATHER_BACKWARD: Kernel = SOURCE.kernel("gather_backward");
 static PUT: Kernel = SOURCE.kernel("put");
+static COPY_RUN: Kernel = SOURCE.kernel("copy_run");
 
 /// Indices chained at once; see the kernel.
 const BLOCK: usize = 1024;
 
 params! {
+    struct RunParams { length: u32, to: u32, at: u32 }
+}
+params! {
     struct Params { count: u32, rows: u32, width: u32, block: u32, first: u32 }
 }
 
 impl Params {
-    fn new(count: usize, table: &Shape) -> Self {
-        let (rows, width) = (table[0] as u32, width(table) as u32);
-        Self { count: count as u32, rows, width, block: BLOCK as u32, first: 0 }
+    fn new(count: usize, rows: usize, width: usize) -> Self {
+        let [count, rows, width] = [count, rows, width].map(|n| n as u32);
+        Self { count, rows, width, block: BLOCK as u32, first: 0 }
     }
 }
 
@@ -36,6 +40,26 @@ fn with_rows(shape: &Shape, rows: usize) -> Shape {
     Shape::from(dims)
 }
 
+/// Elements `at..at + count` of `from` to `to` and on. A copy between buffers wants whole 4-byte words; a run of f16 elements
+/// that does not begin and end with one takes a kernel.
+fn copy_elements(from: &Tensor, at: usize, to: &Tensor, start: usize, count: usize) {
+    let gpu = to.gpu();
+    if from.dtype().size() == 4 {
+        gpu.copy(from, at, to, start, count);
+    } else if at % 2 == 0 && start % 2 == 0 && count % 2 == 0 {
+        gpu.copy(from, at / 2, to, start / 2, count / 2);
+    } else {
+        let params = RunParams { length: count as u32, to: start as u32, at: at as u32 };
+        gpu.run(&COPY_RUN, &[to, from], &params, Grid::items(count), Work::new(4 * count, 0_u32));
+    }
+}
+
+/// Words of one row, for kernels that move rows as 4-byte words; `None` if a row ends within a word.
+fn row_words(x: &Tensor) -> Option<usize> {
+    let bytes = width(x.shape()) * x.dtype().size();
+    (bytes % 4 == 0).then_some(bytes / 4)
+}
+
 #[track_caller]
 fn assert_rows(op: &str, x: &Tensor) {
     assert!(x.shape().rank() > 0, "{op}: a scalar has no rows");
@@ -47,21 +71,26 @@ fn assert_indices(op: &str, indices: &Tensor) {
     assert!(fits, "{op}: indices are u32 of rank 1, got {indices:?}");
 }
 
-/// Links equal indices, then runs `kernel` from `from` to `to` block by block.
-fn by_blocks(kernel: &Kernel, to: &Tensor, from: &Tensor, indices: &Tensor) {
-    let (gpu, count) = (to.gpu(), indices.len());
-    let params = Params::new(count, to.shape());
+/// Links equal indices, then runs `kernel` from `from` to `to` block by block, `width` of its elements a row.
+fn by_blocks(
+    kernel: &Kernel,
+    (to, rows, width): (&dyn Bind, usize, usize),
+    from: &dyn Bind,
+    indices: &Tensor,
+) {
+    let (gpu, count) = (indices.gpu(), indices.len());
+    let params = Params::new(count, rows, width);
     let links = Tensor::alloc(gpu, "link", &Shape::from([count, 2]), DType::U32);
     gpu.run(&LINK, &[&links, indices], &params, Grid::items(count), Work::new(12 * count, 0_u32));
     for first in (0..count).step_by(BLOCK) {
-        let elements = BLOCK.min(count - first) * width(to.shape());
+        let elements = BLOCK.min(count - first) * width;
         let work = Work::new(12 * elements, elements);
         let params = Params { first: first as u32, ..params };
         gpu.run(kernel, &[to, from, indices, &links], &params, Grid::items(elements), work);
     }
 }
 
-/// Rows: slices along the first axis. `f32` and `u32` elements alike.
+/// Rows: slices along the first axis. Elements of any type alike.
 impl Tensor {
     /// Row `indices[i]` as row `i`: `(rows, ...)` and `u32` indices `(count)` give `(count, ...)`.
     ///
@@ -76,14 +105,19 @@ impl Tensor {
         assert_rows("gather_rows", self);
         assert_indices("gather_rows", indices);
         let from = *self.shape();
+        let Some(words) = row_words(self) else {
+            // f16 rows of odd width, by way of f32, which holds every f16.
+            return self.cast(DType::F32).gather_rows(indices).cast(DType::F16);
+        };
         let y = Tensor::alloc(self.gpu(), "gather_rows", &with_rows(&from, indices.len()), self.dtype());
-        let work = Work::new(8 * y.len() + 4 * indices.len(), 0_u32);
-        let params = Params::new(indices.len(), &from);
-        self.gpu().run(&GATHER, &[&y, self, indices], &params, Grid::items(y.len()), work);
+        let work = Work::new(2 * y.bytes() + 4 * indices.len(), 0_u32);
+        let params = Params::new(indices.len(), from[0], words);
+        let inputs: [&dyn Bind; 3] = [y.storage(), self.storage(), indices];
+        self.gpu().run(&GATHER, &inputs, &params, Grid::items(indices.len() * words), work);
         y.with_backward("gather_rows", &[self], &[indices], move |rule| {
             let [indices] = rule.saved();
-            let dx = Tensor::scalar(rule.dy.gpu(), 0.0).expand(from);
-            by_blocks(&GATHER_BACKWARD, &dx, rule.dy, indices);
+            let dx = Tensor::filled(rule.dy.gpu(), "gather_rows", &from, rule.dy.dtype(), 0.0);
+            by_blocks(&GATHER_BACKWARD, (&dx, from[0], width(&from)), rule.dy, indices);
             vec![Some(dx)]
         })
     }
@@ -97,7 +131,7 @@ impl Tensor {
         self.assert_same_rows("write_rows", rows);
         let (count, end) = (rows.shape()[0], self.shape()[0]);
         assert!(start + count <= end, "write_rows: rows {start}..{} of {}", start + count, self.shape());
-        self.gpu().copy(rows, 0, self, start * width(self.shape()), rows.len());
+        copy_elements(rows, 0, self, start * width(self.shape()), rows.len());
         self.mark_written();
     }
 
@@ -105,7 +139,8 @@ impl Tensor {
     /// range writes nothing. No gradient flows.
     ///
     /// # Panics
-    /// If the rows do not fit in shape or type, or `indices` is not a `u32` tensor with one index a row.
+    /// If the rows do not fit in shape or type, `indices` is not a `u32` tensor with one index a row, or the rows are `f16` of
+    /// odd width.
     #[track_caller]
     pub fn write_rows_at(&self, indices: &Tensor, rows: &Tensor) {
         self.assert_same_rows("write_rows_at", rows);
@@ -118,7 +153,9 @@ impl Tensor {
             indices.len(),
             rows.shape()
         );
-        by_blocks(&PUT, self, rows, indices);
+        let words =
+            row_words(self).unwrap_or_else(|| panic!("write_rows_at: f16 rows of odd width: {self:?}"));
+        by_blocks(&PUT, (self.storage(), self.shape()[0], words), rows.storage(), indices);
         self.mark_written();
     }
 
@@ -146,7 +183,7 @@ impl Tensor {
         let y = Tensor::alloc(first.gpu(), "concat_rows", &shape, first.dtype());
         let mut at = 0;
         for part in parts {
-            y.gpu().copy(*part, 0, &y, at, part.len());
+            copy_elements(part, 0, &y, at, part.len());
             at += part.len();
         }
         y.with_backward("concat_rows", parts, &[], move |rule| {
@@ -170,9 +207,9 @@ impl Tensor {
         let from = *self.shape();
         assert!(start + count <= from[0], "slice_rows: rows {start}..{} of {from}", start + count);
         let y = Tensor::alloc(self.gpu(), "slice_rows", &with_rows(&from, count), self.dtype());
-        self.gpu().copy(self, start * width(&from), &y, 0, y.len());
+        copy_elements(self, start * width(&from), &y, 0, y.len());
         y.with_backward("slice_rows", &[self], &[], move |rule| {
-            let dx = Tensor::scalar(rule.dy.gpu(), 0.0).expand(from);
+            let dx = Tensor::filled(rule.dy.gpu(), "slice_rows", &from, rule.dy.dtype(), 0.0);
             dx.write_rows(start, rule.dy);
             vec![Some(dx)]
         })

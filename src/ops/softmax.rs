@@ -2,7 +2,7 @@
 
 use super::row_kernel::{RowKernel, rows_of};
 use crate::gpu::{Source, Work, params};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 static SOURCE: Source = Source::new("softmax.wgsl", include_str!("../../shaders/softmax.wgsl"));
 static SOFTMAX: RowKernel = RowKernel::new(&SOURCE, "softmax");
@@ -53,13 +53,13 @@ fn run(
     let params = Params { rows: rows as u32, c: c as u32, inv_tau: 1.0 / tau };
     let n = x.len() as u64;
 
-    let y = Tensor::alloc(x.gpu(), op, x.shape(), DType::F32);
-    forward.run(x.gpu(), &[&y, x], &params, (rows, c), Work::new(8 * n, 8 * n));
+    let y = Tensor::alloc(x.gpu(), op, x.shape(), x.dtype());
+    forward.run(x.gpu(), &[&y, x], &params, (rows, c), Work::new(2 * x.bytes() as u64, 8 * n));
 
     y.clone().with_backward(op, &[x], &[&y], move |b| {
         let [y] = b.saved();
-        let dx = Tensor::alloc(y.gpu(), op, y.shape(), DType::F32);
-        backward.run(y.gpu(), &[&dx, b.dy, y], &params, (rows, c), Work::new(12 * n, 5 * n));
+        let dx = Tensor::alloc(y.gpu(), op, y.shape(), y.dtype());
+        backward.run(y.gpu(), &[&dx, b.dy, y], &params, (rows, c), Work::new(3 * y.bytes() as u64, 5 * n));
         vec![Some(dx)]
     })
 }

@@ -1,6 +1,7 @@
 //! Mean cross-entropy of logits against labels, fused with the softmax.
 
 use super::row_kernel::{RowKernel, rows_of};
+use super::unary::assert_f32;
 use crate::gpu::{Source, Work, params};
 use crate::tensor::{DType, Tensor};
 
@@ -66,6 +67,7 @@ fn params(x: &Tensor, tau: f32) -> Params {
 /// The row losses, and what backward needs: maximum and `ln sum e^((x - maximum) / tau)` of each row, `[n, 2]`.
 #[track_caller]
 fn forward(x: &Tensor, labels: &Tensor, tau: f32) -> (RowLosses, Tensor) {
+    assert_f32("softmax_cross_entropy", &[x]);
     let fits = x.shape().rank() == 2 && **labels.shape() == x.shape()[..1] && labels.dtype() == DType::U32;
     assert!(
         fits && !labels.is_empty(),

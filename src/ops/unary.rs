@@ -50,7 +50,7 @@ impl Unary {
     /// `f(x)`; `a` and `b` are what the kernel takes them for.
     #[track_caller]
     fn apply(&'static self, x: &Tensor, a: f32, b: f32) -> Tensor {
-        assert_f32(self.name, &[x]);
+        assert_float(self.name, &[x]);
         let y = launch(self.name, &self.forward, &[x], a, b);
         let saved = match self.saved {
             Saved::Input => x.clone(),
@@ -65,11 +65,11 @@ impl Unary {
 
 fn launch(op: &str, kernel: &Kernel, inputs: &[&Tensor], a: f32, b: f32) -> Tensor {
     let x = inputs[0];
-    let y = Tensor::alloc(x.gpu(), op, x.shape(), DType::F32);
+    let y = Tensor::alloc(x.gpu(), op, x.shape(), x.dtype());
     let n = x.len();
     let mut bound: Vec<&dyn Bind> = vec![&y];
     bound.extend(inputs.iter().map(|&t| t as &dyn Bind));
-    let work = Work::new(4 * n * bound.len(), n);
+    let work = Work::new(x.bytes() * bound.len(), n);
     let fours = n.div_ceil(4);
     x.gpu().run(kernel, &bound, &Params { n: fours as u32, a, b }, Grid::items(fours), work);
     y
@@ -81,13 +81,21 @@ pub(super) fn assert_f32(op: &str, tensors: &[&Tensor]) {
     assert!(tensors.iter().all(|t| t.dtype() == DType::F32), "{op}: f32 tensors only, got {tensors:?}");
 }
 
-/// All panic if the elements are not `f32`. NaN passes through each.
+/// Panics unless all are floats of one type.
+#[track_caller]
+pub(super) fn assert_float(op: &str, tensors: &[&Tensor]) {
+    let dtype = tensors[0].dtype();
+    let fits = dtype.is_float() && tensors.iter().all(|t| t.dtype() == dtype);
+    assert!(fits, "{op}: f32 or f16 tensors, all of one type, got {tensors:?}");
+}
+
+/// All panic if the elements are not floats. The result has the type of `x`; NaN passes through each.
 impl Tensor {
     /// `scale * x + shift`. Gradient: `scale * dy`.
     #[track_caller]
     #[must_use]
     pub fn affine(&self, scale: f32, shift: f32) -> Tensor {
-        assert_f32("affine", &[self]);
+        assert_float("affine", &[self]);
         launch("affine", &AFFINE, &[self], scale, shift)
             .with_backward("affine", &[self], &[], move |rule| vec![Some(rule.dy.affine(scale, 0.0))])
     }

@@ -209,7 +209,7 @@ fn empty_tensors_are_fine() {
 }
 
 #[test]
-#[should_panic(expected = "exp: f32 tensors only")]
+#[should_panic(expected = "exp: f32 or f16 tensors")]
 fn integers_are_refused() {
     let _ = gpu().tensor_u32(&[1], [1]).unwrap().exp();
 }

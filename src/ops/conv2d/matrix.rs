@@ -42,7 +42,7 @@ pub(super) fn launch(pass: Pass, p: &Params, result: &Tensor, lhs: &Tensor, rhs:
     let ((lhs, _), (rhs, _)) = (pack("conv2d", lhs), pack("conv2d", rhs));
     let part = split_output("conv2d", result, splits);
     let work = Work {
-        bytes: 4 * (part.len() + lhs.len() + rhs.len()) as u64,
+        bytes: (part.bytes() + lhs.bytes() + rhs.bytes()) as u64,
         flops: 2 * product(&[n, oh, ow, cout, kh, kw, cin]),
     };
     let p = MatrixParams { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw, chunk, splits };

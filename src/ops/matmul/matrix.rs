@@ -22,6 +22,7 @@ static MATRIX: [Kernel; 3] = forms!(MATRIX_SOURCE);
 static PACK_SOURCE: Source =
     Source::new("matmul/pack.wgsl", include_str!("../../../shaders/matmul/pack.wgsl"));
 static PACK: Kernel = PACK_SOURCE.kernel("pack");
+static PACK_F16: Kernel = PACK_SOURCE.kernel("pack_f16");
 static SPLIT_F32_SOURCE: Source =
     Source::new("matmul/13_split_f32.wgsl", include_str!("../../../shaders/matmul/13_split_f32.wgsl"));
 static SPLIT_F32: [Kernel; 3] = forms!(SPLIT_F32_SOURCE);
@@ -45,6 +46,12 @@ params! {
 
 /// Invocations of a workgroup of `split.wgsl`.
 const WG: u32 = 64;
+
+/// Whether matrix units are the choice for these operands: f16 on a GPU that has them. f32 never becomes f16 unasked.
+pub(in crate::ops) fn fits(a: &Tensor, b: &Tensor) -> bool {
+    let half = a.dtype() == DType::F16 && b.dtype() == DType::F16;
+    half && !a.gpu().is_cpu() && !a.gpu().info().matrix_tiles.is_empty()
+}
 
 /// C = A B with f16 operands and f32 sums. What is f32 is rounded to f16, so this is for those who asked for it.
 pub(super) fn half(op: &str, form: Form, p: &Params, c: &Tensor, a: &Tensor, b: &Tensor) {
@@ -85,7 +92,7 @@ fn run(
     let chunk = k.div_ceil(parts).next_multiple_of(32);
     let parts = k.div_ceil(chunk);
     let part = split_output(op, c, parts);
-    let bytes = 4 * (inputs.iter().map(|t| t.len()).sum::<usize>() + part.len()) as u64;
+    let bytes = (inputs.iter().map(|t| t.bytes()).sum::<usize>() + part.bytes()) as u64;
     let work = Work::new(bytes, 2 * products * u64::from(batch) * u64::from(m) * u64::from(n) * u64::from(k));
     let p = MatrixParams { batch, m, n, k, chunk, splits: parts, lda, ldb };
     let mut tensors: Vec<&dyn crate::gpu::Bind> = vec![&part];
@@ -100,18 +107,18 @@ fn rows_columns(x: &Tensor) -> (u32, u32) {
     ((x.len() / columns) as u32, columns as u32)
 }
 
-/// Memory for `values` f16, a multiple of 4.
-fn alloc_f16(op: &str, x: &Tensor, values: usize) -> Tensor {
-    Tensor::alloc(x.gpu(), op, &Shape::new(&[values / 2]), DType::U32)
-}
-
-/// `x` as f16 with its last axis padded to a multiple of 4, and the length of that.
+/// `x` as f16 with its last axis padded to a multiple of 4, and the length of that: `x` itself where it is such.
 pub(in crate::ops) fn pack(op: &str, x: &Tensor) -> (Tensor, u32) {
     let (rows, columns) = rows_columns(x);
     let padded = columns.next_multiple_of(4);
-    let y = alloc_f16(op, x, rows as usize * padded as usize);
-    let work = Work::new(4 * (x.len() + y.len()) as u64, 0);
-    x.gpu().run(&PACK, &[&y, x], &PackParams { rows, columns }, Grid::items(rows * padded / 4), work);
+    let half = x.dtype() == DType::F16;
+    if half && padded == columns {
+        return (x.clone(), columns);
+    }
+    let y = Tensor::alloc(x.gpu(), op, &Shape::new(&[rows as usize, padded as usize]), DType::F16);
+    let work = Work::new((x.bytes() + y.bytes()) as u64, 0_u64);
+    let kernel = if half { &PACK_F16 } else { &PACK };
+    x.gpu().run(kernel, &[&y, x], &PackParams { rows, columns }, Grid::items(rows * padded / 4), work);
     (y, padded)
 }
 
@@ -124,13 +131,13 @@ fn split(op: &str, x: &Tensor, batch: u32, rows: u32, k: u32, along_k: bool) -> 
     let (step, k_step, lanes) = if along_k { (k, 1, WG) } else { (1, rows, 8) };
     let p = ScalesParams { count, rows, k, step, k_step, lanes };
     let grid = Grid::groups(u64::from(count.div_ceil(WG / lanes)));
-    gpu.run(&SCALES, &[&e, x], &p, grid, Work::new(4 * (x.len() + e.len()) as u64, x.len() as u64));
+    gpu.run(&SCALES, &[&e, x], &p, grid, Work::new((x.bytes() + e.bytes()) as u64, x.len() as u64));
 
     let (count, columns) = rows_columns(x);
     let padded = columns.next_multiple_of(4);
-    let y = alloc_f16(op, x, 2 * count as usize * padded as usize);
+    let y = Tensor::alloc(gpu, op, &Shape::new(&[2, count as usize, padded as usize]), DType::F16);
     let p = SplitParams { count, columns, k, along_k: u32::from(along_k) };
-    let work = Work::new(4 * (x.len() + y.len() + e.len()) as u64, 6 * x.len() as u64);
+    let work = Work::new((x.bytes() + y.bytes() + e.bytes()) as u64, 6 * x.len() as u64);
     gpu.run(&SPLIT, &[&y, x, &e], &p, Grid::items(count * padded / 4), work);
     (y, e, padded)
 }
