@@ -33,7 +33,8 @@ pub(super) fn launch(pass: Pass, p: &Params, result: &Tensor, lhs: &Tensor, rhs:
         Pass::WeightGradient => (product(&[kh, kw, padded(cin)]), cout, product(&[n, oh, ow])),
     };
     let gpu = result.gpu();
-    let side = 8 * tile(result);
+    let Some(tile) = tile(gpu, "conv/9_matrix") else { return };
+    let side = 8 * tile;
     let groups = rows.div_ceil(u64::from(side)) * u64::from(columns.div_ceil(side));
     let wanted = if pass == Pass::WeightGradient { splits(gpu.is_cpu(), groups, k) } else { 1 };
     let chunk = k.div_ceil(u64::from(wanted)).next_multiple_of(32) as u32;

@@ -1,7 +1,8 @@
 //! Products on matrix units: f16 operands as they are (`11_matrix`), f32 operands as two f16 each (`13_split_f32`).
 
 use super::{Form, Params, split_output, splits, sum_splits};
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::error::Error;
+use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
@@ -55,23 +56,30 @@ pub(in crate::ops) fn fits(a: &Tensor, b: &Tensor) -> bool {
 
 /// C = A B with f16 operands and f32 sums. What is f32 is rounded to f16, so this is for those who asked for it.
 pub(super) fn half(op: &str, form: Form, p: &Params, c: &Tensor, a: &Tensor, b: &Tensor) {
+    let Some(tile) = tile(c.gpu(), "matmul/11_matrix") else { return };
     let (a, lda) = pack(op, a);
     let (b, ldb) = pack(op, b);
-    let side = 8 * tile(c);
-    run(op, &MATRIX[form as usize], side, [lda, ldb], p, c, &[&a, &b], 1);
+    run(op, &MATRIX[form as usize], 8 * tile, [lda, ldb], p, c, &[&a, &b], 1);
 }
 
 /// C = A B with the accuracy of f32, in three products of f16.
 pub(super) fn split_f32(op: &str, form: Form, p: &Params, c: &Tensor, a: &Tensor, b: &Tensor) {
+    let Some(tile) = tile(c.gpu(), "matmul/13_split_f32") else { return };
     let (a, ea, lda) = split(op, a, p.batch, p.m, p.k, form != Form::Tn);
     let (b, eb, ldb) = split(op, b, p.batch, p.n, p.k, form == Form::Nt);
-    let side = 4 * tile(c);
-    run(op, &SPLIT_F32[form as usize], side, [lda, ldb], p, c, &[&a, &b, &ea, &eb], 3);
+    run(op, &SPLIT_F32[form as usize], 4 * tile, [lda, ldb], p, c, &[&a, &b, &ea, &eb], 3);
 }
 
-/// Side of the matrix unit's tile.
-pub(in crate::ops) fn tile(c: &Tensor) -> u32 {
-    c.gpu().info().matrix_tiles.first().copied().unwrap_or(16)
+/// Side of the matrix unit's tile. Where there is none, that is the device's error: `file` was forced.
+pub(in crate::ops) fn tile(gpu: &Gpu, file: &str) -> Option<u32> {
+    let tile = gpu.info().matrix_tiles.first().copied();
+    if tile.is_none() {
+        let adapter = &gpu.info().name;
+        let message =
+            format!("needs matrix units with f16 operands and f32 sums, which {adapter} does not have");
+        gpu.latch(Error::Kernel { kernel: file.to_owned(), message });
+    }
+    tile
 }
 
 /// Launches a kernel that makes `side` squared of C a workgroup, and adds up its splits.
