@@ -264,7 +264,7 @@ impl Tensor {
     fn fill_bits(&self, value: u32) {
         let n = self.dtype.words(self.len()).div_ceil(4) as u32;
         let work = Work::new(16 * u64::from(n), 0_u64);
-        self.gpu().run(&FILL, &[self], &FillParams { n, value }, Grid::items(n), work);
+        self.gpu().run(&FILL, &[&self.storage], &FillParams { n, value }, Grid::items(n), work);
     }
 
     /// Replaces the contents, after all work recorded so far.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::init::Init;
 use super::params::Params;
-use super::segments::{BLOCK, BufferId, FileLayout, ParamId, Segment};
+use super::segments::{ALIGN, BufferId, FileLayout, ParamId, Segment};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::rng::Rng;
@@ -110,7 +110,7 @@ impl Flat {
 
     /// Initial values, zero in the padding; one block at least, since empty tensors cannot be bound.
     fn draw(&self, rng: &Rng) -> Vec<f32> {
-        let mut values = vec![0.0; self.len.max(BLOCK)];
+        let mut values = vec![0.0; self.len.max(ALIGN)];
         for (segment, init) in self.segments.iter().zip(&self.inits) {
             init.fill(&mut values[segment.range()], &mut rng.stream(stream_of(&segment.name)));
         }

@@ -40,6 +40,6 @@ impl Conv2d {
     #[track_caller]
     #[must_use]
     pub fn forward(&self, params: &Params, x: &Tensor) -> Tensor {
-        x.conv2d(&params.get(self.weight), self.options)
+        x.conv2d(&params.get_as(self.weight, x.dtype()), self.options)
     }
 }

@@ -5,7 +5,7 @@ use super::builder::ParamBuilder;
 use super::linear::Linear;
 use super::norm::BatchNorm;
 use super::params::Params;
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// Normalisation after the last layer of an [`Mlp`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,14 +98,14 @@ impl Mlp {
         Self { layers }
     }
 
-    /// `[n, in]` to `[n, out]`.
+    /// `[n, in]` to `[n, out]`; `f32`, since a loss comes next, with the layers between in the precision of `params`.
     ///
     /// # Panics
     /// If `x` is not `[n, in]`.
     #[track_caller]
     #[must_use]
     pub fn forward(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
-        let mut x = x.clone();
+        let mut x = x.cast(params.precision().dtype());
         for (i, (linear, norm)) in self.layers.iter().enumerate() {
             x = linear.forward(params, &x);
             if let Some(norm) = norm {
@@ -115,6 +115,6 @@ impl Mlp {
                 x = x.relu();
             }
         }
-        x
+        x.cast(DType::F32)
     }
 }

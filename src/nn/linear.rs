@@ -32,9 +32,9 @@ impl Linear {
     #[track_caller]
     #[must_use]
     pub fn forward(&self, params: &Params, x: &Tensor) -> Tensor {
-        let y = x.matmul(&params.get(self.weight));
+        let y = x.matmul(&params.get_as(self.weight, x.dtype()));
         match self.bias {
-            Some(bias) => y.add(&params.get(bias)),
+            Some(bias) => y.add(&params.get_as(bias, x.dtype())),
             None => y,
         }
     }

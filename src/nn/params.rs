@@ -1,16 +1,17 @@
 //! The weights of a network: one flat buffer, and a second one for running statistics.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use super::Precision;
 use super::segments::{BufferId, ParamId, Segment, SegmentTable};
-use crate::autograd::Gradients;
+use crate::autograd::{Backward, Gradients};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::tensor::{DType, Tensor};
 
 /// Parameters and buffers of a network, made by [`ParamBuilder::finish`](super::ParamBuilder::finish).
 ///
-/// All parameters lie in one flat `f32` tensor, each a range that starts at a multiple of 64 elements (256 bytes);
+/// All parameters lie in one flat `f32` tensor, each a range that starts at a multiple of 128 elements (512 bytes);
 /// the padding between them is zero and stays zero. So an optimiser or EMA step is a launch or two for the whole model,
 /// and a checkpoint is one copy. Running statistics lie in a second flat tensor, which optimisers and EMA leave alone.
 #[derive(Debug)]
@@ -20,6 +21,9 @@ pub struct Params {
     buffers: Tensor,
     /// A view of `flat` for each segment, kept so that gradients can be looked up by it.
     leaves: Vec<Tensor>,
+    precision: Precision,
+    /// An f16 copy of `flat`, and the version of `flat` that it is of.
+    half: Mutex<Option<(u64, Tensor)>>,
 }
 
 #[derive(Debug)]
@@ -40,16 +44,22 @@ impl Params {
         let layout = Layout { params: params.0.to_vec(), buffers: buffers.0.to_vec(), table };
         let flat = gpu.tensor(params.1, [params.1.len()])?;
         let statistics = gpu.tensor(buffers.1, [buffers.1.len()])?;
-        Ok(Self::with_tensors(Arc::new(layout), flat, statistics, true))
+        Ok(Self::with_tensors(Arc::new(layout), flat, statistics, Precision::F32, true))
     }
 
-    fn with_tensors(layout: Arc<Layout>, flat: Tensor, buffers: Tensor, trained: bool) -> Self {
+    fn with_tensors(
+        layout: Arc<Layout>,
+        flat: Tensor,
+        buffers: Tensor,
+        precision: Precision,
+        trained: bool,
+    ) -> Self {
         let leaf = |segment: &Segment| {
             let view = Tensor::view(&flat, segment.offset, segment.shape);
             if trained { view.requires_grad() } else { view }
         };
         let leaves = layout.params.iter().map(leaf).collect();
-        Self { layout, flat, buffers, leaves }
+        Self { layout, flat, buffers, leaves, precision, half: Mutex::default() }
     }
 
     /// The device.
@@ -62,6 +72,44 @@ impl Params {
     #[must_use]
     pub fn get(&self, id: ParamId) -> Tensor {
         self.leaves[id.0].clone()
+    }
+
+    /// The same parameters for modules to run with in `precision`; forks and frozen ones inherit it.
+    ///
+    /// # Panics
+    /// If the adapter does not have it ([`Precision::runs_on`]).
+    #[track_caller]
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        let info = self.gpu().info();
+        assert!(precision.runs_on(self.gpu()), "with_precision: {} has no {}", info.name, precision.name());
+        Self { precision, ..self }
+    }
+
+    /// What modules store activations as when they run with these parameters.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// A parameter as an operand beside activations of `dtype`: itself, or its part of an `f16` copy of all parameters. The
+    /// copy is one launch, made when first asked for after the parameters were written. Its gradient is `f32`.
+    #[must_use]
+    pub fn get_as(&self, id: ParamId, dtype: DType) -> Tensor {
+        let leaf = &self.leaves[id.0];
+        if dtype != DType::F16 {
+            return leaf.clone();
+        }
+        let version = self.flat.version();
+        let mut half = self.half.lock().expect("no panic while casting");
+        let flat = match &*half {
+            Some((of, flat)) if *of == version => flat,
+            _ => &half.insert((version, self.flat.cast(DType::F16))).1,
+        };
+        let segment = &self.layout.params[id.0];
+        let rule = |b: &Backward<'_>| vec![Some(b.dy.clone())];
+        let view = Tensor::view(flat, segment.offset, segment.shape);
+        view.with_backward_of(DType::F32, "get_as", &[leaf], &[], rule)
     }
 
     /// A buffer; writers in place go through the op that updates it.
@@ -111,13 +159,14 @@ impl Params {
     #[must_use]
     pub fn fork(&self) -> Params {
         let layout = Arc::clone(&self.layout);
-        Self::with_tensors(layout, copy_of(&self.flat), copy_of(&self.buffers), false)
+        Self::with_tensors(layout, copy_of(&self.flat), copy_of(&self.buffers), self.precision, false)
     }
 
     /// The same storage without gradients: for evaluation, where a graph would only hold on to activations.
     #[must_use]
     pub fn frozen(&self) -> Params {
-        Self::with_tensors(Arc::clone(&self.layout), self.flat.clone(), self.buffers.clone(), false)
+        let (flat, buffers) = (self.flat.clone(), self.buffers.clone());
+        Self::with_tensors(Arc::clone(&self.layout), flat, buffers, self.precision, false)
     }
 
     /// The flat gradient, in the layout of [`flat`](Self::flat): zero where `grads` has nothing. One fill and one

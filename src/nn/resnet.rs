@@ -150,13 +150,15 @@ impl ResNet {
         self.features
     }
 
-    /// Images `[n, h, w, c]` to features `[n, features]`, averaged over the last map.
+    /// Images `[n, h, w, c]` to features `[n, features]`, averaged over the last map; `f32`, with the activations between in
+    /// the precision of `params`.
     ///
     /// # Panics
     /// If `images` has another rank or number of channels.
     #[track_caller]
     #[must_use]
     pub fn forward(&self, params: &Params, images: &Tensor, mode: Mode) -> Tensor {
+        let images = &images.cast(params.precision().dtype());
         let (conv, norm) = &self.stem;
         let mut x = norm.forward(params, &conv.forward(params, images), mode).relu();
         if self.max_pool {

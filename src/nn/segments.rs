@@ -5,8 +5,10 @@ use crate::gpu::Gpu;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// A segment starts at a multiple of this many floats (256 bytes, the strictest binding alignment in use).
+/// Floats that the segment table has one entry for.
 pub(super) const BLOCK: usize = 64;
+/// A segment starts at a multiple of this many floats: 256 bytes, the strictest binding alignment in use, of their f16 copy.
+pub(super) const ALIGN: usize = 2 * BLOCK;
 /// Longest piece of a segment that one workgroup sums in a norm, in floats.
 const CHUNK: usize = 4096;
 
@@ -86,7 +88,7 @@ impl FileLayout {
 pub struct Segment {
     /// Name in files, as torchvision names it.
     pub name: String,
-    /// First element in the flat buffer, a multiple of 64.
+    /// First element in the flat buffer, a multiple of 128.
     pub offset: usize,
     /// Shape here.
     pub shape: Shape,
@@ -110,7 +112,7 @@ impl Segment {
 
     /// Elements with the padding up to the next segment.
     pub(super) fn padded(&self) -> usize {
-        self.len().next_multiple_of(BLOCK)
+        self.len().next_multiple_of(ALIGN)
     }
 }
 

@@ -10,6 +10,7 @@ mod contrastive;
 mod conv2d;
 mod conv2d_matrix;
 mod covariance;
+mod half;
 mod knn;
 mod l2_normalize;
 mod layer_norm;
