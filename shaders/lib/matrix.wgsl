@@ -10,7 +10,7 @@
 //                                             the columns of B; they are staged as they lie
 //   fn load_a(i, l, l1) -> vec4<f16>          four neighbours from A[i, l] on; 0 outside, with l1 the end of k
 //   fn load_b(l, j, l1) -> vec4<f16>          the same from B[l, j] on
-//   fn store(i, j, sum)                       takes C[i, j], also outside C
+//   fn take(i0, j0, r, lid)                   does what is to be done with rows `strip_row(r, ..)` of the block at (i0, j0)
 // Wants `stage` and `tile`. SUBGROUP is set by the engine: the adapter's largest subgroup.
 
 override SUBGROUP: u32 = 32;
@@ -18,11 +18,12 @@ override WG: u32 = 4 * SUBGROUP;
 
 const BM = 8u * TILE;
 const BN = 8u * TILE;
+const C_ROW = 4u * TILE + 4u;
 alias Staged = array<vec4<f16>, 16>;    // what an invocation stages of one operand: BM BK / 4 / WG, at most 64 32 / 4 / 32
 
 var<workgroup> a_tile: array<Stage, BM * (BK + PAD) / WIDE>;    // (BM, BK + PAD) or (BK, BM + PAD)
 var<workgroup> b_tile: array<Stage, BN * (BK + PAD) / WIDE>;    // (BN, BK + PAD) or (BK, BN + PAD)
-var<workgroup> c_tile: array<f32, 16u * TILE * TILE>;           // (4 subgroups, TILE, 4 TILE)
+var<workgroup> c_tile: array<f32, 4u * TILE * C_ROW>;           // (4 subgroups, TILE, 4 TILE + 4): a strip of C
 
 // This invocation's share of the next block of A, and of B.
 fn fetch_a(x: ptr<function, Staged>, i0: u32, l: u32, l1: u32, lid: u32) {
@@ -106,36 +107,36 @@ fn product(i0: u32, j0: u32, l0: u32, l1: u32, lid: u32, subgroup: u32) {
         workgroupBarrier();
     }
     spill(subgroup, c00, c01, c02, c03);
-    drain(i0, j0, lid);
+    take(i0, j0, 0u, lid);
     spill(subgroup, c10, c11, c12, c13);
-    drain(i0 + TILE, j0, lid);
+    take(i0, j0, 1u, lid);
     spill(subgroup, c20, c21, c22, c23);
-    drain(i0 + 2u * TILE, j0, lid);
+    take(i0, j0, 2u, lid);
     spill(subgroup, c30, c31, c32, c33);
-    drain(i0 + 3u * TILE, j0, lid);
+    take(i0, j0, 3u, lid);
 }
 
-// One row of a subgroup's tiles to workgroup memory. Where subgroups are smaller than SUBGROUP there are more than four;
-// a fifth has the sums of the first and writes the same values.
+// A row of each subgroup's tiles to workgroup memory: together a strip of 2 TILE rows and BN columns of C. Where
+// subgroups are smaller than SUBGROUP there are more than four; a fifth has the sums of the first and writes the same.
 fn spill(subgroup: u32, c0: MatC, c1: MatC, c2: MatC, c3: MatC) {
-    let at = subgroup % 4u * 4u * TILE * TILE;
+    workgroupBarrier();
+    let at = subgroup % 4u * TILE * C_ROW;
     let at1 = at + TILE;
     let at2 = at + 2u * TILE;
     let at3 = at + 3u * TILE;
-    let row = 4u * TILE;
+    let row = C_ROW;
     coopStoreT(c0, &c_tile[at], row);
     coopStoreT(c1, &c_tile[at1], row);
     coopStoreT(c2, &c_tile[at2], row);
     coopStoreT(c3, &c_tile[at3], row);
+    workgroupBarrier();
 }
 
-// What four subgroups have spilled, to C.
-fn drain(i0: u32, j0: u32, lid: u32) {
-    workgroupBarrier();
-    for (var e = lid; e < 16u * TILE * TILE; e += WG) {
-        let subgroup = e / (4u * TILE * TILE);
-        let i = i0 + subgroup / 2u * 4u * TILE + e / (4u * TILE) % TILE;
-        store(i, j0 + subgroup % 2u * 4u * TILE + e % (4u * TILE), c_tile[e]);
-    }
-    workgroupBarrier();
+// Which row of the block is row `row` of strip r.
+fn strip_row(r: u32, row: u32) -> u32 { return (row / TILE * 4u + r) * TILE + row % TILE; }
+
+// Where an element of the strip is in c_tile.
+fn strip_at(row: u32, column: u32) -> u32 {
+    let subgroup = row / TILE * 2u + column / (4u * TILE);
+    return (subgroup * TILE + row % TILE) * C_ROW + column % (4u * TILE);
 }

@@ -37,6 +37,11 @@ pub struct AdapterInfo {
 }
 
 impl AdapterInfo {
+    /// What `override SUBGROUP` is set to in kernels that declare it: the largest subgroup, or 32 where there are none.
+    pub(crate) fn largest_subgroup(&self) -> u32 {
+        if self.subgroups { self.subgroup_size.1 } else { 32 }
+    }
+
     pub(super) fn of(adapter: &wgpu::Adapter) -> Self {
         let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
         Self {

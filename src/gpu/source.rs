@@ -44,8 +44,7 @@ impl Target {
     pub(super) fn of(info: &AdapterInfo) -> Self {
         let usual = Self::default();
         let tile = info.matrix_tiles.first().copied().unwrap_or(usual.tile);
-        let subgroup = if info.subgroups { info.subgroup_size.1 } else { usual.subgroup };
-        Self { tile, subgroup }
+        Self { tile, subgroup: info.largest_subgroup() }
     }
 
     /// A kernel's own constants, and those of the adapter that its text declares.

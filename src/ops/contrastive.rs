@@ -11,6 +11,7 @@
 //! so the bits are the same every time.
 
 mod launch;
+mod matrix;
 
 use crate::tensor::{DType, Tensor};
 use launch::{Call, OfQueries, Role};
@@ -182,7 +183,9 @@ impl Contrastive {
                 unreachable!("five tensors were saved, or six");
             };
             let of = OfQueries { positive, excluded, lse, dloss: b.dy };
-            let mut gradients = if same {
+            let mut gradients = if matrix::chosen(q.gpu()) {
+                matrix::gradients(&call, (q, k), &of, same, [b.needs(0), !same && b.needs(1)])
+            } else if same {
                 vec![b.needs(0).then(|| call.backward(Role::Both, q, k, &of))]
             } else {
                 vec![

@@ -40,7 +40,7 @@ params! {
 
 /// Which operand is transposed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     /// A B
     Nn,
     /// A Bᵀ

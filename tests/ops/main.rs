@@ -7,6 +7,7 @@ mod augment;
 mod batch_norm;
 mod binary;
 mod contrastive;
+mod contrastive_matrix;
 mod conv2d;
 mod conv2d_matrix;
 mod covariance;

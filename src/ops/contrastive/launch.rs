@@ -1,6 +1,6 @@
 //! The launches of the contrastive loss: how rows and columns are cut into invocations and dispatches.
 
-use super::Column;
+use super::{Column, matrix};
 use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
@@ -158,6 +158,10 @@ impl Call {
     ) -> (Tensor, Tensor) {
         let gpu = q.gpu();
         let Self { n, m, d4, tau, .. } = *self;
+        if matrix::chosen(gpu) {
+            let (state, chunks) = matrix::states(self, q, k, excluded);
+            return self.finish((&state, chunks), q, k, extra, positive);
+        }
         let cut = Cut::of(gpu.is_cpu(), [n, m, d4], STATE_CHUNKS, 8, self.dispatch_flops / self.flops(1));
         let state = alloc(gpu, &[cut.chunks, n, 2]);
         for (begin, end) in cut.parts() {
@@ -166,10 +170,23 @@ impl Call {
             let (kernel, grid) = FORWARD.on(gpu, n, &cut);
             gpu.run(kernel, &[&state, q, k, excluded], &params, grid, work);
         }
+        self.finish((&state, cut.chunks), q, k, extra, positive)
+    }
+
+    /// Loss and log-sum-exp of each row from the pairs of its chunks.
+    fn finish(
+        &self,
+        (state, chunks): (&Tensor, u32),
+        q: &Tensor,
+        k: &Tensor,
+        extra: Option<&Tensor>,
+        positive: &Tensor,
+    ) -> (Tensor, Tensor) {
+        let (gpu, &Self { n, d4, .. }) = (q.gpu(), self);
         let (row_losses, lse) = (alloc(gpu, &[n]), alloc(gpu, &[n]));
-        let bindings: [&dyn Bind; 6] = [&row_losses, &lse, &state, q, extra.unwrap_or(k), positive];
-        let params = self.rows(cut.chunks, extra.is_some());
-        let bytes = u64::from(n) * (32 * u64::from(d4) + 8 * u64::from(cut.chunks) + 12);
+        let bindings: [&dyn Bind; 6] = [&row_losses, &lse, state, q, extra.unwrap_or(k), positive];
+        let params = self.rows(chunks, extra.is_some());
+        let bytes = u64::from(n) * (32 * u64::from(d4) + 8 * u64::from(chunks) + 12);
         gpu.run(&FINISH, &bindings, &params, Grid::items(n), Work::new(bytes, u64::from(n) * self.flops(1)));
         (row_losses, lse)
     }
@@ -226,7 +243,7 @@ impl Call {
     }
 
     /// What turns the loss's gradient into that of `q . k`.
-    fn scale(&self) -> f32 {
+    pub(super) fn scale(&self) -> f32 {
         (self.tau * self.n as f32).recip()
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Form, Params, split_output, splits, sum_splits};
 use crate::error::Error;
-use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
@@ -59,7 +59,8 @@ pub(super) fn half(op: &str, form: Form, p: &Params, c: &Tensor, a: &Tensor, b: 
     let Some(tile) = tile(c.gpu(), "matmul/11_matrix") else { return };
     let (a, lda) = pack(op, a);
     let (b, ldb) = pack(op, b);
-    run(op, &MATRIX[form as usize], 8 * tile, [lda, ldb], p, c, &[&a, &b], 1);
+    let cut = Cut::of(c.gpu(), 8 * tile, p, [lda, ldb]);
+    run(op, &MATRIX[form as usize], &cut, c, &[&a, &b], 1);
 }
 
 /// C = A B with the accuracy of f32, in three products of f16.
@@ -67,7 +68,8 @@ pub(super) fn split_f32(op: &str, form: Form, p: &Params, c: &Tensor, a: &Tensor
     let Some(tile) = tile(c.gpu(), "matmul/13_split_f32") else { return };
     let (a, ea, lda) = split(op, a, p.batch, p.m, p.k, form != Form::Tn);
     let (b, eb, ldb) = split(op, b, p.batch, p.n, p.k, form == Form::Nt);
-    run(op, &SPLIT_F32[form as usize], 4 * tile, [lda, ldb], p, c, &[&a, &b, &ea, &eb], 3);
+    let cut = Cut::of(c.gpu(), 4 * tile, p, [lda, ldb]);
+    run(op, &SPLIT_F32[form as usize], &cut, c, &[&a, &b, &ea, &eb], 3);
 }
 
 /// Side of the matrix unit's tile. Where there is none, that is the device's error: `file` was forced.
@@ -82,31 +84,55 @@ pub(in crate::ops) fn tile(gpu: &Gpu, file: &str) -> Option<u32> {
     tile
 }
 
-/// Launches a kernel that makes `side` squared of C a workgroup, and adds up its splits.
-fn run(
+/// A B for f16 matrices whose last axes are `lda` and `ldb` long, as f32 splits `[splits, M, N]` that are yet to be added up.
+pub(in crate::ops) fn parts(
     op: &str,
-    kernel: &Kernel,
-    side: u32,
+    form: Form,
+    tile: u32,
+    [m, n, k]: [u32; 3],
     [lda, ldb]: [u32; 2],
-    p: &Params,
-    c: &Tensor,
-    inputs: &[&Tensor],
-    products: u64,
-) {
-    let gpu = c.gpu();
-    let &Params { batch, m, n, k, .. } = p;
-    let groups = u64::from(batch) * u64::from(m.div_ceil(side)) * u64::from(n.div_ceil(side));
-    let parts = splits(gpu.is_cpu(), groups, u64::from(k));
-    let chunk = k.div_ceil(parts).next_multiple_of(32);
-    let parts = k.div_ceil(chunk);
-    let part = split_output(op, c, parts);
-    let bytes = (inputs.iter().map(|t| t.bytes()).sum::<usize>() + part.bytes()) as u64;
-    let work = Work::new(bytes, 2 * products * u64::from(batch) * u64::from(m) * u64::from(n) * u64::from(k));
-    let p = MatrixParams { batch, m, n, k, chunk, splits: parts, lda, ldb };
-    let mut tensors: Vec<&dyn crate::gpu::Bind> = vec![&part];
-    tensors.extend(inputs.iter().map(|&t| t as &dyn crate::gpu::Bind));
-    gpu.run(kernel, &tensors, &p, Grid::groups(groups * u64::from(parts)), work);
-    sum_splits(c, &part, parts);
+    a: &Tensor,
+    b: &Tensor,
+) -> (Tensor, u32) {
+    let cut = Cut::of(a.gpu(), 8 * tile, &Params { batch: 1, m, n, k, ..Params::default() }, [lda, ldb]);
+    let shape = [cut.params.splits, m, n].map(|length| length as usize);
+    let part = Tensor::alloc(a.gpu(), op, &Shape::new(&shape), DType::F32);
+    cut.launch(&MATRIX[form as usize], &part, &[a, b], 1);
+    (part, cut.params.splits)
+}
+
+/// Launches a kernel that makes `side` squared of C a workgroup, and adds up its splits.
+fn run(op: &str, kernel: &Kernel, cut: &Cut, c: &Tensor, inputs: &[&Tensor], products: u64) {
+    let part = split_output(op, c, cut.params.splits);
+    cut.launch(kernel, &part, inputs, products);
+    sum_splits(c, &part, cut.params.splits);
+}
+
+/// How a product is cut into workgroups and splits.
+struct Cut {
+    params: MatrixParams,
+    groups: u64,
+}
+
+impl Cut {
+    fn of(gpu: &Gpu, side: u32, p: &Params, [lda, ldb]: [u32; 2]) -> Self {
+        let &Params { batch, m, n, k, .. } = p;
+        let blocks = u64::from(batch) * u64::from(m.div_ceil(side)) * u64::from(n.div_ceil(side));
+        let chunk = k.div_ceil(splits(gpu.is_cpu(), blocks, u64::from(k))).next_multiple_of(32);
+        let splits = k.div_ceil(chunk);
+        let params = MatrixParams { batch, m, n, k, chunk, splits, lda, ldb };
+        Self { params, groups: blocks * u64::from(splits) }
+    }
+
+    /// `products` on the matrix unit for each of the product.
+    fn launch(&self, kernel: &Kernel, part: &Tensor, inputs: &[&Tensor], products: u64) {
+        let MatrixParams { batch, m, n, k, .. } = self.params;
+        let bytes = (inputs.iter().map(|t| t.bytes()).sum::<usize>() + part.bytes()) as u64;
+        let flops = 2 * products * [batch, m, n, k].into_iter().map(u64::from).product::<u64>();
+        let mut tensors: Vec<&dyn Bind> = vec![part];
+        tensors.extend(inputs.iter().map(|&t| t as &dyn Bind));
+        part.gpu().run(kernel, &tensors, &self.params, Grid::groups(self.groups), Work::new(bytes, flops));
+    }
 }
 
 /// Length of the last axis, and of all others together.
