@@ -41,7 +41,7 @@ fn print(i: usize, adapter: &AdapterInfo) {
         if tiles.is_empty() { "no".to_owned() } else { tiles.join(", ") }
     );
     println!("   timestamps             {} (for --profile)", on(adapter.timestamps));
-    for (family, file) in ladders(adapter.is_cpu) {
+    for (family, file) in ladders(adapter) {
         println!("   {family:22} shaders/{family}/{file}*.wgsl");
     }
     println!();

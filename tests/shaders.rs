@@ -58,19 +58,20 @@ fn uses_matrix_units(text: &str) -> bool {
     text.lines().next().is_some_and(|line| line.contains("wgpu_cooperative_matrix"))
 }
 
-/// What the `enable` directives on line 1 ask for beyond what every adapter has.
+/// What every adapter has, what the `enable` directives on line 1 ask for, and subgroups: kernels with them are only chosen
+/// where they are.
 fn capabilities(text: &str) -> Capabilities {
-    let mut capabilities = Capabilities::empty();
+    let mut capabilities = Capabilities::SUBGROUP;
     if text.starts_with("enable f16") {
         capabilities |= Capabilities::SHADER_FLOAT16;
     }
     if uses_matrix_units(text) {
-        capabilities |= Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP;
+        capabilities |= Capabilities::COOPERATIVE_MATRIX;
     }
     capabilities
 }
 
-/// Parsed and validated with no capability beyond what every adapter has and the text enables.
+/// Parsed and validated with no capability beyond those.
 fn module(shader: &Shader) -> (Module, ModuleInfo) {
     let Shader { name, full, .. } = shader;
     let module = naga::front::wgsl::parse_str(full)

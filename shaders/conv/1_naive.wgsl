@@ -6,13 +6,15 @@
 //
 // where iy = oy sh - ph + ky and ix = ox sw - pw + kx; terms outside the image are zero. Indices are u32: one that would
 // be negative wraps to a huge value, so a single `< size` tests both ends.
+//
+// Split s of a weight gradient sums the image lines (n, oy) in [s chunk, (s + 1) chunk) and writes a partial dw of its own.
 // lib: grid elem
 
 override WG: u32 = 64;
 
 struct Params {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32
+    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
@@ -21,7 +23,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> w: array<Elem>;            // (KH, KW, Cin, Cout)
 
 @group(0) @binding(1) var<storage, read_write> dx: array<Out>;
-@group(0) @binding(1) var<storage, read_write> dw: array<Out>;
+@group(0) @binding(1) var<storage, read_write> dw: array<Out>;            // (splits, KH, KW, Cin, Cout)
 @group(0) @binding(2) var<storage, read> dy_of_dx: array<Elem>;
 @group(0) @binding(3) var<storage, read> dy_of_dw: array<Elem>;
 
@@ -72,13 +74,14 @@ fn input_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nw
 @compute @workgroup_size(WG)
 fn weight_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
     let at = item_index(wid, nwg, lid, WG);
-    if at >= p.kh * p.kw * p.cin * p.cout { return; }
+    let split = at / (p.kh * p.kw * p.cin * p.cout);
+    if split >= p.splits { return; }
     let co = at % p.cout;
     let ci = at / p.cout % p.cin;
     let kx = at / p.cout / p.cin % p.kw;
-    let ky = at / p.cout / p.cin / p.kw;
+    let ky = at / p.cout / p.cin / p.kw % p.kh;
     var sum = 0.0;
-    for (var row = 0u; row < p.n * p.oh; row++) {
+    for (var row = split * p.chunk; row < min((split + 1u) * p.chunk, p.n * p.oh); row++) {
         let iy = row % p.oh * p.sh + ky - p.ph;
         if iy >= p.h { continue; }
         for (var ox = 0u; ox < p.ow; ox++) {

@@ -392,7 +392,7 @@ fn convolutions_of_every_kernel_file() {
         conv2d::Conv { cin: 5, cout: 9, kernel: [1, 1], padding: [0, 0], ..base },
         conv2d::Conv { n: 3, input: [21, 20], cin: 4, cout: 8, ..base },
     ];
-    for (_, file) in wgrad::ops::ladders(gpu().is_cpu()).into_iter().filter(|(family, _)| *family == "conv") {
+    for (_, file) in wgrad::ops::ladders(gpu().info()).into_iter().filter(|(family, _)| *family == "conv") {
         for file in [file, "1_naive", "3_workgroup"] {
             let gpu = Gpu::builder().quiet().kernel("conv", file).build().unwrap();
             for case in &cases {
