@@ -136,8 +136,7 @@ fn every_kernel_translates_to_spirv_msl_and_hlsl() {
             assert!(text.contains("kernel void"), "{what}");
 
             let shader_model = hlsl::ShaderModel::V6_2; // the first with f16
-            let options =
-                hlsl::Options { shader_model, fake_missing_bindings: true, ..Default::default() };
+            let options = hlsl::Options { shader_model, fake_missing_bindings: true, ..Default::default() };
             let pipeline = hlsl::PipelineOptions { entry_point };
             let mut text = String::new();
             hlsl::Writer::new(&mut text, &options, &pipeline)

@@ -114,7 +114,10 @@ impl Compiled {
         if let Some(i) = (0..given).find(|&i| tensors[i].is_half() != self.half[i]) {
             let name = |half| if half { "f16" } else { "4-byte" };
             let (given, stated) = (name(tensors[i].is_half()), name(self.half[i]));
-            return fail(format!("binding {} was given {given} elements, the WGSL states {stated} ones", i + 1));
+            return fail(format!(
+                "binding {} was given {given} elements, the WGSL states {stated} ones",
+                i + 1
+            ));
         }
         for (i, a) in tensors.iter().enumerate().filter(|(i, _)| self.writable[*i]) {
             for (j, b) in tensors.iter().enumerate().filter(|(j, _)| *j != i) {

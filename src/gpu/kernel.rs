@@ -217,7 +217,8 @@ pub fn reflect(name: &str, wgsl: &str, entry: &str, constants: &[(&str, f64)]) -
         .ok_or_else(|| fail(format!("no compute entry point `{entry}`")))?;
     let uses = info.get_entry_point(index);
 
-    let mut reflection = Reflection { params: vec![], params_bytes: 0, writable: vec![], half: vec![], workgroup_size: 1 };
+    let mut reflection =
+        Reflection { params: vec![], params_bytes: 0, writable: vec![], half: vec![], workgroup_size: 1 };
     let mut storage = vec![];
     for (handle, global) in module.global_variables.iter() {
         let Some(binding) = &global.binding else { continue };
@@ -264,7 +265,9 @@ pub fn reflect(name: &str, wgsl: &str, entry: &str, constants: &[(&str, f64)]) -
 fn is_half(module: &naga::Module, ty: naga::Handle<naga::Type>) -> bool {
     match module.types[ty].inner {
         naga::TypeInner::Array { base, .. } => is_half(module, base),
-        naga::TypeInner::Scalar(scalar) | naga::TypeInner::Vector { scalar, .. } => scalar == naga::Scalar::F16,
+        naga::TypeInner::Scalar(scalar) | naga::TypeInner::Vector { scalar, .. } => {
+            scalar == naga::Scalar::F16
+        }
         _ => false,
     }
 }

@@ -104,7 +104,13 @@ impl Tensor {
         let y = Tensor::alloc(self.gpu(), "batch_norm", self.shape(), self.dtype());
         let n = self.len() as u64;
         let cut = Strips::for_map(self.gpu(), m, c);
-        self.gpu().run(&FORWARD, &[&y, self, &stats], &params(cut, 0.0), cut.grid(), Work::new(2 * self.bytes() as u64, 3 * n));
+        self.gpu().run(
+            &FORWARD,
+            &[&y, self, &stats],
+            &params(cut, 0.0),
+            cut.grid(),
+            Work::new(2 * self.bytes() as u64, 3 * n),
+        );
 
         let mut parents = vec![self];
         parents.extend(options.affine.iter().flat_map(|&(gamma, beta)| [gamma, beta]));

@@ -29,12 +29,24 @@ impl Tensor {
 
         let y = Tensor::alloc(self.gpu(), "l2_normalize", self.shape(), self.dtype());
         let norms = Tensor::alloc(self.gpu(), "l2_normalize", &[rows].into(), DType::F32);
-        FORWARD.run(self.gpu(), &[&y, &norms, self], &params, (rows, c), Work::new(2 * self.bytes() as u64, 3 * n));
+        FORWARD.run(
+            self.gpu(),
+            &[&y, &norms, self],
+            &params,
+            (rows, c),
+            Work::new(2 * self.bytes() as u64, 3 * n),
+        );
 
         y.clone().with_backward("l2_normalize", &[self], &[&y, &norms], move |b| {
             let [y, norms] = b.saved();
             let dx = Tensor::alloc(y.gpu(), "l2_normalize", y.shape(), y.dtype());
-            BACKWARD.run(y.gpu(), &[&dx, b.dy, y, norms], &params, (rows, c), Work::new(3 * y.bytes() as u64, 5 * n));
+            BACKWARD.run(
+                y.gpu(),
+                &[&dx, b.dy, y, norms],
+                &params,
+                (rows, c),
+                Work::new(3 * y.bytes() as u64, 5 * n),
+            );
             vec![Some(dx)]
         })
     }

@@ -97,14 +97,7 @@ impl Tensor {
 }
 
 #[track_caller]
-fn avg(
-    op: &'static str,
-    x: &Tensor,
-    kernel: Pair,
-    stride: Pair,
-    padding: Pair,
-    dtype: DType,
-) -> Tensor {
+fn avg(op: &'static str, x: &Tensor, kernel: Pair, stride: Pair, padding: Pair, dtype: DType) -> Tensor {
     let p = check(op, x, kernel, stride, padding);
     let y = Tensor::alloc(x.gpu(), op, &p.output(), dtype);
     x.gpu().run(&AVG, &[&y, x], &p, Grid::items(y.len()), p.work(&[&y, x]));

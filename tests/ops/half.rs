@@ -5,7 +5,9 @@
 
 use half::f16;
 use wgrad::ops::{BatchNormOptions, Conv2dOptions};
-use wgrad::reference::{batch_norm, binary, conv2d, l2_normalize, layer_norm, matmul, pool2d, softmax, unary};
+use wgrad::reference::{
+    batch_norm, binary, conv2d, l2_normalize, layer_norm, matmul, pool2d, softmax, unary,
+};
 use wgrad::{DType, Gpu, Tensor};
 
 use crate::common::*;
@@ -218,8 +220,7 @@ fn pools() {
         let leaf = gpu().tensor(&x, shape).unwrap().requires_grad();
         let (y, half) = (leaf.max_pool2d(3, 2, 1), leaf.cast(DType::F16).max_pool2d(3, 2, 1));
         assert_eq!(y.to_vec().unwrap(), half.to_vec().unwrap());
-        let [dx, half_dx] =
-            [y, half].map(|y| y.sum_all().backward().get(&leaf).unwrap().to_vec().unwrap());
+        let [dx, half_dx] = [y, half].map(|y| y.sum_all().backward().get(&leaf).unwrap().to_vec().unwrap());
         assert_eq!(dx, half_dx);
     }
 }
@@ -418,7 +419,11 @@ fn profiles_name_the_variant() {
 #[test]
 #[should_panic(expected = "softmax_cross_entropy: f32 tensors only")]
 fn losses_refuse_f16() {
-    let x = if has_f16() { gpu().zeros([2, 3]).unwrap().cast(DType::F16) } else { panic!("softmax_cross_entropy: f32 tensors only") };
+    let x = if has_f16() {
+        gpu().zeros([2, 3]).unwrap().cast(DType::F16)
+    } else {
+        panic!("softmax_cross_entropy: f32 tensors only")
+    };
     let _ = x.softmax_cross_entropy(&gpu().zeros_u32([2]).unwrap(), 1.0);
 }
 
