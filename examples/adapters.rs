@@ -37,7 +37,7 @@ fn print(i: usize, adapter: &AdapterInfo) {
     println!("   f16                    {}", on(adapter.f16));
     println!("   matrix cores           {}", on(adapter.cooperative_matrix));
     println!("   timestamps             {} (for --profile)", on(adapter.timestamps));
-    for (family, file) in ladders(adapter.is_cpu) {
+    for (family, file) in ladders(adapter) {
         println!("   {family:22} shaders/{family}/{file}*.wgsl");
     }
     println!();

@@ -6,22 +6,24 @@
 //
 // where iy = oy sh - ph + ky and ix = ox sw - pw + kx; terms outside the image are zero. Indices are u32: one that would
 // be negative wraps to a huge value, so a single `< size` tests both ends.
+//
+// Split s of a weight gradient sums the image lines (n, oy) in [s chunk, (s + 1) chunk) and writes a partial dw of its own.
 // lib: grid elem
 
 override WG: u32 = 64;
 
 struct Params {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32
+    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-@group(0) @binding(1) var<storage, read_write> y: array<Out>;      // (N, OH, OW, Cout)
+@group(0) @binding(1) var<storage, read_write> y: array<Elem>;      // (N, OH, OW, Cout)
 @group(0) @binding(2) var<storage, read> x: array<Elem>;            // (N, H, W, Cin)
 @group(0) @binding(3) var<storage, read> w: array<Elem>;            // (KH, KW, Cin, Cout)
 
-@group(0) @binding(1) var<storage, read_write> dx: array<Out>;
-@group(0) @binding(1) var<storage, read_write> dw: array<Out>;
+@group(0) @binding(1) var<storage, read_write> dx: array<Elem>;
+@group(0) @binding(1) var<storage, read_write> dw: array<f32>;            // (splits, KH, KW, Cin, Cout)
 @group(0) @binding(2) var<storage, read> dy_of_dx: array<Elem>;
 @group(0) @binding(3) var<storage, read> dy_of_dw: array<Elem>;
 
@@ -44,7 +46,7 @@ fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3
             for (var ci = 0u; ci < p.cin; ci++) { sum += f32(x[x0 + ci]) * f32(w[(w0 + ci) * p.cout + co]); }
         }
     }
-    y[at] = Out(sum);
+    y[at] = Elem(sum);
 }
 
 @compute @workgroup_size(WG)
@@ -66,19 +68,20 @@ fn input_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nw
             for (var co = 0u; co < p.cout; co++) { sum += f32(dy_of_dx[y0 + co]) * f32(w[w0 + co]); }
         }
     }
-    dx[at] = Out(sum);
+    dx[at] = Elem(sum);
 }
 
 @compute @workgroup_size(WG)
 fn weight_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
     let at = item_index(wid, nwg, lid, WG);
-    if at >= p.kh * p.kw * p.cin * p.cout { return; }
+    let split = at / (p.kh * p.kw * p.cin * p.cout);
+    if split >= p.splits { return; }
     let co = at % p.cout;
     let ci = at / p.cout % p.cin;
     let kx = at / p.cout / p.cin % p.kw;
-    let ky = at / p.cout / p.cin / p.kw;
+    let ky = at / p.cout / p.cin / p.kw % p.kh;
     var sum = 0.0;
-    for (var row = 0u; row < p.n * p.oh; row++) {
+    for (var row = split * p.chunk; row < min((split + 1u) * p.chunk, p.n * p.oh); row++) {
         let iy = row % p.oh * p.sh + ky - p.ph;
         if iy >= p.h { continue; }
         for (var ox = 0u; ox < p.ow; ox++) {
@@ -87,5 +90,5 @@ fn weight_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) n
             sum += f32(x[((row / p.oh * p.h + iy) * p.w + ix) * p.cin + ci]) * f32(dy_of_dw[(row * p.ow + ox) * p.cout + co]);
         }
     }
-    dw[at] = Out(sum);
+    dw[at] = sum;
 }

@@ -3,7 +3,10 @@
 // The loop is that of matmul/3_workgroup.wgsl; only the two loads differ. PASS says which product it is:
 //   0  forward            y (pixels, Cout)            = im2col(x) w
 //   1  input gradient     dx (input pixels, Cin)      = im2col^T(dy) w^T
-//   2  weight gradient    dw (KH KW Cin, Cout)        = im2col(x)^T dy, k split over pixels
+//   2  weight gradient    dw (KH KW Cin, Cout)        = im2col(x)^T dy
+//
+// Which taps reach an input pixel depends on its place modulo the stride alone, so an input gradient is a product for
+// each of these classes, over the taps of the class: with stride 2 none of the 9 taps is tried where it cannot reach.
 // lib: grid elem
 
 override PASS: u32 = 0;
@@ -13,24 +16,56 @@ const BN = 64u;
 const BK = 16u;
 const WG = 128u;        // (8, 16) invocations of 8 x 4 elements
 
+// Split s sums l in [s chunk, (s + 1) chunk) and writes a partial result of its own.
 struct Params {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
     kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> result: array<Out>;     // y, dx, or dw with an axis of splits in front
+@group(0) @binding(1) var<storage, read_write> result: array<Elem>;     // y or dx
+@group(0) @binding(1) var<storage, read_write> part: array<f32>;        // dw, or any of them with an axis of splits in front
 @group(0) @binding(2) var<storage, read> lhs: array<Elem>;              // x, dy, x
 @group(0) @binding(3) var<storage, read> rhs: array<Elem>;              // w, w, dy
 
 var<workgroup> a_tile: array<vec4f, BK * BM / 4u>;      // (BK, BM)
 var<workgroup> b_tile: array<vec4f, BK * BN / 4u>;      // (BK, BN)
 
-// (M, N, K) of the product.
-fn sizes() -> vec3u {
-    let taps = p.kh * p.kw;
-    if PASS == 0u { return vec3u(p.n * p.oh * p.ow, p.cout, taps * p.cin); }
-    if PASS == 1u { return vec3u(p.n * p.h * p.w, p.cin, taps * p.cout); }
-    return vec3u(taps * p.cin, p.cout, p.n * p.oh * p.ow);
+// What a workgroup computes: rows i0.., columns j0.. of a product (m, n, k), with terms [l0, l1). `first` is the tap and
+// `taps` the number of taps along y and x of its class of input pixels (cy, cx).
+struct Tile { i0: u32, j0: u32, m: u32, n: u32, split: u32, l0: u32, l1: u32, class_at: vec2u, first: vec2u, taps: vec2u }
+
+fn tile_of(group: u32) -> Tile {
+    let stride = vec2u(p.sh, p.sw);
+    var t: Tile;
+    t.m = p.n * p.oh * p.ow;
+    t.n = p.cout;
+    t.taps = vec2u(p.kh, p.kw);
+    var k = p.kh * p.kw * p.cin;
+    var classes = 1u;
+    if PASS == 1u {
+        t.m = p.n * ((p.h + p.sh - 1u) / p.sh) * ((p.w + p.sw - 1u) / p.sw);
+        t.n = p.cin;
+        classes = p.sh * p.sw;
+    }
+    if PASS == 2u {
+        k = t.m;
+        t.m = p.kh * p.kw * p.cin;
+    }
+    let tiles_n = (t.n + BN - 1u) / BN;
+    let tiles = (t.m + BM - 1u) / BM * tiles_n;
+    t.j0 = group % tiles_n * BN;
+    t.i0 = group % tiles / tiles_n * BM;
+    t.split = group / tiles / classes;
+    if PASS == 1u {
+        let id = group / tiles % classes;
+        t.class_at = vec2u(id / p.sw, id % p.sw);
+        t.first = (t.class_at + vec2u(p.ph, p.pw)) % stride;
+        t.taps = (max(t.taps, t.first) - t.first + stride - 1u) / stride;
+        k = t.taps.x * t.taps.y * p.cout;
+    }
+    t.l0 = min(t.split * p.chunk, k);
+    t.l1 = select(t.l0, min(t.l0 + p.chunk, k), t.split < p.splits);      // an extra group of the folding does nothing
+    return t;
 }
 
 // x at output pixel `pixel` under row `tap` of (KH, KW, Cin): an element of im2col(x).
@@ -41,41 +76,44 @@ fn im2col(pixel: u32, tap: u32) -> f32 {
     return f32(lhs[((pixel / p.ow / p.oh * p.h + iy) * p.w + ix) * p.cin + tap % p.cin]);
 }
 
-// dy at input pixel `pixel` under row `tap` of (KH, KW, Cout): 0 unless that tap reached the pixel.
-fn col2im(pixel: u32, tap: u32) -> f32 {
-    let ty = pixel / p.w % p.h + p.ph - tap / p.cout / p.kw;
-    let tx = pixel % p.w + p.pw - tap / p.cout % p.kw;
-    if ty % p.sh != 0u || tx % p.sw != 0u || ty / p.sh >= p.oh || tx / p.sw >= p.ow { return 0.0; }
-    return f32(lhs[((pixel / p.w / p.h * p.oh + ty / p.sh) * p.ow + tx / p.sw) * p.cout + tap % p.cout]);
+// Input pixel (n, iy, ix) of row i of a class. Of its last rows and columns some may lie outside the image.
+fn input_pixel(t: Tile, i: u32) -> vec3u {
+    let rows = (p.h + p.sh - 1u) / p.sh;
+    let columns = (p.w + p.sw - 1u) / p.sw;
+    return vec3u(i / columns / rows, i / columns % rows * p.sh + t.class_at.x, i % columns * p.sw + t.class_at.y);
 }
 
-fn a_at(i: u32, l: u32) -> f32 {
+// Tap (ky, kx) of term l of a class.
+fn class_tap(t: Tile, l: u32) -> vec2u {
+    return t.first + vec2u(l / p.cout / t.taps.y, l / p.cout % t.taps.y) * vec2u(p.sh, p.sw);
+}
+
+// dy at the output pixel that `tap` takes to input pixel `at`.
+fn col2im(at: vec3u, tap: vec2u, co: u32) -> f32 {
+    let oy = (at.y + p.ph - tap.x) / p.sh;
+    let ox = (at.z + p.pw - tap.y) / p.sw;
+    if oy >= p.oh || ox >= p.ow { return 0.0; }
+    return f32(lhs[((at.x * p.oh + oy) * p.ow + ox) * p.cout + co]);
+}
+
+fn a_at(t: Tile, i: u32, l: u32) -> f32 {
     if PASS == 0u { return im2col(i, l); }
-    if PASS == 1u { return col2im(i, l); }
+    if PASS == 1u { return col2im(input_pixel(t, i), class_tap(t, l), l % p.cout); }
     return im2col(l, i);
 }
 
-fn b_at(l: u32, j: u32) -> f32 {
-    if PASS == 1u { return f32(rhs[(l / p.cout * p.cin + j) * p.cout + l % p.cout]); }
-    return f32(rhs[l * p.cout + j]);
+fn b_at(t: Tile, l: u32, j: u32) -> f32 {
+    if PASS != 1u { return f32(rhs[l * p.cout + j]); }
+    let tap = class_tap(t, l);
+    return f32(rhs[((tap.x * p.kw + tap.y) * p.cin + j) * p.cout + l % p.cout]);
 }
 
-@compute @workgroup_size(WG)
-fn conv(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let size = sizes();
-    let tiles_m = (size.x + BM - 1u) / BM;
-    let tiles_n = (size.y + BN - 1u) / BN;
-    let group = group_index(wid, nwg);
-    let split = group / (tiles_m * tiles_n);
-    let i0 = group / tiles_n % tiles_m * BM;
-    let j0 = group % tiles_n * BN;
-    let l0 = split * p.chunk;
-    let l1 = select(l0, min(l0 + p.chunk, size.z), split < p.splits);       // an extra group of the folding does nothing
-
+// 8 x 4 sums of one invocation.
+fn product(t: Tile, lid: u32) -> array<vec4f, 8> {
     let ty = lid / 16u;
     let tx = lid % 16u;
     var sum: array<vec4f, 8>;
-    for (var l = l0; l < l1; l += BK) {
+    for (var l = t.l0; l < t.l1; l += BK) {
         for (var e = lid; e < BK * BM / 4u; e += WG) {
             // Neighbouring invocations read along the contiguous axis: k, except where rows are channels.
             let at = select(vec2u(e % BK, e / BK), vec2u(e / (BM / 4u), e % (BM / 4u)), vec2<bool>(PASS == 2u));
@@ -83,10 +121,10 @@ fn conv(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, 
             var v = vec4f();
             var u = vec4f();
             for (var q = 0u; q < 4u; q++) {
-                let i = i0 + 4u * at.y + q;
-                let j = j0 + 4u * bt.y + q;
-                if i < size.x && l + at.x < l1 { v[q] = a_at(i, l + at.x); }
-                if j < size.y && l + bt.x < l1 { u[q] = b_at(l + bt.x, j); }
+                let i = t.i0 + 4u * at.y + q;
+                let j = t.j0 + 4u * bt.y + q;
+                if i < t.m && l + at.x < t.l1 { v[q] = a_at(t, i, l + at.x); }
+                if j < t.n && l + bt.x < t.l1 { u[q] = b_at(t, l + bt.x, j); }
             }
             a_tile[at.x * (BM / 4u) + at.y] = v;
             b_tile[bt.x * (BN / 4u) + bt.y] = u;
@@ -103,14 +141,42 @@ fn conv(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, 
         }
         workgroupBarrier();
     }
+    return sum;
+}
 
+// First element of row i of the result, or 0xffffffff if there is no such row.
+fn row_at(t: Tile, i: u32) -> u32 {
+    if t.split >= p.splits || i >= t.m { return 0xffffffffu; }
+    if PASS != 1u { return (t.split * t.m + i) * t.n; }
+    let at = input_pixel(t, i);
+    if at.y >= p.h || at.z >= p.w { return 0xffffffffu; }
+    return (((t.split * p.n + at.x) * p.h + at.y) * p.w + at.z) * t.n;
+}
+
+// y or dx, the sums whole.
+@compute @workgroup_size(WG)
+fn conv(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(group_index(wid, nwg));
+    let sum = product(t, lid);
     for (var r = 0u; r < 8u; r++) {
-        let i = i0 + 8u * ty + r;
+        let row = row_at(t, t.i0 + 8u * (lid / 16u) + r);
         for (var q = 0u; q < 4u; q++) {
-            let j = j0 + 4u * tx + q;
-            if split < p.splits && i < size.x && j < size.y {
-                result[(split * size.x + i) * size.y + j] = Out(sum[r][q]);
-            }
+            let j = t.j0 + lid % 16u * 4u + q;
+            if row != 0xffffffffu && j < t.n { result[row + j] = Elem(sum[r][q]); }
+        }
+    }
+}
+
+// dw, or partial sums of any of them.
+@compute @workgroup_size(WG)
+fn conv_parts(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(group_index(wid, nwg));
+    let sum = product(t, lid);
+    for (var r = 0u; r < 8u; r++) {
+        let row = row_at(t, t.i0 + 8u * (lid / 16u) + r);
+        for (var q = 0u; q < 4u; q++) {
+            let j = t.j0 + lid % 16u * 4u + q;
+            if row != 0xffffffffu && j < t.n { part[row + j] = sum[r][q]; }
         }
     }
 }

@@ -36,6 +36,13 @@ pub struct AdapterInfo {
 }
 
 impl AdapterInfo {
+    /// Whether kernels run on a CPU with subgroups of exactly 8 lanes: one vector register, as on lavapipe. There a shuffle
+    /// costs one instruction, and the `broadcast` kernels let lanes lend one another what they loaded.
+    #[must_use]
+    pub fn shuffles_in_register(&self) -> bool {
+        self.is_cpu && self.subgroups && self.subgroup_size == (8, 8)
+    }
+
     pub(super) fn of(adapter: &wgpu::Adapter) -> Self {
         let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
         Self {

@@ -24,7 +24,7 @@ pub(super) struct Compiled {
 }
 
 impl Compiled {
-    /// Compiles a variant of `kernel`, which goes by `id`; without `checks`, a kernel of this crate runs without runtime checks.
+    /// Compiles a variant of `kernel`, which goes by `id`; without `checks`, a kernel of this crate runs without bounds checks.
     pub(super) fn new(
         device: &wgpu::Device,
         kernel: &Kernel,
@@ -43,9 +43,9 @@ impl Compiled {
                 format!("{} bytes of parameters; at most {MAX_PARAMS_BYTES} fit", facts.params_bytes);
             return Err(Error::Kernel { kernel: name, message });
         }
-        let trusted = !checks && kernel.is_builtin();
-        let module = if trusted {
-            trust::unchecked_module(device, &name, text)
+        let unchecked = !checks && kernel.is_builtin();
+        let module = if kernel.is_builtin() {
+            trust::builtin_module(device, &name, text, checks)
         } else {
             let source = wgpu::ShaderSource::Wgsl(text.into());
             device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(&name), source })
@@ -86,7 +86,7 @@ impl Compiled {
             entry_point: Some(kernel.entry()),
             compilation_options: wgpu::PipelineCompilationOptions {
                 constants: kernel.constants(),
-                zero_initialize_workgroup_memory: !trusted,
+                zero_initialize_workgroup_memory: !unchecked,
             },
             cache: None,
         });

@@ -85,7 +85,7 @@ impl GpuBuilder {
         self
     }
 
-    /// Runtime checks (bounds, loops, zeroed workgroup memory) in this crate's kernels. Default: `WGRAD_CHECKS=1|0`, else
+    /// Runtime checks (bounds, zeroed workgroup memory) in this crate's kernels. Default: `WGRAD_CHECKS=1|0`, else
     /// on in debug builds. A user's own kernels are always checked.
     #[must_use]
     pub fn checks(mut self, on: bool) -> Self {

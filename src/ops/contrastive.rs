@@ -10,9 +10,11 @@
 //! bounded by a constant. No float atomics: a gradient is owned by one invocation, or summed over chunks in their order,
 //! so the bits are the same every time.
 
+mod blocks;
 mod launch;
 
 use crate::tensor::{DType, Tensor};
+use blocks::Wanted;
 use launch::{Call, OfQueries, Role};
 
 /// A column for each row.
@@ -182,7 +184,11 @@ impl Contrastive {
                 unreachable!("five tensors were saved, or six");
             };
             let of = OfQueries { positive, excluded, lse, dloss: b.dy };
-            let mut gradients = if same {
+            let mut gradients = if q.gpu().info().shuffles_in_register() {
+                let wanted = if same { Wanted::Both } else { Wanted::Each([b.needs(0), b.needs(1)]) };
+                let [dq, dk] = blocks::backward(&call, wanted, q, k, &of);
+                if same { vec![dq] } else { vec![dq, dk] }
+            } else if same {
                 vec![b.needs(0).then(|| call.backward(Role::Both, q, k, &of))]
             } else {
                 vec![

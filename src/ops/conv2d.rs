@@ -1,56 +1,14 @@
 //! 2-D convolution as implicit GEMMs on NHWC images and `[KH, KW, Cin, Cout]` weights: nothing is unfolded in memory.
 
-use super::matmul::{split_output, splits, sum_splits};
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Gpu, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
-static NAIVE_SOURCE: Source =
-    Source::new("conv/1_naive.wgsl", include_str!("../../shaders/conv/1_naive.wgsl"));
-static NAIVE: [Kernel; 3] = [
-    NAIVE_SOURCE.kernel("forward"),
-    NAIVE_SOURCE.kernel("input_gradient"),
-    NAIVE_SOURCE.kernel("weight_gradient"),
-];
-static FORWARD_SOURCE: Source =
-    Source::new("conv/2_register_forward.wgsl", include_str!("../../shaders/conv/2_register_forward.wgsl"));
-static INPUT_SOURCE: Source = Source::new(
-    "conv/2_register_input_gradient.wgsl",
-    include_str!("../../shaders/conv/2_register_input_gradient.wgsl"),
-);
-static WEIGHT_SOURCE: Source = Source::new(
-    "conv/2_register_weight_gradient.wgsl",
-    include_str!("../../shaders/conv/2_register_weight_gradient.wgsl"),
-);
-static REGISTER: [Kernel; 3] = [
-    FORWARD_SOURCE.kernel("forward"),
-    INPUT_SOURCE.kernel("input_gradient"),
-    WEIGHT_SOURCE.kernel("weight_gradient"),
-];
-static RAGGED: [Kernel; 3] = [
-    FORWARD_SOURCE.kernel("forward_ragged"),
-    INPUT_SOURCE.kernel("input_gradient_ragged"),
-    WEIGHT_SOURCE.kernel("weight_gradient_ragged"),
-];
-static WORKGROUP_SOURCE: Source =
-    Source::new("conv/3_workgroup.wgsl", include_str!("../../shaders/conv/3_workgroup.wgsl"));
-static WORKGROUP: [Kernel; 3] = [
-    WORKGROUP_SOURCE.kernel("conv").with(&[("PASS", 0.0)]),
-    WORKGROUP_SOURCE.kernel("conv").with(&[("PASS", 1.0)]),
-    WORKGROUP_SOURCE.kernel("conv").with(&[("PASS", 2.0)]),
-];
+mod ladder;
 
-params! {
-    struct Params {
-        n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-        kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32,
-    }
-}
-params! {
-    struct SplitParams {
-        n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-        kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32,
-    }
+/// The files of `shaders/conv/` that run on `gpu`, lowest rung first.
+pub(super) fn rungs(gpu: &Gpu) -> Vec<&'static str> {
+    ladder::RUNGS.iter().filter(|rung| (rung.adapter)(gpu)).map(|rung| rung.file).collect()
 }
 
 /// A value for height and one for width; a plain number stands for both.
@@ -105,11 +63,115 @@ impl Conv2dOptions {
 }
 
 /// Which of the three products of a convolution.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pass {
     Forward,
     InputGradient,
     WeightGradient,
+}
+
+params! {
+    /// A convolution: images, outputs, kernel, stride, padding.
+    #[derive(Debug)]
+    struct Sizes {
+        n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
+        kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32,
+    }
+}
+params! {
+    /// The same with a cut of the sums: split s takes terms (or lines) in `[s chunk, (s + 1) chunk)`.
+    struct SplitSizes {
+        n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
+        kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32,
+    }
+}
+
+impl Sizes {
+    /// With a cut of the sums.
+    fn split(self, chunk: u32, splits: u32) -> SplitSizes {
+        let Sizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw } = self;
+        SplitSizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw, chunk, splits }
+    }
+
+    /// Classes of input pixels by their place modulo the stride: within one, the same taps reach every pixel.
+    fn classes(&self) -> u64 {
+        product(&[self.sh, self.sw])
+    }
+
+    /// Taps that reach a class of input pixels at most.
+    fn class_taps(&self) -> u64 {
+        product(&[self.kh.div_ceil(self.sh), self.kw.div_ceil(self.sw)])
+    }
+
+    /// Whether vec4 may run along the channels of both images.
+    fn vectors(&self) -> bool {
+        self.cin.is_multiple_of(4) && self.cout.is_multiple_of(4)
+    }
+}
+
+/// One product to compute.
+struct Job<'a> {
+    pass: Pass,
+    sizes: Sizes,
+    /// y, dx or dw.
+    result: &'a Tensor,
+    /// x, dy or x.
+    lhs: &'a Tensor,
+    /// w, w or dy.
+    rhs: &'a Tensor,
+}
+
+/// A product as a GEMM: `(classes) x rows x columns`, and the length of the sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Gemm {
+    /// 1, or the stride classes of an input gradient, each a product of its own.
+    classes: u64,
+    /// Pixels, or `(KH, KW, Cin)`.
+    rows: u64,
+    /// Channels.
+    columns: u64,
+    /// Terms of a sum.
+    k: u64,
+}
+
+impl Gemm {
+    /// Workgroups with tiles of `rows` x `columns`.
+    fn tiles(&self, rows: u64, columns: u64) -> u64 {
+        self.classes * self.rows.div_ceil(rows) * self.columns.div_ceil(columns)
+    }
+}
+
+impl Job<'_> {
+    /// The GEMM of this product; an input gradient goes class by class of the stride, so that no tap is tried in vain.
+    fn gemm(&self) -> Gemm {
+        let Sizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, .. } = self.sizes;
+        let (classes, rows, columns, k) = match self.pass {
+            Pass::Forward => (1, product(&[n, oh, ow]), cout, product(&[kh, kw, cin])),
+            Pass::InputGradient => (
+                self.sizes.classes(),
+                product(&[n, h.div_ceil(sh), w.div_ceil(sw)]),
+                cin,
+                self.sizes.class_taps() * u64::from(cout),
+            ),
+            Pass::WeightGradient => (1, product(&[kh, kw, cin]), cout, product(&[n, oh, ow])),
+        };
+        Gemm { classes, rows, columns: u64::from(columns), k }
+    }
+
+    /// Bytes read and written once, and the multiply-adds of the definition.
+    fn work(&self) -> Work {
+        let Sizes { n, cin, oh, ow, cout, kh, kw, .. } = self.sizes;
+        let bytes = self.result.bytes() + self.lhs.bytes() + self.rhs.bytes();
+        Work::new(bytes as u64, 2 * product(&[n, oh, ow, cout, kh, kw, cin]))
+    }
+
+    fn gpu(&self) -> &Gpu {
+        self.result.gpu()
+    }
+}
+
+fn product(sizes: &[u32]) -> u64 {
+    sizes.iter().map(|&d| u64::from(d)).product()
 }
 
 impl Tensor {
@@ -140,8 +202,8 @@ impl Tensor {
             &[self, weight],
             move |g| {
                 let [x, w] = g.saved();
-                let dx = g.needs(0).then(|| launch(Pass::InputGradient, p, *x.shape(), g.dy, w, g.dtype(0)));
-                let dw = g.needs(1).then(|| launch(Pass::WeightGradient, p, *w.shape(), x, g.dy, g.dtype(1)));
+                let dx = g.needs(0).then(|| launch(Pass::InputGradient, p, *x.shape(), g.dy, w, x.dtype()));
+                let dw = g.needs(1).then(|| launch(Pass::WeightGradient, p, *w.shape(), x, g.dy, DType::F32));
                 vec![dx, dw]
             },
         )
@@ -149,7 +211,7 @@ impl Tensor {
 }
 
 #[track_caller]
-fn check(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> Params {
+fn check(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> Sizes {
     let Conv2dOptions { stride, padding } = options;
     let misfit = |why: &str| -> ! {
         panic!("conv2d: images {} and weights {}, {options:?}: {why}", x.shape(), weight.shape())
@@ -186,77 +248,18 @@ fn check(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> Params {
         padding[1],
     ]
     .map(|d| d as u32);
-    Params { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw }
+    Sizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw }
 }
 
 /// Runs one pass: the result gets `shape` and `dtype`; `lhs` and `rhs` are x and w, dy and w, or x and dy.
-fn launch(pass: Pass, p: Params, shape: Shape, lhs: &Tensor, rhs: &Tensor, dtype: DType) -> Tensor {
-    let gpu = lhs.gpu();
-    let result = Tensor::alloc(gpu, "conv2d", &shape, dtype);
+fn launch(pass: Pass, sizes: Sizes, shape: Shape, lhs: &Tensor, rhs: &Tensor, dtype: DType) -> Tensor {
+    let result = Tensor::alloc(lhs.gpu(), "conv2d", &shape, dtype);
     if result.is_empty() {
         return result;
     }
     if lhs.is_empty() || rhs.is_empty() {
         return result.full_like(0.0);
     }
-    let file = super::rung(gpu, "conv");
-
-    // The product as (rows, columns, length of the sums).
-    let Params { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw } = p;
-    let product = |dims: &[u32]| dims.iter().map(|&d| u64::from(d)).product::<u64>();
-    let (rows, columns, k) = match pass {
-        Pass::Forward => (product(&[n, oh, ow]), cout, product(&[kh, kw, cin])),
-        Pass::InputGradient => (product(&[n, h, w]), cin, product(&[kh, kw, cout])),
-        Pass::WeightGradient => (product(&[kh, kw, cin]), cout, product(&[n, oh, ow])),
-    };
-    let tiles = |size: u32| rows.div_ceil(u64::from(size)) * u64::from(columns.div_ceil(size));
-    let split =
-        |chunk, splits| SplitParams { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw, chunk, splits };
-    let work = Work {
-        bytes: (result.bytes() + lhs.bytes() + rhs.bytes()) as u64,
-        flops: 2 * product(&[n, oh, ow, cout, kh, kw, cin]),
-    };
-
-    match file {
-        "1_naive" => {
-            let grid = Grid::items(result.len());
-            gpu.run(&NAIVE[pass as usize], &[&result, lhs, rhs], &p, grid, work);
-        }
-        "2_register" => {
-            let vectors = cin % 4 == 0 && cout % 4 == 0;
-            let kernel = if vectors { &REGISTER[pass as usize] } else { &RAGGED[pass as usize] };
-            // A workgroup takes 8 x 8 pixels and 8 channels.
-            let groups = match pass {
-                Pass::Forward => rows.div_ceil(64),
-                // Pixels come class by class of the stride.
-                Pass::InputGradient => {
-                    product(&[n, h.div_ceil(sh), w.div_ceil(sw)]).div_ceil(64) * product(&[sh, sw])
-                }
-                // 8 tiles a workgroup; the sum is cut between lines of the output.
-                Pass::WeightGradient => {
-                    let wanted = splits(gpu.is_cpu(), tiles(8).div_ceil(8), k);
-                    let chunk = (n * oh).div_ceil(wanted);
-                    let splits = (n * oh).div_ceil(chunk);
-                    let part = split_output("conv2d", &result, splits);
-                    let grid = Grid::items(tiles(8) * u64::from(splits));
-                    gpu.run(kernel, &[&part, lhs, rhs], &split(chunk, splits), grid, work);
-                    sum_splits(&result, &part, splits);
-                    return result;
-                }
-            };
-            let grid = Grid::groups(groups * u64::from(columns.div_ceil(8)));
-            gpu.run(kernel, &[&result, lhs, rhs], &p, grid, work);
-        }
-        "3_workgroup" => {
-            let chunk = k.div_ceil(u64::from(splits(gpu.is_cpu(), tiles(64), k)));
-            let splits = k.div_ceil(chunk) as u32;
-            let part = split_output("conv2d", &result, splits);
-            let grid = Grid::groups(tiles(64) * u64::from(splits));
-            let params = split(chunk as u32, splits);
-            gpu.run(&WORKGROUP[pass as usize], &[&part, lhs, rhs], &params, grid, work);
-            sum_splits(&result, &part, splits);
-        }
-        other => panic!("conv2d: there is no shaders/conv/{other}.wgsl"),
-    }
+    ladder::run(&Job { pass, sizes, result: &result, lhs, rhs });
     result
 }

@@ -16,6 +16,11 @@ static RAGGED: Kernel = REGISTER_SOURCE.kernel("ragged");
 static WORKGROUP_SOURCE: Source =
     Source::new("matmul/3_workgroup.wgsl", include_str!("../../shaders/matmul/3_workgroup.wgsl"));
 static WORKGROUP: Kernel = WORKGROUP_SOURCE.kernel("matmul");
+static BROADCAST_SOURCE: Source =
+    Source::new("matmul/10_broadcast.wgsl", include_str!("../../shaders/matmul/10_broadcast.wgsl"));
+static BROADCAST: [Kernel; 3] =
+    [BROADCAST_SOURCE.kernel("nn"), BROADCAST_SOURCE.kernel("nt"), BROADCAST_SOURCE.kernel("tn")];
+static BROADCAST_RAGGED: Kernel = BROADCAST_SOURCE.kernel("ragged");
 static SUM_SOURCE: Source =
     Source::new("matmul/sum_splits.wgsl", include_str!("../../shaders/matmul/sum_splits.wgsl"));
 static SUM_SPLITS: Kernel = SUM_SOURCE.kernel("sum_splits");
@@ -156,6 +161,7 @@ fn launch(op: &str, form: Form, p: Params, c: &Tensor, a: &Tensor, b: &Tensor) {
         "1_naive" => tiles(1, 1).div_ceil(64),
         "2_register" => tiles(8 * (8 / lanes_n), 8 * lanes_n),
         "3_workgroup" => tiles(64, 64),
+        "10_broadcast" => tiles(16, 64),
         other => panic!("{op}: there is no shaders/matmul/{other}.wgsl"),
     };
     let splits = splits(gpu.is_cpu(), groups, u64::from(p.k));
@@ -170,6 +176,11 @@ fn launch(op: &str, form: Form, p: Params, c: &Tensor, a: &Tensor, b: &Tensor) {
     match file {
         "1_naive" => gpu.run(&NAIVE, &[&part, a, b], &p, grid, work),
         "3_workgroup" => gpu.run(&WORKGROUP, &[&part, a, b], &p, grid, work),
+        "10_broadcast" => {
+            let vectors = [a, b, c].iter().all(|t| t.shape()[t.shape().rank() - 1] % 4 == 0);
+            let kernel = if vectors { &BROADCAST[form as usize] } else { &BROADCAST_RAGGED };
+            gpu.run(kernel, &[&part, a, b], &p, grid, work);
+        }
         _ => {
             let vectors = [a, b, c].iter().all(|t| t.shape()[t.shape().rank() - 1] % 4 == 0);
             let kernel = if vectors { &REGISTER[form as usize] } else { &RAGGED };

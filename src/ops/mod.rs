@@ -1,6 +1,6 @@
 //! One file an op: shapes, kernels, forward and backward.
 
-use crate::gpu::Gpu;
+use crate::gpu::{AdapterInfo, Gpu};
 
 mod batch_norm;
 mod binary;
@@ -28,18 +28,47 @@ pub use contrastive::{Contrastive, ContrastiveOutput};
 pub use conv2d::{Conv2dOptions, Pair};
 pub use softmax_cross_entropy::RowLosses;
 
-/// Which rung of each ladder of kernels an adapter class gets: family and file, as in `shaders/<family>/<file>.wgsl`.
+/// Which rung of each ladder of kernels an adapter gets: family and file, as in `shaders/<family>/<file>.wgsl`.
 ///
 /// Static, so that the same adapter always runs the same kernels. CPU adapters want tiles in registers and no workgroup
-/// memory, GPUs the opposite.
+/// memory, GPUs the opposite. Where a rung does not fit a shape, the next of its class does.
 #[must_use]
-pub const fn ladders(is_cpu: bool) -> [(&'static str, &'static str); 2] {
+pub fn ladders(adapter: &AdapterInfo) -> [(&'static str, &'static str); 2] {
+    match adapter {
+        a if a.shuffles_in_register() => [("matmul", "10_broadcast"), ("conv", "8_broadcast")],
+        a => class_ladders(a.is_cpu),
+    }
+}
+
+/// The rungs of a class of adapters that run whatever the shape.
+const fn class_ladders(is_cpu: bool) -> [(&'static str, &'static str); 2] {
     let rung = if is_cpu { "2_register" } else { "3_workgroup" };
     [("matmul", rung), ("conv", rung)]
 }
 
-/// The rung of `family` that runs on `gpu`: the one that was chosen for it, or that of its class.
+/// The rung of `family` that runs on `gpu`: the one that was chosen for it, or that of the adapter.
 fn rung<'a>(gpu: &'a Gpu, family: &str) -> &'a str {
-    let own = ladders(gpu.is_cpu()).into_iter().find(|(name, _)| *name == family);
-    gpu.kernel_choice(family).or(own.map(|(_, file)| file)).expect("a known family")
+    gpu.kernel_choice(family).unwrap_or_else(|| of(ladders(gpu.info()), family))
+}
+
+/// The rung of `family` for a class of adapters.
+fn class_rung(is_cpu: bool, family: &str) -> &'static str {
+    of(class_ladders(is_cpu), family)
+}
+
+fn of(ladders: [(&'static str, &'static str); 2], family: &str) -> &'static str {
+    let own = ladders.into_iter().find(|(name, _)| *name == family);
+    own.map(|(_, file)| file).expect("a known family")
+}
+
+/// The kernel files of `family`, a name of [`ladders`], that run on `gpu`, lowest rung first.
+///
+/// # Panics
+/// If there is no such family.
+#[must_use]
+pub fn rungs(family: &str, gpu: &Gpu) -> Vec<&'static str> {
+    match family {
+        "conv" => conv2d::rungs(gpu),
+        _ => panic!("no ladder of kernels named {family}"),
+    }
 }

@@ -9,35 +9,45 @@ static FORWARD_SOURCE: Source =
     Source::new("contrastive/forward.wgsl", include_str!("../../../shaders/contrastive/forward.wgsl"));
 static BACKWARD_SOURCE: Source =
     Source::new("contrastive/backward.wgsl", include_str!("../../../shaders/contrastive/backward.wgsl"));
+static BROADCAST_SOURCE: Source = Source::new(
+    "contrastive/broadcast_forward.wgsl",
+    include_str!("../../../shaders/contrastive/broadcast_forward.wgsl"),
+);
 static ROWS_SOURCE: Source =
     Source::new("contrastive/rows.wgsl", include_str!("../../../shaders/contrastive/rows.wgsl"));
 
-/// A tile kernel with workgroups for CPU adapters (8 lanes are their vector) and for GPUs.
-struct ByClass {
-    cpu: Kernel,
-    gpu: Kernel,
+/// A kernel that works by tiles: how many rows a workgroup owns and streams at a time, and how many forward states a chunk
+/// leaves for each owned row.
+struct Tiles {
+    kernel: Kernel,
+    owned: u32,
+    streamed: u32,
+    states: u32,
 }
 
-impl ByClass {
-    const fn of(cpu: Kernel, gpu: Kernel) -> Self {
-        Self { cpu, gpu }
+impl Tiles {
+    const fn new(kernel: Kernel, owned: u32, streamed: u32) -> Self {
+        Self { kernel, owned, streamed, states: 1 }
     }
 
-    /// The kernel, and a grid of one workgroup a chunk and so many owned rows.
-    fn on(&self, gpu: &Gpu, owned: u32, cut: &Cut) -> (&Kernel, Grid) {
-        let (kernel, workgroup) = if gpu.is_cpu() { (&self.cpu, 8) } else { (&self.gpu, 32) };
-        (kernel, Grid::groups(u64::from(owned.div_ceil(TILE_ROWS * workgroup)) * u64::from(cut.chunks)))
+    /// One workgroup a chunk and so many owned rows.
+    fn grid(&self, rows: u32, cut: &Cut) -> Grid {
+        Grid::groups(u64::from(rows.div_ceil(self.owned)) * u64::from(cut.chunks))
     }
 }
 
-static FORWARD: ByClass = ByClass::of(
-    FORWARD_SOURCE.kernel("contrastive_forward").with(&[("WG", 8.0)]),
-    FORWARD_SOURCE.kernel("contrastive_forward").with(&[("WG", 32.0)]),
-);
-static BACKWARD: ByClass = ByClass::of(
-    BACKWARD_SOURCE.kernel("contrastive_backward").with(&[("WG", 8.0)]),
-    BACKWARD_SOURCE.kernel("contrastive_backward").with(&[("WG", 32.0)]),
-);
+// `shaders/lib/logit_tile.wgsl`: 8 owned rows an invocation against 16. For CPU adapters (8 lanes are their vector) and GPUs.
+static FORWARD: [Tiles; 2] = [
+    Tiles::new(FORWARD_SOURCE.kernel("contrastive_forward").with(&[("WG", 8.0)]), 64, 16),
+    Tiles::new(FORWARD_SOURCE.kernel("contrastive_forward").with(&[("WG", 32.0)]), 256, 16),
+];
+static BACKWARD: [Tiles; 2] = [
+    Tiles::new(BACKWARD_SOURCE.kernel("contrastive_backward").with(&[("WG", 8.0)]), 64, 16),
+    Tiles::new(BACKWARD_SOURCE.kernel("contrastive_backward").with(&[("WG", 32.0)]), 256, 16),
+];
+// `shaders/lib/logit_broadcast.wgsl`.
+static BROADCAST: Tiles =
+    Tiles { kernel: BROADCAST_SOURCE.kernel("contrastive_forward"), owned: 16, streamed: 64, states: 8 };
 static COLUMNS: Kernel = ROWS_SOURCE.kernel("contrastive_columns");
 static FINISH: Kernel = ROWS_SOURCE.kernel("contrastive_finish");
 static EXTRA_BACKWARD: Kernel = ROWS_SOURCE.kernel("contrastive_extra_backward");
@@ -65,9 +75,6 @@ params! {
     struct Width { n: u32, before: u32, after: u32 }
 }
 
-/// Rows that an invocation owns and rows that it streams at a time: `shaders/lib/logit_tile.wgsl`.
-const TILE_ROWS: u32 = 8;
-const TILE_COLUMNS: u32 = 16;
 /// What a dispatch may do: a quarter of a second at 140 GFLOP/s.
 pub(super) const DISPATCH_FLOPS: u64 = 1 << 35;
 /// Loop iterations of an invocation on a CPU adapter: lavapipe ends all its loops, without a word, after 65,535. A tile makes
@@ -92,18 +99,18 @@ impl Cut {
     /// Enough chunks to occupy the adapter where the owned rows alone do not, each of four tiles or more, at most `most`
     /// and their partial results (`row_bytes` a row) within [`SCRATCH_BYTES`]; parts of `pairs` pairs of rows, or of one
     /// tile.
-    fn of(is_cpu: bool, [n, m, d4]: [u32; 3], most: u32, row_bytes: u64, pairs: u64) -> Self {
-        let invocations = n.div_ceil(TILE_ROWS);
+    fn of(is_cpu: bool, streamed: u32, [n, m, d4]: [u32; 3], most: u32, row_bytes: u64, pairs: u64) -> Self {
+        let invocations = n.div_ceil(8);
         let wanted = if is_cpu { 128 } else { 16_384 };
-        let tiles = m.div_ceil(TILE_COLUMNS);
+        let tiles = m.div_ceil(streamed);
         let by_memory = SCRATCH_BYTES / (u64::from(n) * row_bytes);
         let most = (tiles / 4).min(u32::try_from(by_memory).unwrap_or(u32::MAX)).clamp(1, most);
-        let chunk = tiles.div_ceil((wanted / invocations).clamp(1, most)) * TILE_COLUMNS;
+        let chunk = tiles.div_ceil((wanted / invocations).clamp(1, most)) * streamed;
         let chunks = m.div_ceil(chunk);
-        let a_tile = u64::from(n) * u64::from(chunks) * u64::from(TILE_COLUMNS);
+        let a_tile = u64::from(n) * u64::from(chunks) * u64::from(streamed);
         let tiles_by_loops = if is_cpu { CPU_ITERATIONS / (2 * d4 + 2) } else { u32::MAX };
-        let longest = (chunk / TILE_COLUMNS).min(tiles_by_loops).max(1);
-        let part = (pairs / a_tile).clamp(1, u64::from(longest)) as u32 * TILE_COLUMNS;
+        let longest = (chunk / streamed).min(tiles_by_loops).max(1);
+        let part = (pairs / a_tile).clamp(1, u64::from(longest)) as u32 * streamed;
         Self { chunks, chunk, part }
     }
 
@@ -158,18 +165,31 @@ impl Call {
     ) -> (Tensor, Tensor) {
         let gpu = q.gpu();
         let Self { n, m, d4, tau, .. } = *self;
-        let cut = Cut::of(gpu.is_cpu(), [n, m, d4], STATE_CHUNKS, 8, self.dispatch_flops / self.flops(1));
-        let state = alloc(gpu, &[cut.chunks, n, 2]);
+        let small = 8 * u64::from(BROADCAST.states) * u64::from(n) <= SCRATCH_BYTES;
+        let tiles = match gpu.info() {
+            a if a.shuffles_in_register() && small => &BROADCAST,
+            a => &FORWARD[usize::from(!a.is_cpu)],
+        };
+        let pairs = self.dispatch_flops / self.flops(1);
+        let cut = Cut::of(
+            gpu.is_cpu(),
+            tiles.streamed,
+            [n, m, d4],
+            STATE_CHUNKS,
+            8 * u64::from(tiles.states),
+            pairs,
+        );
+        let states = cut.chunks * tiles.states;
+        let state = alloc(gpu, &[states, n, 2]);
         for (begin, end) in cut.parts() {
             let params = Forward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau: tau.recip() };
             let work = self.work(n, cut.columns(begin, end, m), 1);
-            let (kernel, grid) = FORWARD.on(gpu, n, &cut);
-            gpu.run(kernel, &[&state, q, k, excluded], &params, grid, work);
+            gpu.run(&tiles.kernel, &[&state, q, k, excluded], &params, tiles.grid(n, &cut), work);
         }
         let (row_losses, lse) = (alloc(gpu, &[n]), alloc(gpu, &[n]));
         let bindings: [&dyn Bind; 6] = [&row_losses, &lse, &state, q, extra.unwrap_or(k), positive];
-        let params = self.rows(cut.chunks, extra.is_some());
-        let bytes = u64::from(n) * (32 * u64::from(d4) + 8 * u64::from(cut.chunks) + 12);
+        let params = self.rows(states, extra.is_some());
+        let bytes = u64::from(n) * (32 * u64::from(d4) + 8 * u64::from(states) + 12);
         gpu.run(&FINISH, &bindings, &params, Grid::items(n), Work::new(bytes, u64::from(n) * self.flops(1)));
         (row_losses, lse)
     }
@@ -183,7 +203,9 @@ impl Call {
         };
         let Self { d4, tau, .. } = *self;
         let pairs = self.dispatch_flops / self.flops(2);
-        let cut = Cut::of(gpu.is_cpu(), [n, m, d4], GRADIENT_CHUNKS, 16 * u64::from(d4), pairs);
+        let tiles = &BACKWARD[usize::from(!gpu.is_cpu())];
+        let sizes = [n, m, d4];
+        let cut = Cut::of(gpu.is_cpu(), tiles.streamed, sizes, GRADIENT_CHUNKS, 16 * u64::from(d4), pairs);
         let parts = alloc(gpu, &[cut.chunks, n, 4 * d4]);
         for (begin, end) in cut.parts() {
             let (inv_tau, scale) = (tau.recip(), self.scale());
@@ -191,8 +213,7 @@ impl Call {
             let params = Backward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau, scale, queries };
             let bindings: [&dyn Bind; 7] = [&parts, a, b, of.excluded, of.positive, of.lse, of.dloss];
             let work = self.work(n, cut.columns(begin, end, m), 2);
-            let (kernel, grid) = BACKWARD.on(gpu, n, &cut);
-            gpu.run(kernel, &bindings, &params, grid, work);
+            gpu.run(&tiles.kernel, &bindings, &params, tiles.grid(n, &cut), work);
         }
         if cut.chunks == 1 {
             return parts.reshape(*a.shape());
@@ -226,7 +247,7 @@ impl Call {
     }
 
     /// What turns the loss's gradient into that of `q . k`.
-    fn scale(&self) -> f32 {
+    pub(super) fn scale(&self) -> f32 {
         (self.tau * self.n as f32).recip()
     }
 
@@ -284,7 +305,7 @@ mod tests {
         for is_cpu in [true, false] {
             for n in sizes {
                 for m in sizes {
-                    let cut = Cut::of(is_cpu, [n, m, 32], 8, 512, DISPATCH_FLOPS / 512);
+                    let cut = Cut::of(is_cpu, 16, [n, m, 32], 8, 512, DISPATCH_FLOPS / 512);
                     assert!(
                         cut.chunks * cut.chunk >= m && (cut.chunks - 1) * cut.chunk < m,
                         "{n} {m} {cut:?}"

@@ -1,0 +1,192 @@
+//! The rungs of `shaders/conv/`: what each needs, and how it is launched. A further rung is one entry in [`RUNGS`].
+
+use super::{Job, Pass, Sizes};
+use crate::gpu::{Gpu, Grid, Kernel, Source};
+use crate::ops::matmul::{split_output, splits, sum_splits};
+
+/// A way to run the three products.
+pub(super) struct Rung {
+    /// `shaders/conv/<file>.wgsl`, or `<file>_forward.wgsl` and its two siblings.
+    pub(super) file: &'static str,
+    /// What it needs of the adapter.
+    pub(super) adapter: fn(&Gpu) -> bool,
+    /// What it needs of the product; where it does not fit, the rung of the adapter's class runs instead.
+    pub(super) fits: fn(&Job<'_>) -> bool,
+    /// Computes `job.result`.
+    pub(super) launch: fn(&Job<'_>),
+}
+
+/// Every rung, lowest first.
+pub(super) static RUNGS: &[Rung] = &[
+    Rung { file: "1_naive", adapter: any_adapter, fits: any_job, launch: naive },
+    Rung { file: "2_register", adapter: any_adapter, fits: any_job, launch: register },
+    Rung { file: "3_workgroup", adapter: any_adapter, fits: any_job, launch: workgroup },
+    Rung { file: "8_broadcast", adapter: shuffles, fits: whole_vectors, launch: broadcast },
+];
+
+fn any_adapter(_: &Gpu) -> bool {
+    true
+}
+
+fn any_job(_: &Job<'_>) -> bool {
+    true
+}
+
+fn shuffles(gpu: &Gpu) -> bool {
+    gpu.info().shuffles_in_register()
+}
+
+fn whole_vectors(job: &Job<'_>) -> bool {
+    job.sizes.vectors()
+}
+
+/// Runs `job` on the rung that was chosen for its device.
+#[track_caller]
+pub(super) fn run(job: &Job<'_>) {
+    let gpu = job.gpu();
+    let named = |file: &str| {
+        let rung = RUNGS.iter().find(|rung| rung.file == file);
+        let rung = rung.unwrap_or_else(|| panic!("conv2d: there is no shaders/conv/{file}.wgsl"));
+        ((rung.adapter)(gpu) && (rung.fits)(job)).then_some(rung)
+    };
+    let chosen = named(crate::ops::rung(gpu, "conv"));
+    let rung = chosen.or_else(|| named(crate::ops::class_rung(gpu.is_cpu(), "conv")));
+    (rung.expect("the rung of an adapter's class fits everything").launch)(job);
+}
+
+static NAIVE_SOURCE: Source =
+    Source::new("conv/1_naive.wgsl", include_str!("../../../shaders/conv/1_naive.wgsl"));
+static NAIVE: [Kernel; 3] = [
+    NAIVE_SOURCE.kernel("forward"),
+    NAIVE_SOURCE.kernel("input_gradient"),
+    NAIVE_SOURCE.kernel("weight_gradient"),
+];
+
+fn naive(job: &Job<'_>) {
+    let Sizes { n, oh, ow, .. } = job.sizes;
+    // One invocation sums a whole weight gradient's pixels: cut, so that its loops end well under lavapipe's limit.
+    let lines = if job.pass == Pass::WeightGradient { n * oh } else { 1 };
+    let chunk = lines.min((16_384 / ow).max(1));
+    let splits = lines.div_ceil(chunk);
+    let part = split_output("conv2d", job.result, splits);
+    let grid = Grid::items(part.len());
+    let sizes = job.sizes.split(chunk, splits);
+    job.gpu().run(&NAIVE[job.pass as usize], &[&part, job.lhs, job.rhs], &sizes, grid, job.work());
+    sum_splits(job.result, &part, splits);
+}
+
+static FORWARD_SOURCE: Source = Source::new(
+    "conv/2_register_forward.wgsl",
+    include_str!("../../../shaders/conv/2_register_forward.wgsl"),
+);
+static INPUT_SOURCE: Source = Source::new(
+    "conv/2_register_input_gradient.wgsl",
+    include_str!("../../../shaders/conv/2_register_input_gradient.wgsl"),
+);
+static WEIGHT_SOURCE: Source = Source::new(
+    "conv/2_register_weight_gradient.wgsl",
+    include_str!("../../../shaders/conv/2_register_weight_gradient.wgsl"),
+);
+static REGISTER: [Kernel; 3] = [
+    FORWARD_SOURCE.kernel("forward"),
+    INPUT_SOURCE.kernel("input_gradient"),
+    WEIGHT_SOURCE.kernel("weight_gradient"),
+];
+static RAGGED: [Kernel; 3] = [
+    FORWARD_SOURCE.kernel("forward_ragged"),
+    INPUT_SOURCE.kernel("input_gradient_ragged"),
+    WEIGHT_SOURCE.kernel("weight_gradient_ragged"),
+];
+
+fn register(job: &Job<'_>) {
+    let Sizes { n, oh, .. } = job.sizes;
+    let kernels = if job.sizes.vectors() { &REGISTER } else { &RAGGED };
+    let kernel = &kernels[job.pass as usize];
+    let gemm = job.gemm();
+    if job.pass == Pass::WeightGradient {
+        // 8 tiles a workgroup; the sum is cut between lines of the output.
+        let wanted = splits(job.gpu().is_cpu(), gemm.tiles(8, 8).div_ceil(8), gemm.k);
+        let chunk = (n * oh).div_ceil(wanted);
+        let splits = (n * oh).div_ceil(chunk);
+        let part = split_output("conv2d", job.result, splits);
+        let grid = Grid::items(gemm.tiles(8, 8) * u64::from(splits));
+        job.gpu().run(kernel, &[&part, job.lhs, job.rhs], &job.sizes.split(chunk, splits), grid, job.work());
+        sum_splits(job.result, &part, splits);
+    } else {
+        // A workgroup takes 8 x 8 pixels and 8 channels.
+        let grid = Grid::groups(gemm.tiles(64, 8));
+        job.gpu().run(kernel, &[job.result, job.lhs, job.rhs], &job.sizes, grid, job.work());
+    }
+}
+
+static WORKGROUP_SOURCE: Source =
+    Source::new("conv/3_workgroup.wgsl", include_str!("../../../shaders/conv/3_workgroup.wgsl"));
+static WORKGROUP: [Kernel; 2] = [
+    WORKGROUP_SOURCE.kernel("conv").with(&[("PASS", 0.0)]),
+    WORKGROUP_SOURCE.kernel("conv").with(&[("PASS", 1.0)]),
+];
+static WORKGROUP_PARTS: [Kernel; 3] = [
+    WORKGROUP_SOURCE.kernel("conv_parts").with(&[("PASS", 0.0)]),
+    WORKGROUP_SOURCE.kernel("conv_parts").with(&[("PASS", 1.0)]),
+    WORKGROUP_SOURCE.kernel("conv_parts").with(&[("PASS", 2.0)]),
+];
+
+fn workgroup(job: &Job<'_>) {
+    let gemm = job.gemm();
+    let groups = gemm.tiles(64, 64);
+    let chunk = gemm.k.div_ceil(u64::from(splits(job.gpu().is_cpu(), groups, gemm.k)));
+    let splits = gemm.k.div_ceil(chunk) as u32;
+    let part = split_output("conv2d", job.result, splits);
+    let parts = splits > 1 || job.pass == Pass::WeightGradient;
+    let kernel = if parts { &WORKGROUP_PARTS[job.pass as usize] } else { &WORKGROUP[job.pass as usize] };
+    let grid = Grid::groups(groups * u64::from(splits));
+    let sizes = job.sizes.split(chunk as u32, splits);
+    job.gpu().run(kernel, &[&part, job.lhs, job.rhs], &sizes, grid, job.work());
+    sum_splits(job.result, &part, splits);
+}
+
+static BROADCAST_FORWARD: Source = Source::new(
+    "conv/8_broadcast_forward.wgsl",
+    include_str!("../../../shaders/conv/8_broadcast_forward.wgsl"),
+);
+static BROADCAST_INPUT: Source = Source::new(
+    "conv/8_broadcast_input_gradient.wgsl",
+    include_str!("../../../shaders/conv/8_broadcast_input_gradient.wgsl"),
+);
+static BROADCAST_WEIGHT: Source = Source::new(
+    "conv/8_broadcast_weight_gradient.wgsl",
+    include_str!("../../../shaders/conv/8_broadcast_weight_gradient.wgsl"),
+);
+static BROADCAST: [Kernel; 3] = [
+    BROADCAST_FORWARD.kernel("forward"),
+    BROADCAST_INPUT.kernel("input_gradient"),
+    BROADCAST_WEIGHT.kernel("weight_gradient"),
+];
+static BROADCAST_8: [Kernel; 3] = [
+    BROADCAST_FORWARD.kernel("forward_8"),
+    BROADCAST_INPUT.kernel("input_gradient_8"),
+    BROADCAST_WEIGHT.kernel("weight_gradient_8"),
+];
+
+fn broadcast(job: &Job<'_>) {
+    let Sizes { n, oh, .. } = job.sizes;
+    let gemm = job.gemm();
+    let (kernels, columns, rows) =
+        if gemm.columns <= 8 { (&BROADCAST_8, 8, 96) } else { (&BROADCAST, 16, 64) };
+    let kernel = &kernels[job.pass as usize];
+    if job.pass == Pass::WeightGradient {
+        // The sum is cut between lines of the output.
+        let tiles = gemm.tiles(rows, columns);
+        let wanted = splits(job.gpu().is_cpu(), tiles, gemm.k);
+        let chunk = (n * oh).div_ceil(wanted);
+        let splits = (n * oh).div_ceil(chunk);
+        let part = split_output("conv2d", job.result, splits);
+        let grid = Grid::groups(tiles * u64::from(splits));
+        job.gpu().run(kernel, &[&part, job.lhs, job.rhs], &job.sizes.split(chunk, splits), grid, job.work());
+        sum_splits(job.result, &part, splits);
+    } else {
+        // A workgroup takes 8 x 8 pixels.
+        let grid = Grid::groups(gemm.tiles(64, columns));
+        job.gpu().run(kernel, &[job.result, job.lhs, job.rhs], &job.sizes, grid, job.work());
+    }
+}
