@@ -25,7 +25,7 @@ pub(super) struct Compiled {
 }
 
 impl Compiled {
-    /// Compiles a variant of `kernel`, which goes by `id`; without `checks`, a kernel of this crate runs without runtime checks.
+    /// Compiles a variant of `kernel`, which goes by `id`; without `checks`, a kernel of this crate runs without bounds checks.
     pub(super) fn new(
         device: &wgpu::Device,
         kernel: &Kernel,

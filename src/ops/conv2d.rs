@@ -203,8 +203,8 @@ impl Tensor {
             &[self, weight],
             move |g| {
                 let [x, w] = g.saved();
-                let dx = g.needs(0).then(|| launch(Pass::InputGradient, p, *x.shape(), g.dy, w, g.dtype(0)));
-                let dw = g.needs(1).then(|| launch(Pass::WeightGradient, p, *w.shape(), x, g.dy, g.dtype(1)));
+                let dx = g.needs(0).then(|| launch(Pass::InputGradient, p, *x.shape(), g.dy, w, x.dtype()));
+                let dw = g.needs(1).then(|| launch(Pass::WeightGradient, p, *w.shape(), x, g.dy, DType::F32));
                 vec![dx, dw]
             },
         )
