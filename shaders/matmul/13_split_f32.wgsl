@@ -7,6 +7,10 @@ enable f16, wgpu_cooperative_matrix;
 // so the large term is added outside of them: each product starts from zero, and `sum + product` is f32 arithmetic.
 // The small terms are added up inside: an error there counts 2^-11 of it.
 //
+// |C - C64| / (|A||B|) for N(0, 1), K = 300: 4e-8, one f32 sum after another 2e-7; rows and columns scaled by 2^-40 to 2^40
+// change nothing. Where A falls along k by a spread in which B rises: 5e-8 up to 2^28, 1e-6 at 2^34, 6e-5 at 2^40.
+// Three products, and 12 bytes an operand's element to prepare it, 4 for each time it is loaded.
+//
 // A workgroup makes 4 x 4 tiles of C; four subgroups, 2 x 2, keep 2 x 2 tiles each, twice: the large sum and the small.
 // lib: grid stage tile
 

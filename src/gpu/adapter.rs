@@ -70,15 +70,23 @@ impl AdapterInfo {
     }
 }
 
-/// Whether matrix units take f16 tiles of `side` squared and add them up in f32.
+/// Whether matrix units take f16 tiles of `side` squared and add them up in f32, and there is room for the workgroups of
+/// `shaders/lib/matrix.wgsl`: four subgroups, and blocks of 8 x 8 tiles in workgroup memory.
 fn multiplies(adapter: &wgpu::Adapter, side: u32) -> bool {
-    let needed = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SHADER_F16;
+    let needed = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
+        | wgpu::Features::SHADER_F16
+        | wgpu::Features::SUBGROUP;
+    let (limits, subgroup) = (adapter.limits(), adapter.get_info().subgroup_max_size);
+    let memory = 2 * 8 * side * 40 * 2 + 4 * side * (4 * side + 4) * 4;
+    let room = subgroup >= side
+        && 4 * subgroup <= limits.max_compute_invocations_per_workgroup
+        && memory <= limits.max_compute_workgroup_storage_size;
     let fits = |p: &wgpu::CooperativeMatrixProperties| {
         (p.m_size, p.n_size, p.k_size) == (side, side, side)
             && p.ab_type == wgpu::CooperativeScalarType::F16
             && p.cr_type == wgpu::CooperativeScalarType::F32
     };
-    adapter.features().contains(needed) && adapter.cooperative_matrix_properties().iter().any(fits)
+    room && adapter.features().contains(needed) && adapter.cooperative_matrix_properties().iter().any(fits)
 }
 
 /// What the caller wants of an adapter.

@@ -60,7 +60,7 @@ pub(super) fn half(op: &str, form: Form, p: &Params, c: &Tensor, a: &Tensor, b: 
     let (a, lda) = pack(op, a);
     let (b, ldb) = pack(op, b);
     let cut = Cut::of(c.gpu(), 8 * tile, p, [lda, ldb]);
-    run(op, &MATRIX[form as usize], &cut, c, &[&a, &b], 1);
+    run(op, &MATRIX[form as usize], &cut, c, &[&a, &b]);
 }
 
 /// C = A B with the accuracy of f32, in three products of f16.
@@ -69,7 +69,7 @@ pub(super) fn split_f32(op: &str, form: Form, p: &Params, c: &Tensor, a: &Tensor
     let (a, ea, lda) = split(op, a, p.batch, p.m, p.k, form != Form::Tn);
     let (b, eb, ldb) = split(op, b, p.batch, p.n, p.k, form == Form::Nt);
     let cut = Cut::of(c.gpu(), 4 * tile, p, [lda, ldb]);
-    run(op, &SPLIT_F32[form as usize], &cut, c, &[&a, &b, &ea, &eb], 3);
+    run(op, &SPLIT_F32[form as usize], &cut, c, &[&a, &b, &ea, &eb]);
 }
 
 /// Side of the matrix unit's tile. Where there is none, that is the device's error: `file` was forced.
@@ -97,14 +97,14 @@ pub(in crate::ops) fn parts(
     let cut = Cut::of(a.gpu(), 8 * tile, &Params { batch: 1, m, n, k, ..Params::default() }, [lda, ldb]);
     let shape = [cut.params.splits, m, n].map(|length| length as usize);
     let part = Tensor::alloc(a.gpu(), op, &Shape::new(&shape), DType::F32);
-    cut.launch(&MATRIX[form as usize], &part, &[a, b], 1);
+    cut.launch(&MATRIX[form as usize], &part, &[a, b]);
     (part, cut.params.splits)
 }
 
 /// Launches a kernel that makes `side` squared of C a workgroup, and adds up its splits.
-fn run(op: &str, kernel: &Kernel, cut: &Cut, c: &Tensor, inputs: &[&Tensor], products: u64) {
+fn run(op: &str, kernel: &Kernel, cut: &Cut, c: &Tensor, inputs: &[&Tensor]) {
     let part = split_output(op, c, cut.params.splits);
-    cut.launch(kernel, &part, inputs, products);
+    cut.launch(kernel, &part, inputs);
     sum_splits(c, &part, cut.params.splits);
 }
 
@@ -124,11 +124,10 @@ impl Cut {
         Self { params, groups: blocks * u64::from(splits) }
     }
 
-    /// `products` on the matrix unit for each of the product.
-    fn launch(&self, kernel: &Kernel, part: &Tensor, inputs: &[&Tensor], products: u64) {
+    fn launch(&self, kernel: &Kernel, part: &Tensor, inputs: &[&Tensor]) {
         let MatrixParams { batch, m, n, k, .. } = self.params;
         let bytes = (inputs.iter().map(|t| t.bytes()).sum::<usize>() + part.bytes()) as u64;
-        let flops = 2 * products * [batch, m, n, k].into_iter().map(u64::from).product::<u64>();
+        let flops = 2 * [batch, m, n, k].into_iter().map(u64::from).product::<u64>();
         let mut tensors: Vec<&dyn Bind> = vec![part];
         tensors.extend(inputs.iter().map(|&t| t as &dyn Bind));
         part.gpu().run(kernel, &tensors, &self.params, Grid::groups(self.groups), Work::new(bytes, flops));
