@@ -46,17 +46,17 @@ fn shaders_of(variant: Variant) -> Vec<Shader> {
     shaders
 }
 
-/// Parsed and validated with no capability beyond what every adapter has, but for subgroups in kernels that are only chosen
-/// where they are, and f16 in variants of that.
+/// Parsed and validated with no capability beyond what every adapter has, but for f16 in variants of that, and for subgroups
+/// in kernels that are only chosen where they are.
 fn module(shader: &Shader) -> (Module, ModuleInfo) {
     let Shader { name, full, variant, .. } = shader;
     let capabilities = match variant {
-        Variant::F32 => Capabilities::SUBGROUP,
-        Variant::F16 | Variant::F16ToF32 => Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16,
+        Variant::F32 => Capabilities::empty(),
+        Variant::F16 | Variant::F16ToF32 => Capabilities::SHADER_FLOAT16,
     };
     let module = naga::front::wgsl::parse_str(full)
         .unwrap_or_else(|e| panic!("shaders/{name} does not parse: {}", e.emit_to_string(full)));
-    let info = Validator::new(ValidationFlags::all(), capabilities)
+    let info = Validator::new(ValidationFlags::all(), capabilities | Capabilities::SUBGROUP)
         .validate(&module)
         .unwrap_or_else(|e| panic!("shaders/{name} is not valid: {}", e.emit_to_string(full)));
     (module, info)

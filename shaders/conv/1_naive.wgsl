@@ -18,12 +18,12 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-@group(0) @binding(1) var<storage, read_write> y: array<Elem>;      // (N, OH, OW, Cout)
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;      // (N, OH, OW, Cout)
 @group(0) @binding(2) var<storage, read> x: array<Elem>;            // (N, H, W, Cin)
 @group(0) @binding(3) var<storage, read> w: array<Elem>;            // (KH, KW, Cin, Cout)
 
-@group(0) @binding(1) var<storage, read_write> dx: array<Elem>;
-@group(0) @binding(1) var<storage, read_write> dw: array<f32>;            // (splits, KH, KW, Cin, Cout)
+@group(0) @binding(1) var<storage, read_write> dx: array<Out>;
+@group(0) @binding(1) var<storage, read_write> dw: array<Out>;            // (splits, KH, KW, Cin, Cout)
 @group(0) @binding(2) var<storage, read> dy_of_dx: array<Elem>;
 @group(0) @binding(3) var<storage, read> dy_of_dw: array<Elem>;
 
@@ -46,7 +46,7 @@ fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3
             for (var ci = 0u; ci < p.cin; ci++) { sum += f32(x[x0 + ci]) * f32(w[(w0 + ci) * p.cout + co]); }
         }
     }
-    y[at] = Elem(sum);
+    y[at] = Out(sum);
 }
 
 @compute @workgroup_size(WG)
@@ -68,7 +68,7 @@ fn input_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nw
             for (var co = 0u; co < p.cout; co++) { sum += f32(dy_of_dx[y0 + co]) * f32(w[w0 + co]); }
         }
     }
-    dx[at] = Elem(sum);
+    dx[at] = Out(sum);
 }
 
 @compute @workgroup_size(WG)
@@ -90,5 +90,5 @@ fn weight_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) n
             sum += f32(x[((row / p.oh * p.h + iy) * p.w + ix) * p.cin + ci]) * f32(dy_of_dw[(row * p.ow + ox) * p.cout + co]);
         }
     }
-    dw[at] = sum;
+    dw[at] = Out(sum);
 }

@@ -22,8 +22,8 @@ struct Params {
     kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> result: array<Elem>;     // y or dx
-@group(0) @binding(1) var<storage, read_write> part: array<f32>;        // dw, or any of them with an axis of splits in front
+@group(0) @binding(1) var<storage, read_write> result: array<Out>;     // y or dx
+@group(0) @binding(1) var<storage, read_write> part: array<Out>;        // dw, or any of them with an axis of splits in front
 @group(0) @binding(2) var<storage, read> lhs: array<Elem>;              // x, dy, x
 @group(0) @binding(3) var<storage, read> rhs: array<Elem>;              // w, w, dy
 
@@ -162,7 +162,7 @@ fn conv(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, 
         let row = row_at(t, t.i0 + 8u * (lid / 16u) + r);
         for (var q = 0u; q < 4u; q++) {
             let j = t.j0 + lid % 16u * 4u + q;
-            if row != 0xffffffffu && j < t.n { result[row + j] = Elem(sum[r][q]); }
+            if row != 0xffffffffu && j < t.n { result[row + j] = Out(sum[r][q]); }
         }
     }
 }
@@ -176,7 +176,7 @@ fn conv_parts(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: v
         let row = row_at(t, t.i0 + 8u * (lid / 16u) + r);
         for (var q = 0u; q < 4u; q++) {
             let j = t.j0 + lid % 16u * 4u + q;
-            if row != 0xffffffffu && j < t.n { part[row + j] = sum[r][q]; }
+            if row != 0xffffffffu && j < t.n { part[row + j] = Out(sum[r][q]); }
         }
     }
 }

@@ -16,7 +16,7 @@ struct Params {
     kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> y: array<Elem4>;     // (N, OH, OW, Cout)
+@group(0) @binding(1) var<storage, read_write> y: array<Out4>;     // (N, OH, OW, Cout)
 @group(0) @binding(2) var<storage, read> x: array<Elem4>;           // (N, H, W, Cin)
 @group(0) @binding(3) var<storage, read> w: array<Elem4>;           // (KH, KW, Cin, Cout)
 
@@ -87,7 +87,7 @@ fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3
     for (var r = 0u; r < PIXELS; r++) {
         let at = t.first + r * LANES;
         for (var q = 0u; q < 4u; q++) {
-            if at < p.n * p.oh * p.ow && c0 + q < cout4 { y[at * cout4 + c0 + q] = Elem4(sum[r][q]); }
+            if at < p.n * p.oh * p.ow && c0 + q < cout4 { y[at * cout4 + c0 + q] = Out4(sum[r][q]); }
         }
     }
 }
@@ -120,7 +120,7 @@ fn forward_8(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: ve
     for (var r = 0u; r < PIXELS; r++) {
         let at = t.first + r * LANES;
         for (var q = 0u; q < 2u; q++) {
-            if at < p.n * p.oh * p.ow && q < cout4 { y[at * cout4 + q] = Elem4(sum[r][q]); }
+            if at < p.n * p.oh * p.ow && q < cout4 { y[at * cout4 + q] = Out4(sum[r][q]); }
         }
     }
 }

@@ -16,7 +16,7 @@ struct Params {
     kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> dx: array<Elem4>;    // (N, H, W, Cin)
+@group(0) @binding(1) var<storage, read_write> dx: array<Out4>;    // (N, H, W, Cin)
 @group(0) @binding(2) var<storage, read> dy: array<Elem4>;          // (N, OH, OW, Cout)
 @group(0) @binding(3) var<storage, read> w: array<Elem4>;           // (KH, KW, Cin, Cout)
 
@@ -98,7 +98,7 @@ fn input_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nw
     for (var r = 0u; r < PIXELS; r++) {
         let at = ((t.n[r] * p.h + t.iy[r]) * p.w + t.ix[r]) * cin4 + t.c0;
         for (var q = 0u; q < 4u; q++) {
-            if (t.valid >> r & 1u) == 1u && t.c0 + q < cin4 { dx[at + q] = Elem4(sum[r][q]); }
+            if (t.valid >> r & 1u) == 1u && t.c0 + q < cin4 { dx[at + q] = Out4(sum[r][q]); }
         }
     }
 }
@@ -130,7 +130,7 @@ fn input_gradient_8(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) 
     for (var r = 0u; r < PIXELS; r++) {
         let at = ((t.n[r] * p.h + t.iy[r]) * p.w + t.ix[r]) * cin4;
         for (var q = 0u; q < 2u; q++) {
-            if (t.valid >> r & 1u) == 1u && q < cin4 { dx[at + q] = Elem4(sum[r][q]); }
+            if (t.valid >> r & 1u) == 1u && q < cin4 { dx[at + q] = Out4(sum[r][q]); }
         }
     }
 }

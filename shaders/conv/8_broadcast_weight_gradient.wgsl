@@ -15,7 +15,7 @@ struct Params {
     kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> dw: array<vec4f>;    // (splits, KH, KW, Cin, Cout)
+@group(0) @binding(1) var<storage, read_write> dw: array<Out4>;    // (splits, KH, KW, Cin, Cout)
 @group(0) @binding(2) var<storage, read> x: array<Elem4>;           // (N, H, W, Cin)
 @group(0) @binding(3) var<storage, read> dy: array<Elem4>;          // (N, OH, OW, Cout)
 
@@ -76,7 +76,7 @@ fn weight_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) n
     for (var r = 0u; r < 8u; r++) {
         let row = select(i.first + r, i8.first + r - 4u, r >= 4u);
         for (var q = 0u; q < 4u; q++) {
-            if row < rows && j0 + q < cout4 { dw[(split * rows + row) * cout4 + j0 + q] = sum[r][q]; }
+            if row < rows && j0 + q < cout4 { dw[(split * rows + row) * cout4 + j0 + q] = Out4(sum[r][q]); }
         }
     }
 }
@@ -117,7 +117,7 @@ fn weight_gradient_8(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups)
         if r >= 4u { row = i8.first + r - 4u; }
         if r >= 8u { row = i16.first + r - 8u; }
         for (var q = 0u; q < 2u; q++) {
-            if row < rows && q < cout4 { dw[(split * rows + row) * cout4 + q] = sum[r][q]; }
+            if row < rows && q < cout4 { dw[(split * rows + row) * cout4 + q] = Out4(sum[r][q]); }
         }
     }
 }

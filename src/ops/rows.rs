@@ -46,7 +46,7 @@ fn copy_elements(from: &Tensor, at: usize, to: &Tensor, start: usize, count: usi
     let gpu = to.gpu();
     if from.dtype().size() == 4 {
         gpu.copy(from, at, to, start, count);
-    } else if at % 2 == 0 && start % 2 == 0 && count % 2 == 0 {
+    } else if at.is_multiple_of(2) && start.is_multiple_of(2) && count.is_multiple_of(2) {
         gpu.copy(from, at / 2, to, start / 2, count / 2);
     } else {
         let params = RunParams { length: count as u32, to: start as u32, at: at as u32 };
@@ -57,7 +57,7 @@ fn copy_elements(from: &Tensor, at: usize, to: &Tensor, start: usize, count: usi
 /// Words of one row, for kernels that move rows as 4-byte words; `None` if a row ends within a word.
 fn row_words(x: &Tensor) -> Option<usize> {
     let bytes = width(x.shape()) * x.dtype().size();
-    (bytes % 4 == 0).then_some(bytes / 4)
+    bytes.is_multiple_of(4).then_some(bytes / 4)
 }
 
 #[track_caller]
