@@ -245,9 +245,9 @@ pub(super) fn conv2d(
     let y = y.with_backward("conv2d", &[x, weight], &[x, weight], move |g| {
         let [x, w] = g.saved();
         let dx =
-            g.needs(0).then(|| launch(Pass::InputGradient, sizes, *x.shape(), g.dy, w, g.dtype(0), false).0);
+            g.needs(0).then(|| launch(Pass::InputGradient, sizes, *x.shape(), g.dy, w, x.dtype(), false).0);
         let dw =
-            g.needs(1).then(|| launch(Pass::WeightGradient, sizes, *w.shape(), x, g.dy, g.dtype(1), false).0);
+            g.needs(1).then(|| launch(Pass::WeightGradient, sizes, *w.shape(), x, g.dy, DType::F32, false).0);
         vec![dx, dw]
     });
     (y, stats)
