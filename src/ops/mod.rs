@@ -42,8 +42,11 @@ pub fn ladders(adapter: &AdapterInfo) -> [(&'static str, &'static str); 2] {
 
 /// The rungs of a class of adapters that run whatever the shape.
 const fn class_ladders(is_cpu: bool) -> [(&'static str, &'static str); 2] {
-    let rung = if is_cpu { "2_register" } else { "3_workgroup" };
-    [("matmul", rung), ("conv", rung)]
+    if is_cpu {
+        [("matmul", "9_register"), ("conv", "2_register")]
+    } else {
+        [("matmul", "8_subgroup"), ("conv", "3_workgroup")]
+    }
 }
 
 /// The rung of `family` that runs on `gpu`: the one that was chosen for it, or that of the adapter.
@@ -68,6 +71,7 @@ fn of(ladders: [(&'static str, &'static str); 2], family: &str) -> &'static str 
 #[must_use]
 pub fn rungs(family: &str, gpu: &Gpu) -> Vec<&'static str> {
     match family {
+        "matmul" => matmul::rungs(gpu),
         "conv" => conv2d::rungs(gpu),
         _ => panic!("no ladder of kernels named {family}"),
     }
