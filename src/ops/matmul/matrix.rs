@@ -1,6 +1,7 @@
 //! Products on matrix units: f16 operands as they are (`11_matrix`), f32 operands as two f16 each (`13_split_f32`).
 
-use super::{Form, Params, split_output, splits, sum_splits};
+use super::ladder::Job;
+use super::{Form, split_output, splits, sum_splits};
 use crate::error::Error;
 use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
@@ -55,20 +56,22 @@ pub(in crate::ops) fn fits(a: &Tensor, b: &Tensor) -> bool {
 }
 
 /// C = A B with f16 operands and f32 sums. What is f32 is rounded to f16, so this is for those who asked for it.
-pub(super) fn half(op: &str, form: Form, p: &Params, c: &Tensor, a: &Tensor, b: &Tensor) {
+pub(super) fn half(job: &Job<'_>) {
+    let &Job { op, form, batch, m, n, k, c, .. } = job;
     let Some(tile) = tile(c.gpu(), "matmul/11_matrix") else { return };
-    let (a, lda) = pack(op, a);
-    let (b, ldb) = pack(op, b);
-    let cut = Cut::of(c.gpu(), 8 * tile, p, [lda, ldb]);
+    let (a, lda) = pack(op, job.a);
+    let (b, ldb) = pack(op, job.b);
+    let cut = Cut::of(c.gpu(), 8 * tile, [batch, m, n, k], [lda, ldb]);
     run(op, &MATRIX[form as usize], &cut, c, &[&a, &b]);
 }
 
 /// C = A B with the accuracy of f32, in three products of f16.
-pub(super) fn split_f32(op: &str, form: Form, p: &Params, c: &Tensor, a: &Tensor, b: &Tensor) {
+pub(super) fn split_f32(job: &Job<'_>) {
+    let &Job { op, form, batch, m, n, k, c, .. } = job;
     let Some(tile) = tile(c.gpu(), "matmul/13_split_f32") else { return };
-    let (a, ea, lda) = split(op, a, p.batch, p.m, p.k, form != Form::Tn);
-    let (b, eb, ldb) = split(op, b, p.batch, p.n, p.k, form == Form::Nt);
-    let cut = Cut::of(c.gpu(), 4 * tile, p, [lda, ldb]);
+    let (a, ea, lda) = split(op, job.a, batch, m, k, form != Form::Tn);
+    let (b, eb, ldb) = split(op, job.b, batch, n, k, form == Form::Nt);
+    let cut = Cut::of(c.gpu(), 4 * tile, [batch, m, n, k], [lda, ldb]);
     run(op, &SPLIT_F32[form as usize], &cut, c, &[&a, &b, &ea, &eb]);
 }
 
@@ -94,7 +97,7 @@ pub(in crate::ops) fn parts(
     a: &Tensor,
     b: &Tensor,
 ) -> (Tensor, u32) {
-    let cut = Cut::of(a.gpu(), 8 * tile, &Params { batch: 1, m, n, k, ..Params::default() }, [lda, ldb]);
+    let cut = Cut::of(a.gpu(), 8 * tile, [1, m, n, k], [lda, ldb]);
     let shape = [cut.params.splits, m, n].map(|length| length as usize);
     let part = Tensor::alloc(a.gpu(), op, &Shape::new(&shape), DType::F32);
     cut.launch(&MATRIX[form as usize], &part, &[a, b]);
@@ -115,8 +118,7 @@ struct Cut {
 }
 
 impl Cut {
-    fn of(gpu: &Gpu, side: u32, p: &Params, [lda, ldb]: [u32; 2]) -> Self {
-        let &Params { batch, m, n, k, .. } = p;
+    fn of(gpu: &Gpu, side: u32, [batch, m, n, k]: [u32; 4], [lda, ldb]: [u32; 2]) -> Self {
         let blocks = u64::from(batch) * u64::from(m.div_ceil(side)) * u64::from(n.div_ceil(side));
         let chunk = k.div_ceil(splits(gpu.is_cpu(), blocks, u64::from(k))).next_multiple_of(32);
         let splits = k.div_ceil(chunk);
