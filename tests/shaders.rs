@@ -27,20 +27,21 @@ struct Shader {
 }
 
 fn shaders() -> Vec<Shader> {
-    shaders_of(Variant::F32)
+    shaders_of(Variant::F32, false)
 }
 
-/// The files as a variant has them, of those that have variants.
-fn shaders_of(variant: Variant) -> Vec<Shader> {
+/// The files as a variant has them, of those that have variants; `wide`: with lanes of four columns, of those that have lanes.
+fn shaders_of(variant: Variant, wide: bool) -> Vec<Shader> {
     let shaders: Vec<_> = files_under("shaders", &["wgsl"])
         .into_iter()
         .map(|(path, own)| (path.strip_prefix("shaders/").unwrap().to_owned(), own))
         .filter(|(name, _)| !name.starts_with("lib/"))
         .map(|(name, own)| {
-            let full = assemble(&name, &own, variant).unwrap_or_else(|e| panic!("shaders/{name}: {e}"));
+            let full = assemble(&name, &own, variant, wide).unwrap_or_else(|e| panic!("shaders/{name}: {e}"));
             Shader { name, own, full, variant }
         })
         .filter(|shader| variant == Variant::F32 || shader.full.starts_with("enable f16; "))
+        .filter(|shader| !wide || shader.full.contains("const LANE:"))
         .collect();
     assert!(!shaders.is_empty(), "no kernels under shaders/");
     shaders
@@ -111,7 +112,8 @@ fn used() -> BTreeMap<String, Use> {
 
 #[test]
 fn every_kernel_translates_to_spirv_msl_and_hlsl() {
-    for shader in Variant::ALL.into_iter().flat_map(shaders_of) {
+    let widths = |variant| [false, true].map(|wide| shaders_of(variant, wide));
+    for shader in Variant::ALL.into_iter().flat_map(widths).flatten() {
         let (module, info) = module(&shader);
         assert!(!module.entry_points.is_empty(), "shaders/{} has no entry point", shader.name);
         for entry in &module.entry_points {
@@ -198,7 +200,8 @@ fn library_files_have_no_bindings_and_are_used() {
         assert!(!text.contains("@group") && !text.contains("@binding"), "{path} has bindings");
         let stem = path.trim_start_matches("shaders/lib/").trim_end_matches(".wgsl");
         // `elem_f32.wgsl` and its kin go by what they all define.
-        let name = if stem.starts_with("elem_") { "elem" } else { stem };
+        let kin = ["elem", "lane"].into_iter().find(|kin| stem.starts_with(&format!("{kin}_")));
+        let name = kin.unwrap_or(stem);
         assert!(wanted.contains(name), "no kernel names {stem} in its `// lib:` line");
     }
 }
@@ -218,7 +221,7 @@ fn text_is_plain_wgsl_and_finished() {
 fn variants_keep_line_numbers() {
     let wgsl = "// One.\n// lib: grid elem\nerror";
     for variant in Variant::ALL {
-        let text = assemble("test", wgsl, variant).unwrap();
+        let text = assemble("test", wgsl, variant, false).unwrap();
         assert_eq!(text.lines().position(|line| line == "error"), Some(2), "{variant:?}");
     }
 }

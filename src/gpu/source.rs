@@ -118,12 +118,19 @@ pub(super) fn has_variants(wgsl: &str) -> bool {
 ///
 /// # Errors
 /// [`Error::Kernel`] if the line names a file that is not there.
-pub fn assemble(name: &str, wgsl: &str, variant: Variant) -> Result<String> {
+///
+/// `wide`: the text of [`Kernel::wide`].
+pub fn assemble(name: &str, wgsl: &str, variant: Variant, wide: bool) -> Result<String> {
     let directive = if has_variants(wgsl) { variant.directive() } else { "" };
     let mut text = format!("{directive}{wgsl}");
     for lib in libraries(wgsl) {
-        let known = LIB.iter().find(|(known, _)| *known == lib).map(|(_, body)| *body);
-        let Some(body) = known.or_else(|| (lib == "elem").then(|| variant.elem())) else {
+        let known = match lib {
+            "elem" => Some(variant.elem()),
+            "lane" if wide => Some(include_str!("../../shaders/lib/lane_4.wgsl")),
+            "lane" => Some(include_str!("../../shaders/lib/lane_1.wgsl")),
+            _ => LIB.iter().find(|(known, _)| *known == lib).map(|(_, body)| *body),
+        };
+        let Some(body) = known else {
             let message = format!("`// lib:` names `{lib}`, which is not in shaders/lib");
             return Err(Error::Kernel { kernel: name.to_owned(), message });
         };

@@ -108,12 +108,13 @@ impl Mlp {
         let mut x = x.cast(params.precision().dtype());
         for (i, (linear, norm)) in self.layers.iter().enumerate() {
             x = linear.forward(params, &x);
-            if let Some(norm) = norm {
-                x = norm.forward(params, &x, mode);
-            }
-            if i + 1 < self.layers.len() {
-                x = x.relu();
-            }
+            let hidden = i + 1 < self.layers.len();
+            x = match norm {
+                Some(norm) if hidden => norm.forward_relu(params, &x, mode),
+                Some(norm) => norm.forward(params, &x, mode),
+                None if hidden => x.relu(),
+                None => x,
+            };
         }
         x.cast(DType::F32)
     }

@@ -49,11 +49,49 @@ impl BatchNorm {
     #[track_caller]
     #[must_use]
     pub fn forward(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
+        self.apply(params, x, mode, None, false)
+    }
+
+    /// `relu(forward(x))` in one pass.
+    ///
+    /// # Panics
+    /// As [`BatchNorm::forward`].
+    #[track_caller]
+    #[must_use]
+    pub fn forward_relu(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
+        self.apply(params, x, mode, None, true)
+    }
+
+    /// `relu(forward(x) + residual)` in one pass.
+    ///
+    /// # Panics
+    /// As [`BatchNorm::forward`], and if `residual` is not like `x`.
+    #[track_caller]
+    #[must_use]
+    pub fn forward_add_relu(&self, params: &Params, x: &Tensor, residual: &Tensor, mode: Mode) -> Tensor {
+        self.apply(params, x, mode, Some(residual), true)
+    }
+
+    #[track_caller]
+    fn apply(
+        &self,
+        params: &Params,
+        x: &Tensor,
+        mode: Mode,
+        residual: Option<&Tensor>,
+        relu: bool,
+    ) -> Tensor {
         let [mean, var] = self.running.map(|id| params.buffer(id));
-        let options = match mode {
+        let mut options = match mode {
             Mode::Train => BatchNormOptions::train().running(&mean, &var),
             Mode::Eval => BatchNormOptions::eval(&mean, &var),
         };
+        if let Some(residual) = residual {
+            options = options.residual(residual);
+        }
+        if relu {
+            options = options.relu();
+        }
         match self.affine.map(|ids| ids.map(|id| params.get(id))) {
             Some([gamma, beta]) => x.batch_norm(options.affine(&gamma, &beta)),
             None => x.batch_norm(options),

@@ -160,7 +160,7 @@ impl ResNet {
     pub fn forward(&self, params: &Params, images: &Tensor, mode: Mode) -> Tensor {
         let images = &images.cast(params.precision().dtype());
         let (conv, norm) = &self.stem;
-        let mut x = norm.forward(params, &conv.forward(params, images), mode).relu();
+        let mut x = norm.forward_relu(params, &conv.forward(params, images), mode);
         if self.max_pool {
             x = x.max_pool2d(3, 2, 1);
         }
@@ -202,17 +202,19 @@ impl Residual {
     }
 
     fn forward(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
-        let mut y = x.clone();
-        for (i, (conv, norm)) in self.body.iter().enumerate() {
-            y = norm.forward(params, &conv.forward(params, &y), mode);
-            if i + 1 < self.body.len() {
-                y = y.relu();
-            }
-        }
         let shortcut = match &self.shortcut {
             Some((conv, norm)) => norm.forward(params, &conv.forward(params, x), mode),
             None => x.clone(),
         };
-        y.add(&shortcut).relu()
+        let mut y = x.clone();
+        for (i, (conv, norm)) in self.body.iter().enumerate() {
+            y = conv.forward(params, &y);
+            y = if i + 1 < self.body.len() {
+                norm.forward_relu(params, &y, mode)
+            } else {
+                norm.forward_add_relu(params, &y, &shortcut, mode)
+            };
+        }
+        y
     }
 }
