@@ -12,8 +12,21 @@ const TOL: Tol = Tol::new(5e-6, 1e-5);
 const GRAD: Tol = Tol::new(5e-5, 5e-5);
 
 /// Rows around the strips' four and their ends; one column, primes, many columns.
-const SHAPES: [[usize; 2]; 10] =
-    [[3, 1], [5, 3], [8, 27], [17, 7], [9, 127], [64, 64], [65, 5], [33, 512], [4099, 3], [20_011, 1]];
+const SHAPES: [[usize; 2]; 13] = [
+    [7, 4],
+    [67, 12],
+    [4097, 8],
+    [3, 1],
+    [5, 3],
+    [8, 27],
+    [17, 7],
+    [9, 127],
+    [64, 64],
+    [65, 5],
+    [33, 512],
+    [4099, 3],
+    [20_011, 1],
+];
 
 fn input(m: usize, c: usize) -> (Vec<f32>, Vec<usize>) {
     (data(1, m * c).iter().map(|v| 2.0 * v + 0.5).collect(), vec![m, c])
@@ -33,6 +46,55 @@ fn train_with_affine() {
             |x, dy| {
                 let (dx, dgamma, dbeta) = reference::backward(&x[0], &x[1], EPS, dy);
                 vec![dx, dgamma, dbeta]
+            },
+            TOL,
+            GRAD,
+        );
+    }
+}
+
+/// `bn(x) + r` with and without ReLU, and `relu(bn(x))`: values, and gradients of x, gamma, beta and r. No element of these
+/// data is so close to zero that rounding decides its sign.
+#[test]
+fn tails() {
+    for ([m, c], (add, relu)) in
+        SHAPES.iter().flat_map(|&shape| [(false, true), (true, false), (true, true)].map(|t| (shape, t)))
+    {
+        let mut inputs = vec![input(m, c), (data(2, c), vec![c]), (data(3, c), vec![c])];
+        if add {
+            inputs.push((data(11, m * c), vec![m, c]));
+        }
+        let before = |x: &[Vec<f64>]| {
+            let (mean, var) = reference::moments(&x[0], c);
+            let mut y = reference::forward(&x[0], &mean, &var, &x[1], &x[2], EPS);
+            if add {
+                y.iter_mut().zip(&x[3]).for_each(|(y, r)| *y += r);
+            }
+            y
+        };
+        check_op(
+            &format!("batch_norm {m} x {c}, add {add}, relu {relu}"),
+            &inputs,
+            |x| {
+                let mut options = BatchNormOptions::train().affine(&x[1], &x[2]);
+                if add {
+                    options = options.residual(&x[3]);
+                }
+                x[0].batch_norm(if relu { options.relu() } else { options })
+            },
+            |x| before(x).iter().map(|&v| if relu { v.max(0.0) } else { v }).collect(),
+            |x, dy| {
+                let g: Vec<f64> = before(x)
+                    .iter()
+                    .zip(dy)
+                    .map(|(&y, &dy)| if relu && y <= 0.0 { 0.0 } else { dy })
+                    .collect();
+                let (dx, dgamma, dbeta) = reference::backward(&x[0], &x[1], EPS, &g);
+                let mut grads = vec![dx, dgamma, dbeta];
+                if add {
+                    grads.push(g);
+                }
+                grads
             },
             TOL,
             GRAD,
