@@ -53,8 +53,9 @@ fn train_with_affine() {
     }
 }
 
-/// `bn(x) + r` with and without ReLU, and `relu(bn(x))`: values, and gradients of x, gamma, beta and r. No element of these
-/// data is so close to zero that rounding decides its sign.
+/// `bn(x) + r` with and without ReLU, and `relu(bn(x))`: values, and gradients of x, gamma, beta and r. The reference's ReLU
+/// is the mask of these inputs, so that central differences do not step over a kink; no element is so close to zero that
+/// rounding in f32 decides its sign.
 #[test]
 fn tails() {
     for ([m, c], (add, relu)) in
@@ -72,6 +73,10 @@ fn tails() {
             }
             y
         };
+        let inputs64: Vec<_> = inputs.iter().map(|(v, _)| f64s(v)).collect();
+        let open: Vec<f64> =
+            before(&inputs64).iter().map(|&v| if relu && v <= 0.0 { 0.0 } else { 1.0 }).collect();
+        let masked = |v: &[f64]| v.iter().zip(&open).map(|(v, open)| v * open).collect::<Vec<_>>();
         check_op(
             &format!("batch_norm {m} x {c}, add {add}, relu {relu}"),
             &inputs,
@@ -82,13 +87,9 @@ fn tails() {
                 }
                 x[0].batch_norm(if relu { options.relu() } else { options })
             },
-            |x| before(x).iter().map(|&v| if relu { v.max(0.0) } else { v }).collect(),
+            |x| masked(&before(x)),
             |x, dy| {
-                let g: Vec<f64> = before(x)
-                    .iter()
-                    .zip(dy)
-                    .map(|(&y, &dy)| if relu && y <= 0.0 { 0.0 } else { dy })
-                    .collect();
+                let g = masked(dy);
                 let (dx, dgamma, dbeta) = reference::backward(&x[0], &x[1], EPS, &g);
                 let mut grads = vec![dx, dgamma, dbeta];
                 if add {
@@ -100,6 +101,40 @@ fn tails() {
             GRAD,
         );
     }
+}
+
+#[test]
+fn eval_with_residual_and_relu() {
+    for [m, c] in [[1, 1], [5, 3], [9, 8]] {
+        let (mean, var) = (data(5, c), data(6, c).iter().map(|v| v + 1.5).collect::<Vec<_>>());
+        let (mean_gpu, var_gpu) = (gpu().tensor(&mean, [c]).unwrap(), gpu().tensor(&var, [c]).unwrap());
+        let (mean, var) = (f64s(&mean), f64s(&var));
+        let sum = |x: &[Vec<f64>]| -> Vec<f64> {
+            let y = reference::forward(&x[0], &mean, &var, &vec![1.; c], &vec![0.; c], EPS);
+            y.iter().zip(&x[1]).map(|(y, r)| y + r).collect()
+        };
+        check_op(
+            &format!("batch_norm eval {m} x {c} with residual and ReLU"),
+            &[input(m, c), (data(11, m * c), vec![m, c])],
+            |x| x[0].batch_norm(BatchNormOptions::eval(&mean_gpu, &var_gpu).residual(&x[1]).relu()),
+            |x| sum(x).iter().map(|v| v.max(0.0)).collect(),
+            |x, dy| {
+                let g: Vec<f64> =
+                    sum(x).iter().zip(dy).map(|(v, dy)| if *v > 0.0 { *dy } else { 0.0 }).collect();
+                let (dx, ..) = reference::backward_fixed(&x[0], &mean, &var, &vec![1.; c], EPS, &g);
+                vec![dx, g]
+            },
+            TOL,
+            GRAD,
+        );
+    }
+}
+
+#[test]
+#[should_panic(expected = "is not like")]
+fn refuses_another_residual() {
+    let (x, r) = (gpu().zeros([2, 3]).unwrap(), gpu().zeros([3]).unwrap());
+    let _ = x.batch_norm(BatchNormOptions::train().residual(&r));
 }
 
 #[test]
