@@ -13,9 +13,25 @@
 mod blocks;
 mod launch;
 
+use crate::gpu::Gpu;
 use crate::tensor::{DType, Tensor};
 use blocks::Wanted;
 use launch::{Call, OfQueries, Role};
+
+pub(super) use launch::rungs;
+
+/// The file of `shaders/contrastive/` that runs on `gpu`.
+///
+/// # Panics
+/// If one was chosen that the adapter cannot run.
+fn rung(gpu: &Gpu) -> &str {
+    let file = super::rung(gpu, "contrastive");
+    assert!(
+        rungs(gpu).contains(&file),
+        "contrastive: there is no shaders/contrastive/{file} for this adapter"
+    );
+    file
+}
 
 /// A column for each row.
 #[derive(Debug, Clone)]
@@ -184,7 +200,7 @@ impl Contrastive {
                 unreachable!("five tensors were saved, or six");
             };
             let of = OfQueries { positive, excluded, lse, dloss: b.dy };
-            let mut gradients = if q.gpu().info().shuffles_in_register() {
+            let mut gradients = if rung(q.gpu()) == "4_broadcast" {
                 let wanted = if same { Wanted::Both } else { Wanted::Each([b.needs(0), b.needs(1)]) };
                 let [dq, dk] = blocks::backward(&call, wanted, q, k, &of);
                 if same { vec![dq] } else { vec![dq, dk] }
