@@ -44,8 +44,11 @@ pub fn ladders(adapter: &AdapterInfo) -> [(&'static str, &'static str); 3] {
 
 /// The rungs of a class of adapters that run whatever the shape.
 const fn class_ladders(is_cpu: bool) -> [(&'static str, &'static str); 3] {
-    let rung = if is_cpu { "2_register" } else { "3_workgroup" };
-    [("matmul", rung), ("conv", rung), ("contrastive", rung)]
+    if is_cpu {
+        [("matmul", "2_register"), ("conv", "2_register"), ("contrastive", "2_register")]
+    } else {
+        [("matmul", "3_workgroup"), ("conv", "4_block"), ("contrastive", "3_workgroup")]
+    }
 }
 
 /// The rung of `family` that runs on `gpu`: the one that was chosen for it, or that of the adapter.
