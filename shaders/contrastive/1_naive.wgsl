@@ -3,7 +3,7 @@
 //   forward:  the row's online pair (max, sum of exp(s - max)) over logits s_ij = a_i . b_j / tau
 //   backward: da_i = g sum_j w_ij b_j, w_ij = exp(s_ij - lse) - [positive], g = dloss / (queries tau)
 //
-// A pair of rows costs 2 d operations and 8 d bytes forward, 4 d and 24 d backward: a quarter of an operation a byte or less.
+// A pair of rows costs 2 d operations and 8 d bytes forward, 4 d and 20 d backward: a quarter of an operation a byte or less.
 // lib: grid elem
 
 override WG: u32 = 64;

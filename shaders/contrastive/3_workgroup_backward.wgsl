@@ -3,7 +3,8 @@
 // they stream it, that of row j (a = keys, b = queries: da = dk). With both, queries and keys are one tensor: s is
 // symmetric, and one pass gives dq + dk. lse, positive and excluded belong to the queries.
 //
-// A block of 64 x 64 weights goes through workgroup memory to the second product; 4 d operations and d / 4 bytes a pair.
+// A block of 64 x 64 weights goes through workgroup memory to the second product. It reads its rows of a once and those of b
+// twice: a pair of rows costs 4 d operations and 3 d / 16 bytes, 21 operations a byte.
 // Up to d = 128 the gradient stays in registers for a whole part; beyond, each slice of 128 columns of it is read and written
 // once a block: d / 8 bytes a pair more.
 // lib: grid elem logit_block
