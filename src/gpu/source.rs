@@ -13,6 +13,7 @@ static LIB: &[(&str, &str)] = &[
     ("lane_1", include_str!("../../shaders/lib/lane_1.wgsl")),
     ("lane_4", include_str!("../../shaders/lib/lane_4.wgsl")),
     ("grid", include_str!("../../shaders/lib/grid.wgsl")),
+    ("logit_block", include_str!("../../shaders/lib/logit_block.wgsl")),
     ("block", include_str!("../../shaders/lib/block.wgsl")),
     ("carry", include_str!("../../shaders/lib/carry.wgsl")),
     ("logit_broadcast", include_str!("../../shaders/lib/logit_broadcast.wgsl")),
