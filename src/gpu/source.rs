@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 /// The library files by the name a `// lib:` line uses.
 static LIB: &[(&str, &str)] = &[
     ("grid", include_str!("../../shaders/lib/grid.wgsl")),
+    ("block", include_str!("../../shaders/lib/block.wgsl")),
+    ("carry", include_str!("../../shaders/lib/carry.wgsl")),
     ("logit_broadcast", include_str!("../../shaders/lib/logit_broadcast.wgsl")),
     ("logit_tile", include_str!("../../shaders/lib/logit_tile.wgsl")),
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),

@@ -21,6 +21,7 @@ mod philox;
 mod pool2d;
 mod reduce;
 mod rows;
+mod scaler;
 mod select;
 mod softmax;
 mod softmax_cross_entropy;
