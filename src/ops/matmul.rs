@@ -1,7 +1,7 @@
 //! Matrix products A B, A Bᵀ and Aᵀ B, plain or batched. Each is the backward of the others, so none copies a transpose.
 
 use super::unary::assert_float;
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
@@ -39,6 +39,12 @@ params! {
 }
 params! {
     struct SumParams { n: u32, splits: u32 }
+}
+
+/// The files under `shaders/matmul/` that run on `gpu`, lowest rung first.
+pub(super) fn rungs(gpu: &Gpu) -> Vec<&'static str> {
+    let broadcast = gpu.info().shuffles_in_register().then_some("10_broadcast");
+    ["1_naive", "2_register", "3_workgroup"].into_iter().chain(broadcast).collect()
 }
 
 /// Which operand is transposed.

@@ -71,6 +71,7 @@ fn of(ladders: [(&'static str, &'static str); 2], family: &str) -> &'static str 
 #[must_use]
 pub fn rungs(family: &str, gpu: &Gpu) -> Vec<&'static str> {
     match family {
+        "matmul" => matmul::rungs(gpu),
         "conv" => conv2d::rungs(gpu),
         _ => panic!("no ladder of kernels named {family}"),
     }
