@@ -2,7 +2,9 @@
 //
 //   C[i, j] = sum_l A[i, l] B[l, j], with A[i, l] at a[i a_row + l a_k] and B[l, j] at b[l b_k + j b_col]
 //
-// The strides make it A B, A B^T or A^T B without a copy. Each multiply-add waits for two loads.
+// The strides make it A B, A B^T or A^T B without a copy. Each multiply-add waits for two loads: 8 bytes for 2 FLOPs.
+// Neighbouring invocations go down a column of C, as one would write it first: in A B they read rows of A that lie K
+// apart, so each load of 4 bytes fetches a cache line of its own, and so does each store.
 // lib: grid elem
 
 override WG: u32 = 64;
@@ -19,12 +21,14 @@ fn matmul(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u
     let at = item_index(wid, nwg, lid, WG);
     let slot = at / (p.m * p.n);
     if slot >= p.splits * p.batch { return; }
-    let a0 = slot % p.batch * p.m * p.k + at / p.n % p.m * p.a_row;
-    let b0 = slot % p.batch * p.n * p.k + at % p.n * p.b_col;
+    let i = at % p.m;
+    let j = at / p.m % p.n;
+    let a0 = slot % p.batch * p.m * p.k + i * p.a_row;
+    let b0 = slot % p.batch * p.n * p.k + j * p.b_col;
     let l0 = slot / p.batch * p.chunk;
     var sum = 0.0;
     for (var l = l0; l < min(l0 + p.chunk, p.k); l++) {
         sum += f32(a[a0 + l * p.a_k]) * f32(b[b0 + l * p.b_k]);
     }
-    c[at] = Out(sum);
+    c[(slot * p.m + i) * p.n + j] = Out(sum);
 }

@@ -107,13 +107,15 @@ impl Mlp {
     pub fn forward(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
         let mut x = x.cast(params.precision().dtype());
         for (i, (linear, norm)) in self.layers.iter().enumerate() {
-            x = linear.forward(params, &x);
-            if let Some(norm) = norm {
-                x = norm.forward(params, &x, mode);
-            }
-            if i + 1 < self.layers.len() {
-                x = x.relu();
-            }
+            let relu = i + 1 < self.layers.len();
+            x = match norm {
+                None if relu => linear.forward_relu(params, &x),
+                None => linear.forward(params, &x),
+                Some(norm) => {
+                    let y = norm.forward(params, &linear.forward(params, &x), mode);
+                    if relu { y.relu() } else { y }
+                }
+            };
         }
         x.cast(DType::F32)
     }

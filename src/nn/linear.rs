@@ -32,10 +32,22 @@ impl Linear {
     #[track_caller]
     #[must_use]
     pub fn forward(&self, params: &Params, x: &Tensor) -> Tensor {
-        let y = x.matmul(&params.get_as(self.weight, x.dtype()));
-        match self.bias {
-            Some(bias) => y.add(&params.get_as(bias, x.dtype())),
-            None => y,
-        }
+        self.run(params, x, false)
+    }
+
+    /// [`Linear::forward`] and a ReLU, in one pass.
+    ///
+    /// # Panics
+    /// If `x` is not `[n, in]`.
+    #[track_caller]
+    #[must_use]
+    pub fn forward_relu(&self, params: &Params, x: &Tensor) -> Tensor {
+        self.run(params, x, true)
+    }
+
+    #[track_caller]
+    fn run(&self, params: &Params, x: &Tensor, relu: bool) -> Tensor {
+        let bias = self.bias.map(|bias| params.get(bias));
+        x.linear(&params.get_as(self.weight, x.dtype()), bias.as_ref(), relu)
     }
 }

@@ -60,7 +60,7 @@ impl BatchNorm {
     #[track_caller]
     #[must_use]
     pub fn after_conv(&self, params: &Params, conv: &Conv2d, x: &Tensor, mode: Mode) -> Tensor {
-        let (weight, conv) = (params.get(conv.weight), conv.options);
+        let (weight, conv) = (params.get_as(conv.weight, x.dtype()), conv.options);
         self.apply(params, mode, |options| x.conv2d_batch_norm(&weight, conv, options))
     }
 

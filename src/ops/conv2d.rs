@@ -7,6 +7,7 @@ use crate::tensor::{DType, Tensor};
 
 mod block;
 mod ladder;
+mod matrix;
 mod winograd;
 
 /// The files of `shaders/conv/` that run on `gpu`, lowest rung first.

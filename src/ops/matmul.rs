@@ -1,55 +1,43 @@
 //! Matrix products A B, A Bᵀ and Aᵀ B, plain or batched. Each is the backward of the others, so none copies a transpose.
 
-use super::unary::assert_float;
+mod ladder;
+pub(super) mod matrix;
+
+use super::unary::{assert_f32, assert_float, relu_gradient};
 use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
+use ladder::{Job, RUNGS};
 
-static NAIVE_SOURCE: Source =
-    Source::new("matmul/1_naive.wgsl", include_str!("../../shaders/matmul/1_naive.wgsl"));
-static NAIVE: Kernel = NAIVE_SOURCE.kernel("matmul");
-static REGISTER_SOURCE: Source =
-    Source::new("matmul/2_register.wgsl", include_str!("../../shaders/matmul/2_register.wgsl"));
-static REGISTER: [Kernel; 3] =
-    [REGISTER_SOURCE.kernel("nn"), REGISTER_SOURCE.kernel("nt"), REGISTER_SOURCE.kernel("tn")];
-static RAGGED: Kernel = REGISTER_SOURCE.kernel("ragged");
-static WORKGROUP_SOURCE: Source =
-    Source::new("matmul/3_workgroup.wgsl", include_str!("../../shaders/matmul/3_workgroup.wgsl"));
-static WORKGROUP: Kernel = WORKGROUP_SOURCE.kernel("matmul");
-static BROADCAST_SOURCE: Source =
-    Source::new("matmul/10_broadcast.wgsl", include_str!("../../shaders/matmul/10_broadcast.wgsl"));
-static BROADCAST: [Kernel; 3] =
-    [BROADCAST_SOURCE.kernel("nn"), BROADCAST_SOURCE.kernel("nt"), BROADCAST_SOURCE.kernel("tn")];
-static BROADCAST_RAGGED: Kernel = BROADCAST_SOURCE.kernel("ragged");
 static SUM_SOURCE: Source =
     Source::new("matmul/sum_splits.wgsl", include_str!("../../shaders/matmul/sum_splits.wgsl"));
 static SUM_SPLITS: Kernel = SUM_SOURCE.kernel("sum_splits");
 
 params! {
-    #[derive(Default)]
-    struct Params {
-        batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32,
-    }
-}
-params! {
-    struct RegisterParams {
-        batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32,
-        lanes_n: u32,
-    }
-}
-params! {
-    struct SumParams { n: u32, splits: u32 }
+    struct SumParams { n: u32, splits: u32, columns: u32, add_bias: u32, relu: u32 }
 }
 
 /// The files under `shaders/matmul/` that run on `gpu`, lowest rung first.
 pub(super) fn rungs(gpu: &Gpu) -> Vec<&'static str> {
-    let broadcast = gpu.info().shuffles_in_register().then_some("10_broadcast");
-    ["1_naive", "2_register", "3_workgroup"].into_iter().chain(broadcast).collect()
+    RUNGS.iter().filter(|rung| (rung.adapter)(gpu)).map(|rung| rung.file).collect()
+}
+
+/// What is done to each element of a product before it is stored: `relu(x + bias[column])`, either part or none.
+#[derive(Clone, Copy, Default)]
+struct Epilogue<'a> {
+    bias: Option<&'a Tensor>,
+    relu: bool,
+}
+
+impl Epilogue<'_> {
+    fn is_none(&self) -> bool {
+        self.bias.is_none() && !self.relu
+    }
 }
 
 /// Which operand is transposed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     /// A B
     Nn,
     /// A Bᵀ
@@ -126,9 +114,57 @@ impl Tensor {
     }
 }
 
+impl Tensor {
+    /// A fully connected layer in one pass: `x W + bias` for x `[M, K]`, W `[K, N]` and a bias `[N]` in `f32`, and the ReLU of
+    /// it where `relu` is set. Gradients: to x, W and the bias.
+    ///
+    /// # Panics
+    /// If the shapes do not fit, x and W are not floats of one type, or the bias is not `f32`.
+    #[track_caller]
+    #[must_use]
+    pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>, relu: bool) -> Tensor {
+        let fits = self.shape().rank() == 2
+            && weight.shape().rank() == 2
+            && bias.is_none_or(|bias| **bias.shape() == weight.shape()[1..]);
+        let shapes = || [Some(self), Some(weight), bias].map(|t| t.map(|t| *t.shape()));
+        assert!(fits, "linear: shapes {:?} do not fit", shapes());
+        assert_f32("linear", bias.as_slice());
+        let epilogue = Epilogue { bias, relu };
+        let y = product_with("linear", Form::Nn, self, weight, self.dtype(), epilogue);
+        let parents: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
+        let (output, has_bias) = (y.clone(), bias.is_some());
+        let saved: &[&Tensor] = if relu { &[self, weight, &output] } else { &[self, weight] };
+        y.with_backward("linear", &parents, saved, move |g| {
+            let [x, w] = [&g.saved_slice()[0], &g.saved_slice()[1]];
+            let dz = if relu { relu_gradient(&g.saved_slice()[2], g.dy) } else { g.dy.clone() };
+            let mut gradients = vec![
+                g.needs(0).then(|| product("linear", Form::Nt, &dz, w, g.dtype(0))),
+                g.needs(1).then(|| product("linear", Form::Tn, x, &dz, g.dtype(1))),
+            ];
+            if has_bias {
+                gradients.push(g.needs(2).then(|| dz.sum(&[0])));
+            }
+            gradients
+        })
+    }
+}
+
 /// The product, of `f32` sums whatever the operands are, stored as `dtype`.
 #[track_caller]
 fn product(op: &'static str, form: Form, a: &Tensor, b: &Tensor, dtype: DType) -> Tensor {
+    product_with(op, form, a, b, dtype, Epilogue::default())
+}
+
+/// [`product`] with an epilogue.
+#[track_caller]
+fn product_with(
+    op: &'static str,
+    form: Form,
+    a: &Tensor,
+    b: &Tensor,
+    dtype: DType,
+    epilogue: Epilogue<'_>,
+) -> Tensor {
     let misfit = || -> ! { panic!("{op}: shapes {} and {} do not fit", a.shape(), b.shape()) };
     assert_float(op, &[a, b]);
     let (batch, [a0, a1], [b0, b1]) = match (&**a.shape(), &**b.shape()) {
@@ -143,59 +179,17 @@ fn product(op: &'static str, form: Form, a: &Tensor, b: &Tensor, dtype: DType) -
     }
     let shape = if a.shape().rank() == 2 { Shape::new(&[m, n]) } else { Shape::new(&[batch, m, n]) };
     let c = Tensor::alloc(a.gpu(), op, &shape, dtype);
-    if k == 0 {
-        return c.full_like(0.0);
+    if c.is_empty() {
+        return c;
     }
-    if !c.is_empty() {
+    if k == 0 {
+        let sums = Tensor::filled(a.gpu(), op, &shape, DType::F32, 0.0);
+        finish(&c, &sums, 1, epilogue);
+    } else {
         let [batch, m, n, k] = [batch, m, n, k].map(|d| d as u32);
-        launch(op, form, Params { batch, m, n, k, ..Params::default() }, &c, a, b);
+        ladder::run(&Job { op, form, batch, m, n, k, c: &c, a, b, epilogue });
     }
     c
-}
-
-/// Chooses kernel and split, and launches: the sizes of `p` are given, the rest of it is set here.
-fn launch(op: &str, form: Form, p: Params, c: &Tensor, a: &Tensor, b: &Tensor) {
-    let gpu = c.gpu();
-    let (a_row, a_k) = if form == Form::Tn { (1, p.m) } else { (p.k, 1) };
-    let (b_k, b_col) = if form == Form::Nt { (1, p.k) } else { (p.n, 1) };
-    let tiles =
-        |rows, columns| u64::from(p.batch) * u64::from(p.m.div_ceil(rows)) * u64::from(p.n.div_ceil(columns));
-    let file = super::rung(gpu, "matmul");
-    // Lanes lie along the columns as far as there are columns, the rest along the rows.
-    let lanes_n = p.n.div_ceil(8).next_power_of_two().min(8);
-    let groups = match file {
-        "1_naive" => tiles(1, 1).div_ceil(64),
-        "2_register" => tiles(8 * (8 / lanes_n), 8 * lanes_n),
-        "3_workgroup" => tiles(64, 64),
-        "10_broadcast" => tiles(16, 64),
-        other => panic!("{op}: there is no shaders/matmul/{other}.wgsl"),
-    };
-    let splits = splits(gpu.is_cpu(), groups, u64::from(p.k));
-    let chunk = p.k.div_ceil(splits).next_multiple_of(4);
-    let splits = p.k.div_ceil(chunk);
-    let p = Params { chunk, splits, a_row, a_k, b_k, b_col, ..p };
-
-    let part = split_output(op, c, splits);
-    let flops = 2 * u64::from(p.batch) * u64::from(p.m) * u64::from(p.n) * u64::from(p.k);
-    let work = Work::new((a.bytes() + b.bytes() + part.bytes()) as u64, flops);
-    let grid = Grid::groups(groups * u64::from(splits));
-    match file {
-        "1_naive" => gpu.run(&NAIVE, &[&part, a, b], &p, grid, work),
-        "3_workgroup" => gpu.run(&WORKGROUP, &[&part, a, b], &p, grid, work),
-        "10_broadcast" => {
-            let vectors = [a, b, c].iter().all(|t| t.shape()[t.shape().rank() - 1] % 4 == 0);
-            let kernel = if vectors { &BROADCAST[form as usize] } else { &BROADCAST_RAGGED };
-            gpu.run(kernel, &[&part, a, b], &p, grid, work);
-        }
-        _ => {
-            let vectors = [a, b, c].iter().all(|t| t.shape()[t.shape().rank() - 1] % 4 == 0);
-            let kernel = if vectors { &REGISTER[form as usize] } else { &RAGGED };
-            let Params { batch, m, n, k, .. } = p;
-            let p = RegisterParams { batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col, lanes_n };
-            gpu.run(kernel, &[&part, a, b], &p, grid, work);
-        }
-    }
-    sum_splits(c, &part, splits);
 }
 
 /// Into how many parts a sum over `k` is cut when `groups` workgroups alone do not fill the adapter.
@@ -219,8 +213,17 @@ pub(super) fn split_output(op: &str, y: &Tensor, splits: u32) -> Tensor {
 /// Adds the partial results of a split sum in fixed order.
 pub(super) fn sum_splits(y: &Tensor, part: &Tensor, splits: u32) {
     if splits > 1 {
-        let n = y.len() as u32;
-        let work = Work::new((part.bytes() + y.bytes()) as u64, part.len() as u64);
-        y.gpu().run(&SUM_SPLITS, &[y, part], &SumParams { n, splits }, Grid::items(n), work);
+        finish(y, part, splits, Epilogue::default());
     }
+}
+
+/// [`sum_splits`] of one split or more, and the epilogue.
+fn finish(y: &Tensor, part: &Tensor, splits: u32, epilogue: Epilogue<'_>) {
+    let n = y.len() as u32;
+    let columns = y.shape().last().map_or(1, |&columns| columns as u32);
+    let [add_bias, relu] = [epilogue.bias.is_some(), epilogue.relu].map(u32::from);
+    let bias = epilogue.bias.unwrap_or(part);
+    let work = Work::new((part.bytes() + y.bytes()) as u64, part.len() as u64);
+    let p = SumParams { n, splits, columns, add_bias, relu };
+    y.gpu().run(&SUM_SPLITS, &[y, part, bias], &p, Grid::items(n), work);
 }

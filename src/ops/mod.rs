@@ -43,9 +43,9 @@ pub fn ladders(adapter: &AdapterInfo) -> [(&'static str, &'static str); 2] {
 /// The rungs of a class of adapters that run whatever the shape.
 const fn class_ladders(is_cpu: bool) -> [(&'static str, &'static str); 2] {
     if is_cpu {
-        [("matmul", "2_register"), ("conv", "2_register")]
+        [("matmul", "9_register"), ("conv", "2_register")]
     } else {
-        [("matmul", "3_workgroup"), ("conv", "4_block")]
+        [("matmul", "8_subgroup"), ("conv", "4_block")]
     }
 }
 

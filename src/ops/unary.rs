@@ -75,6 +75,11 @@ fn launch(op: &str, kernel: &Kernel, inputs: &[&Tensor], a: f32, b: f32) -> Tens
     y
 }
 
+/// The gradient of a ReLU from its output.
+pub(super) fn relu_gradient(y: &Tensor, dy: &Tensor) -> Tensor {
+    launch("relu", &RELU.backward, &[y, dy], 0.0, 0.0)
+}
+
 /// Panics unless all are `f32`.
 #[track_caller]
 pub(super) fn assert_f32(op: &str, tensors: &[&Tensor]) {

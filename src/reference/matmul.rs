@@ -50,3 +50,27 @@ pub fn matmul_tn_backward(a: &[f64], b: &[f64], dc: &[f64], [m, n, k]: [usize; 3
     let (dat, db) = matmul_backward(&transpose(a, k, m), b, dc, [m, n, k]);
     (transpose(&dat, m, k), db)
 }
+
+/// `y[i, j] = sum_l X[i, l] W[l, j] + bias[j]` for X `(m, k)`, W `(k, n)`; with `relu`, 0 where that is negative.
+#[must_use]
+pub fn linear(x: &[f64], w: &[f64], bias: &[f64], relu: bool, [m, n, k]: [usize; 3]) -> Vec<f64> {
+    let sums = matmul(x, w, [m, n, k]);
+    let activate = |z: f64| if relu { z.max(0.0) } else { z };
+    sums.iter().enumerate().map(|(at, z)| activate(z + bias[at % n])).collect()
+}
+
+/// `(dX, dW, dbias)` of [`linear`]: those of [`matmul`], and the columns of dy added up, all with dy 0 where the ReLU was.
+#[must_use]
+pub fn linear_backward(
+    x: &[f64],
+    w: &[f64],
+    bias: &[f64],
+    dy: &[f64],
+    relu: bool,
+    [m, n, k]: [usize; 3],
+) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+    let y = linear(x, w, bias, relu, [m, n, k]);
+    let dz: Vec<f64> = dy.iter().zip(&y).map(|(&dy, &y)| if relu && y <= 0.0 { 0.0 } else { dy }).collect();
+    let (dx, dw) = matmul_backward(x, w, &dz, [m, n, k]);
+    (dx, dw, (0..n).map(|j| (0..m).map(|i| dz[i * n + j]).sum()).collect())
+}

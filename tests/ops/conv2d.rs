@@ -8,7 +8,7 @@ use wgrad::reference::conv2d::{Conv, conv2d, conv2d_backward};
 /// Sums of up to some thousand products of values in [-1, 1).
 const SUM: Tol = Tol::new(1e-4, 2e-5);
 
-const fn conv(
+pub(crate) const fn conv(
     n: usize,
     input: [usize; 2],
     cin: usize,
@@ -20,7 +20,7 @@ const fn conv(
     Conv { n, input, cin, cout, kernel, stride, padding }
 }
 
-const CASES: [Conv; 19] = [
+pub(crate) const CASES: [Conv; 19] = [
     conv(1, [1, 1], 1, 1, [1, 1], [1, 1], [0, 0]),
     conv(2, [5, 7], 3, 5, [1, 1], [1, 1], [0, 0]), // a matmul
     conv(2, [5, 7], 4, 8, [1, 1], [2, 2], [0, 0]), // a shortcut: most of dx is zero
@@ -66,6 +66,11 @@ fn gradients() {
 
 /// Value and gradients on a device of its own, against the specification; `dy` comes through a product with the output.
 fn check_on(gpu: &Gpu, what: &str, case: &Conv) {
+    check_with(gpu, what, case, data);
+}
+
+/// The same with `data` as the source of all values.
+pub(crate) fn check_with(gpu: &Gpu, what: &str, case: &Conv, data: fn(u32, usize) -> Vec<f32>) {
     let Conv { n, input: [h, w], cin, cout, kernel: [kh, kw], stride, padding } = *case;
     let (x, k) = (data(1, n * h * w * cin), data(2, kh * kw * cin * cout));
     let images = gpu.tensor(&x, [n, h, w, cin]).unwrap().requires_grad();

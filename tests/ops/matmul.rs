@@ -7,19 +7,19 @@ use wgrad::{Gpu, Tensor};
 /// A sum of k products of values in [-1, 1): rounding grows with k, here at most a few hundred.
 const SUM: Tol = Tol::new(2e-5, 2e-5);
 
-type Product = fn(&[f64], &[f64], [usize; 3]) -> Vec<f64>;
-type ProductBackward = fn(&[f64], &[f64], &[f64], [usize; 3]) -> (Vec<f64>, Vec<f64>);
+pub(crate) type Product = fn(&[f64], &[f64], [usize; 3]) -> Vec<f64>;
+pub(crate) type ProductBackward = fn(&[f64], &[f64], &[f64], [usize; 3]) -> (Vec<f64>, Vec<f64>);
 
 /// A form of the product: name, op, specification, and the shapes of A and B for sizes m, n, k.
-struct Form {
-    name: &'static str,
-    op: fn(&Tensor, &Tensor) -> Tensor,
-    value: Product,
-    backward: ProductBackward,
-    shapes: fn([usize; 3]) -> [[usize; 2]; 2],
+pub(crate) struct Form {
+    pub(crate) name: &'static str,
+    pub(crate) op: fn(&Tensor, &Tensor) -> Tensor,
+    pub(crate) value: Product,
+    pub(crate) backward: ProductBackward,
+    pub(crate) shapes: fn([usize; 3]) -> [[usize; 2]; 2],
 }
 
-const FORMS: [Form; 3] = [
+pub(crate) const FORMS: [Form; 3] = [
     Form {
         name: "matmul",
         op: Tensor::matmul,
@@ -44,7 +44,7 @@ const FORMS: [Form; 3] = [
 ];
 
 /// (m, n, k): ones, primes, K = 27, tile - 1, tile, tile + 1 of all kernels, multiples of 4 that are no tile.
-const SIZES: [[usize; 3]; 10] = [
+pub(crate) const SIZES: [[usize; 3]; 10] = [
     [1, 1, 1],
     [2, 3, 5],
     [7, 13, 27],
@@ -80,18 +80,110 @@ fn gradients_of_every_form() {
 
 #[test]
 fn every_kernel_file() {
-    for file in ["1_naive", "2_register", "3_workgroup", "10_broadcast"] {
-        if file == "10_broadcast" && !gpu().info().shuffles_in_register() {
-            continue;
-        }
+    for file in wgrad::ops::rungs("matmul", gpu()) {
         let gpu = Gpu::builder().quiet().kernel("matmul", file).build().unwrap();
         for form in &FORMS {
-            for sizes in SIZES.into_iter().chain([[5, 9, 700], [8, 16, 512]]) {
+            for sizes in SIZES {
                 value_check(&gpu, file, form, 1, sizes);
-                value_check(&gpu, file, form, 3, sizes);
+            }
+            // Split sums; batches.
+            for (batch, sizes) in
+                [(1, [5, 9, 700]), (2, [8, 16, 512]), (3, [2, 3, 5]), (3, [65, 67, 17]), (2, [8, 12, 20])]
+            {
+                value_check(&gpu, file, form, batch, sizes);
             }
         }
     }
+}
+
+/// Products that the tiled kernels cut into blocks of 128 and 64, whole and with edges; all others above get blocks of 32.
+#[test]
+fn every_block_size() {
+    for file in ["7_double_buffer", "8_subgroup"] {
+        let gpu = Gpu::builder().quiet().kernel("matmul", file).build().unwrap();
+        for form in &FORMS {
+            for (batch, sizes) in [
+                (64, [128, 256, 4]),
+                (43, [128, 380, 20]),
+                (43, [381, 127, 17]),
+                (128, [64, 64, 20]),
+                (43, [61, 191, 18]),
+            ] {
+                value_check(&gpu, file, form, batch, sizes);
+            }
+        }
+    }
+}
+
+/// lavapipe ends an invocation's loops after 65,535 iterations.
+#[test]
+fn long_sums_are_whole() {
+    for file in wgrad::ops::rungs("matmul", gpu()) {
+        let gpu = Gpu::builder().quiet().kernel("matmul", file).build().unwrap();
+        for n in [3, 4] {
+            let ones = gpu.full([n, 70_000], 1.0).unwrap();
+            let sums = ones.matmul_nt(&ones).to_vec().unwrap();
+            assert!(sums.iter().all(|&sum| sum == 70_000.0), "{file}, {n}: {sums:?}");
+        }
+    }
+}
+
+/// With and without bias and ReLU, in the kernel's store and after a split sum, on the rungs that do it and one that does not.
+#[test]
+fn linear_on_every_kernel_file() {
+    for file in wgrad::ops::rungs("matmul", gpu()) {
+        let gpu = Gpu::builder().quiet().kernel("matmul", file).build().unwrap();
+        for sizes in [[7, 13, 27], [12, 20, 36], [5, 9, 700], [8, 16, 512]] {
+            let [m, n, k] = sizes;
+            let (x, w, b) = (data(1, m * k), data(2, k * n), data(3, n));
+            let [tx, tw, tb] =
+                [(&x, [m, k]), (&w, [k, n]), (&b, [1, n])].map(|(v, s)| gpu.tensor(v, s).unwrap());
+            let tb = tb.reshape([n]);
+            for (bias, relu) in [(true, false), (true, true), (false, true)] {
+                let y = tx.linear(&tw, bias.then_some(&tb), relu);
+                let b = if bias { f64s(&b) } else { vec![0.0; n] };
+                let want = reference::linear(&f64s(&x), &f64s(&w), &b, relu, sizes);
+                let what = format!("linear {file} {sizes:?} bias {bias} relu {relu}");
+                assert_close(&what, &y.to_vec().unwrap(), &want, SUM);
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_linear() {
+    for (sizes, relu) in
+        [([1, 1, 1], false), ([7, 13, 27], true), ([12, 20, 36], true), ([33, 10, 17], false)]
+    {
+        let [m, n, k] = sizes;
+        check_op(
+            &format!("linear {sizes:?} relu {relu}"),
+            &[(data(1, m * k), vec![m, k]), (data(2, k * n), vec![k, n]), (data(3, n), vec![n])],
+            |x| x[0].linear(&x[1], Some(&x[2]), relu),
+            |x| reference::linear(&x[0], &x[1], &x[2], relu, sizes),
+            |x, dy| {
+                let (dx, dw, db) = reference::linear_backward(&x[0], &x[1], &x[2], dy, relu, sizes);
+                vec![dx, dw, db]
+            },
+            SUM,
+            SUM,
+        );
+    }
+}
+
+/// Nothing to sum leaves the bias.
+#[test]
+fn linear_of_nothing() {
+    let bias = gpu().tensor(&[1.0, -2.0], [2]).unwrap();
+    let [x, w] = [[3, 0], [0, 2]].map(|shape| gpu().zeros(shape).unwrap());
+    assert_eq!(x.linear(&w, Some(&bias), true).to_vec().unwrap(), [1.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
+}
+
+#[test]
+#[should_panic(expected = "linear: shapes")]
+fn linear_misfit_names_op_and_shapes() {
+    let x = gpu().zeros([2, 2]).unwrap();
+    let _ = x.linear(&x, Some(&gpu().zeros([3]).unwrap()), false);
 }
 
 fn value_check(gpu: &Gpu, file: &str, form: &Form, batch: usize, sizes: [usize; 3]) {
@@ -142,7 +234,7 @@ fn batched_gradients() {
 fn more_than_65535_groups() {
     // Outer products, so every element has one right value: 64 elements a group, or a group a batch. Folding an odd
     // number of groups adds one that must do nothing.
-    for (file, batch, m, n) in [("1_naive", 1, 70_000, 61), ("2_register", 65_537, 2, 4)] {
+    for (file, batch, m, n) in [("2_coalesced", 1, 70_000, 61), ("9_register", 65_537, 2, 4)] {
         let gpu = Gpu::builder().quiet().kernel("matmul", file).build().unwrap();
         let (a, b) = (data(5, batch * m), data(6, batch * n));
         let c = gpu.tensor(&a, [batch, m, 1]).unwrap().matmul(&gpu.tensor(&b, [batch, 1, n]).unwrap());

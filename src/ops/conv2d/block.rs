@@ -158,7 +158,7 @@ mod tests {
             let s = case.stride[0] as u32;
             let [n, h, w, cin, oh, ow, cout] = [n, h, w, cin, oh, ow, cout].map(|d| d as u32);
             let sizes = Sizes { n, h, w, cin, oh, ow, cout, kh: 3, kw: 3, sh: s, sw: s, ph: 1, pw: 1 };
-            for tile in 0..2 {
+            for (tile, name) in TILES.iter().enumerate().take(2) {
                 for (pass, like, lhs, rhs, want) in [
                     (Pass::Forward, &dy, &x, &k, &y),
                     (Pass::InputGradient, &x, &dy, &k, &dx),
@@ -167,7 +167,7 @@ mod tests {
                     let result = like.full_like(7.0);
                     let job = Job { pass, sizes, result: &result, lhs, rhs, wants_stats: true };
                     let stats = launch_tile(&job, tile);
-                    let what = format!("{pass:?} {case:?}, tile {:?}", TILES[tile]);
+                    let what = format!("{pass:?} {case:?}, tile {name:?}");
                     assert_close(&what, &result.to_vec().unwrap(), want);
                     if let Some(stats) = stats {
                         check_stats(&what, &stats, &f64s(&result.to_vec().unwrap()), cout as usize);

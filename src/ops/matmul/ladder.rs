@@ -1,0 +1,329 @@
+//! The rungs of `shaders/matmul/`: what each needs, and how it is launched. A further rung is one entry in [`RUNGS`].
+
+use super::{Epilogue, Form, finish, matrix, split_output, splits, sum_splits};
+use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params};
+use crate::tensor::{DType, Tensor};
+
+/// A product to compute: C = A B, A Bᵀ or Aᵀ B, `batch` of them, and what is done to its elements. No size is 0.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub(super) op: &'a str,
+    pub(super) form: Form,
+    pub(super) batch: u32,
+    pub(super) m: u32,
+    pub(super) n: u32,
+    pub(super) k: u32,
+    pub(super) c: &'a Tensor,
+    pub(super) a: &'a Tensor,
+    pub(super) b: &'a Tensor,
+    pub(super) epilogue: Epilogue<'a>,
+}
+
+/// A way to compute a [`Job`].
+pub(super) struct Rung {
+    /// `shaders/matmul/<file>.wgsl`.
+    pub(super) file: &'static str,
+    /// What it needs of the adapter.
+    pub(super) adapter: fn(&Gpu) -> bool,
+    /// What it needs of the product; where it does not fit, the rung of the adapter's class runs instead.
+    pub(super) fits: fn(&Job<'_>) -> bool,
+    /// Whether it does `job.epilogue` too; else a pass of its own does.
+    pub(super) fuses: bool,
+    /// Computes `job.c`. [`blocks`] does that for a kernel that makes a block of C a workgroup.
+    pub(super) launch: fn(&Job<'_>),
+}
+
+/// Every rung, lowest first.
+#[rustfmt::skip]
+pub(super) static RUNGS: &[Rung] = &[
+    Rung { file: "1_naive", adapter: any_adapter, fits: any_job, fuses: false, launch: naive },
+    Rung { file: "2_coalesced", adapter: any_adapter, fits: any_job, fuses: false, launch: coalesced },
+    Rung { file: "3_workgroup", adapter: any_adapter, fits: any_job, fuses: false, launch: workgroup },
+    Rung { file: "4_row", adapter: any_adapter, fits: any_job, fuses: false, launch: row },
+    Rung { file: "5_block", adapter: any_adapter, fits: any_job, fuses: false, launch: block },
+    Rung { file: "6_vec4", adapter: any_adapter, fits: any_job, fuses: false, launch: vec4 },
+    Rung { file: "7_double_buffer", adapter: any_adapter, fits: any_job, fuses: true, launch: double_buffer },
+    Rung { file: "8_subgroup", adapter: any_adapter, fits: any_job, fuses: true, launch: subgroup },
+    Rung { file: "9_register", adapter: any_adapter, fits: any_job, fuses: false, launch: register },
+    Rung { file: "10_broadcast", adapter: shuffles, fits: any_job, fuses: false, launch: broadcast },
+    Rung { file: "13_split_f32", adapter: matrix_units, fits: any_job, fuses: false, launch: matrix::split_f32 },
+];
+
+/// Not a rung among the others: it rounds operands that are not f16, so it runs for those that are, or when named.
+#[rustfmt::skip]
+static MATRIX: Rung =
+    Rung { file: "11_matrix", adapter: matrix_units, fits: any_job, fuses: false, launch: matrix::half };
+
+fn any_adapter(_: &Gpu) -> bool {
+    true
+}
+
+fn any_job(_: &Job<'_>) -> bool {
+    true
+}
+
+fn shuffles(gpu: &Gpu) -> bool {
+    gpu.info().shuffles_in_register()
+}
+
+fn matrix_units(gpu: &Gpu) -> bool {
+    !gpu.info().matrix_tiles.is_empty()
+}
+
+/// Runs `job` on the rung that was chosen for its device.
+#[track_caller]
+pub(super) fn run(job: &Job<'_>) {
+    let gpu = job.gpu();
+    let named = |file: &str| {
+        let rung = RUNGS.iter().find(|rung| rung.file == file);
+        let rung = rung.unwrap_or_else(|| panic!("{}: there is no shaders/matmul/{file}.wgsl", job.op));
+        ((rung.adapter)(gpu) && (rung.fits)(job)).then_some(rung)
+    };
+    let rung = match gpu.kernel_choice("matmul") {
+        None if matrix::fits(job.a, job.b) => &MATRIX,
+        Some("11_matrix") => &MATRIX,
+        // Where there are no matrix units it says so.
+        Some("13_split_f32") => RUNGS.last().expect("a rung"),
+        _ => named(crate::ops::rung(gpu, "matmul"))
+            .or_else(|| named(crate::ops::class_rung(gpu.is_cpu(), "matmul")))
+            .expect("the rung of an adapter's class fits everything"),
+    };
+    if rung.fuses || job.epilogue.is_none() {
+        return (rung.launch)(job);
+    }
+    let sums = Tensor::alloc(gpu, job.op, job.c.shape(), DType::F32);
+    (rung.launch)(&Job { c: &sums, epilogue: Epilogue::default(), ..*job });
+    finish(job.c, &sums, 1, job.epilogue);
+}
+
+params! {
+    #[derive(Default)]
+    pub(super) struct Params {
+        batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32,
+    }
+}
+params! {
+    struct RegisterParams {
+        batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32,
+        lanes_n: u32,
+    }
+}
+
+impl Job<'_> {
+    pub(super) fn gpu(&self) -> &Gpu {
+        self.c.gpu()
+    }
+
+    /// The sizes, and the strides that the form stands for. One split.
+    pub(super) fn params(&self) -> Params {
+        let &Job { form, batch, m, n, k, .. } = self;
+        let (a_row, a_k) = if form == Form::Tn { (1, m) } else { (k, 1) };
+        let (b_k, b_col) = if form == Form::Nt { (1, k) } else { (n, 1) };
+        Params { batch, m, n, k, chunk: k, splits: 1, a_row, a_k, b_k, b_col }
+    }
+
+    /// Blocks of `rows` x `columns` that cover C.
+    fn blocks(&self, rows: u32, columns: u32) -> u64 {
+        u64::from(self.batch) * u64::from(self.m.div_ceil(rows)) * u64::from(self.n.div_ceil(columns))
+    }
+
+    /// Whether the last axes of A, B and C are whole vec4s.
+    fn vectors(&self) -> bool {
+        [self.a, self.b, self.c].iter().all(|t| t.shape()[t.shape().rank() - 1] % 4 == 0)
+    }
+
+    fn work(&self, part: &Tensor) -> Work {
+        let flops = 2 * [self.batch, self.m, self.n, self.k].into_iter().map(u64::from).product::<u64>();
+        Work::new((self.a.bytes() + self.b.bytes() + part.bytes()) as u64, flops)
+    }
+}
+
+/// Cuts the sums over k into splits where `groups` workgroups, each of which makes its part of C, are too few: what a kernel
+/// writes, (splits, ...), and its parameters.
+fn cut(job: &Job<'_>, groups: u64) -> (Tensor, Params) {
+    let wanted = splits(job.gpu().is_cpu(), groups, u64::from(job.k));
+    let chunk = job.k.div_ceil(wanted).next_multiple_of(4);
+    let splits = job.k.div_ceil(chunk);
+    (split_output(job.op, job.c, splits), Params { chunk, splits, ..job.params() })
+}
+
+/// [`cut`], `launch` with the output, the parameters and the number of workgroups, and the sum of the splits.
+fn split(job: &Job<'_>, groups: u64, launch: impl FnOnce(&Tensor, Params, Grid)) {
+    let (part, p) = cut(job, groups);
+    launch(&part, p, Grid::groups(groups * u64::from(p.splits)));
+    sum_splits(job.c, &part, p.splits);
+}
+
+/// [`split`] for a kernel that makes `rows` x `columns` of C a workgroup and takes [`Params`] alone.
+fn blocks(job: &Job<'_>, kernel: &Kernel, rows: u32, columns: u32) {
+    split(job, job.blocks(rows, columns), |part, p, grid| {
+        job.gpu().run(kernel, &[part, job.a, job.b], &p, grid, job.work(part));
+    });
+}
+
+static NAIVE_SOURCE: Source =
+    Source::new("matmul/1_naive.wgsl", include_str!("../../../shaders/matmul/1_naive.wgsl"));
+static NAIVE: Kernel = NAIVE_SOURCE.kernel("matmul");
+static COALESCED_SOURCE: Source =
+    Source::new("matmul/2_coalesced.wgsl", include_str!("../../../shaders/matmul/2_coalesced.wgsl"));
+static COALESCED: Kernel = COALESCED_SOURCE.kernel("matmul");
+
+fn naive(job: &Job<'_>) {
+    elements(job, &NAIVE);
+}
+
+fn coalesced(job: &Job<'_>) {
+    elements(job, &COALESCED);
+}
+
+/// [`split`] for a kernel of an element an invocation.
+fn elements(job: &Job<'_>, kernel: &Kernel) {
+    split(job, job.blocks(1, 1).div_ceil(64), |part, p, grid| {
+        job.gpu().run(kernel, &[part, job.a, job.b], &p, grid, job.work(part));
+    });
+}
+
+static WORKGROUP_SOURCE: Source =
+    Source::new("matmul/3_workgroup.wgsl", include_str!("../../../shaders/matmul/3_workgroup.wgsl"));
+static WORKGROUP: Kernel = WORKGROUP_SOURCE.kernel("matmul");
+static ROW_SOURCE: Source =
+    Source::new("matmul/4_row.wgsl", include_str!("../../../shaders/matmul/4_row.wgsl"));
+static ROW: Kernel = ROW_SOURCE.kernel("matmul");
+static BLOCK_SOURCE: Source =
+    Source::new("matmul/5_block.wgsl", include_str!("../../../shaders/matmul/5_block.wgsl"));
+static BLOCK: Kernel = BLOCK_SOURCE.kernel("matmul");
+
+fn workgroup(job: &Job<'_>) {
+    blocks(job, &WORKGROUP, 16, 16);
+}
+
+fn row(job: &Job<'_>) {
+    blocks(job, &ROW, 64, 32);
+}
+
+fn block(job: &Job<'_>) {
+    blocks(job, &BLOCK, 128, 128);
+}
+
+/// A kernel by form, and by whether there are only whole vec4s.
+type Forms = [[Kernel; 2]; 3];
+
+macro_rules! forms {
+    ($source:ident $(, $name:literal: $value:literal)*) => {
+        [forms!(@ $source, 1.0, 0.0 $(, $name: $value)*), forms!(@ $source, 1.0, 1.0 $(, $name: $value)*),
+         forms!(@ $source, 0.0, 0.0 $(, $name: $value)*)]
+    };
+    (@ $source:ident, $a:literal, $b:literal $(, $name:literal: $value:literal)*) => {
+        [$source.kernel("ragged").with(&[("A_ALONG_K", $a), ("B_ALONG_K", $b), ("VECTORS", 0.0) $(, ($name, $value))*]),
+         $source.kernel("matmul").with(&[("A_ALONG_K", $a), ("B_ALONG_K", $b), ("VECTORS", 1.0) $(, ($name, $value))*])]
+    };
+}
+
+static VEC4_SOURCE: Source =
+    Source::new("matmul/6_vec4.wgsl", include_str!("../../../shaders/matmul/6_vec4.wgsl"));
+static VEC4: Forms = forms!(VEC4_SOURCE);
+
+fn vec4(job: &Job<'_>) {
+    blocks(job, &VEC4[job.form as usize][usize::from(job.vectors())], 128, 128);
+}
+
+/// Sides of the blocks of C that a workgroup of the tiled kernels makes, and the kernels for them.
+const SIDES: [u32; 3] = [128, 64, 32];
+
+macro_rules! tiled {
+    ($source:ident) => {
+        [
+            forms!($source, "BM": 128.0, "BN": 128.0, "TM4": 2.0, "TN4": 2.0, "WG": 256.0),
+            forms!($source, "BM": 64.0, "BN": 64.0, "TM4": 2.0, "TN4": 1.0, "WG": 128.0),
+            forms!($source, "BM": 32.0, "BN": 32.0, "TM4": 1.0, "TN4": 1.0, "WG": 64.0),
+        ]
+    };
+}
+
+static DOUBLE_BUFFER_SOURCE: Source =
+    Source::new("matmul/7_double_buffer.wgsl", include_str!("../../../shaders/matmul/7_double_buffer.wgsl"));
+static DOUBLE_BUFFER: [Forms; 3] = tiled!(DOUBLE_BUFFER_SOURCE);
+static SUBGROUP_SOURCE: Source =
+    Source::new("matmul/8_subgroup.wgsl", include_str!("../../../shaders/matmul/8_subgroup.wgsl"));
+static SUBGROUP: [Forms; 3] = tiled!(SUBGROUP_SOURCE);
+
+params! {
+    struct TiledParams {
+        batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32, add_bias: u32, relu: u32,
+    }
+}
+
+fn double_buffer(job: &Job<'_>) {
+    tiled(job, &DOUBLE_BUFFER);
+}
+
+fn subgroup(job: &Job<'_>) {
+    tiled(job, &SUBGROUP);
+}
+
+/// Multiply-adds of one launch at most: a second on a GPU of 0.3 TFLOP/s, where drivers give up after two or more.
+const LONGEST_LAUNCH: u64 = 1 << 37;
+
+/// Runs a kernel of several block sizes, with the epilogue, in as many launches as [`LONGEST_LAUNCH`] asks for.
+fn tiled(job: &Job<'_>, kernels: &[Forms; 3]) {
+    let size = block_size(job);
+    let kernel = &kernels[size][job.form as usize][usize::from(job.vectors())];
+    let side = SIDES[size];
+    let groups = job.blocks(side, side);
+    let (part, Params { batch, m, n, k, chunk, splits, .. }) = cut(job, groups);
+    let epilogue = if splits == 1 { job.epilogue } else { Epilogue::default() };
+    let [add_bias, relu] = [epilogue.bias.is_some(), epilogue.relu].map(u32::from);
+    let bias = epilogue.bias.unwrap_or(job.b);
+    let groups = groups * u64::from(splits);
+    let most = (LONGEST_LAUNCH / (u64::from(side * side) * u64::from(chunk))).max(1);
+    let work = job.work(&part);
+    for first in (0..groups).step_by(most as usize) {
+        let count = most.min(groups - first);
+        let share = |all: u64| (u128::from(all) * u128::from(count) / u128::from(groups)) as u64;
+        let work = Work::new(share(work.bytes), share(work.flops));
+        let p = TiledParams { batch, m, n, k, chunk, splits, first: first as u32, add_bias, relu };
+        job.gpu().run(kernel, &[&part, job.a, job.b, bias], &p, Grid::groups(count), work);
+    }
+    if splits > 1 {
+        finish(job.c, &part, splits, job.epilogue);
+    }
+}
+
+/// Which of [`SIDES`]: the largest that does not compute much past the edges and gives workgroups enough, if need be with
+/// the sums cut in parts of 128 or more; the smallest if none does. The thresholds are estimates for 30 to 150 cores.
+fn block_size(job: &Job<'_>) -> usize {
+    let computed = |side: u32| job.blocks(side, side) * u64::from(side * side);
+    let snug = |&size: &usize| 4 * computed(SIDES[size]) <= 5 * computed(32);
+    let groups = |size: usize| job.blocks(SIDES[size], SIDES[size]);
+    let snug: Vec<usize> = (0..SIDES.len()).filter(snug).collect();
+    let whole = snug.iter().find(|&&size| groups(size) >= 128);
+    let in_parts = || snug.iter().find(|&&size| groups(size) * u64::from(job.k / 128).max(1) >= 256);
+    whole.or_else(in_parts).copied().unwrap_or(SIDES.len() - 1)
+}
+
+static REGISTER_SOURCE: Source =
+    Source::new("matmul/9_register.wgsl", include_str!("../../../shaders/matmul/9_register.wgsl"));
+static REGISTER: [Kernel; 3] =
+    [REGISTER_SOURCE.kernel("nn"), REGISTER_SOURCE.kernel("nt"), REGISTER_SOURCE.kernel("tn")];
+static RAGGED: Kernel = REGISTER_SOURCE.kernel("ragged");
+
+fn register(job: &Job<'_>) {
+    let kernel = if job.vectors() { &REGISTER[job.form as usize] } else { &RAGGED };
+    // Lanes lie along the columns as far as there are columns, the rest along the rows.
+    let lanes_n = job.n.div_ceil(8).next_power_of_two().min(8);
+    split(job, job.blocks(8 * (8 / lanes_n), 8 * lanes_n), |part, p, grid| {
+        let Params { batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col } = p;
+        let p = RegisterParams { batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col, lanes_n };
+        job.gpu().run(kernel, &[part, job.a, job.b], &p, grid, job.work(part));
+    });
+}
+
+static BROADCAST_SOURCE: Source =
+    Source::new("matmul/10_broadcast.wgsl", include_str!("../../../shaders/matmul/10_broadcast.wgsl"));
+static BROADCAST: [Kernel; 3] =
+    [BROADCAST_SOURCE.kernel("nn"), BROADCAST_SOURCE.kernel("nt"), BROADCAST_SOURCE.kernel("tn")];
+static BROADCAST_RAGGED: Kernel = BROADCAST_SOURCE.kernel("ragged");
+
+fn broadcast(job: &Job<'_>) {
+    blocks(job, if job.vectors() { &BROADCAST[job.form as usize] } else { &BROADCAST_RAGGED }, 16, 64);
+}
