@@ -273,7 +273,16 @@ fn tiled(job: &Job<'_>, kernels: &[Forms; 3]) {
     let (part, Params { batch, m, n, k, chunk, splits, .. }) = cut(job, groups);
     let epilogue = if splits == 1 { job.epilogue } else { Epilogue::default() };
     let [add_bias, relu] = [epilogue.bias.is_some(), epilogue.relu].map(u32::from);
-    let bias = epilogue.bias.unwrap_or(job.b);
+    // A binding cannot be absent: without bias something f32 stands for it, unread.
+    let unread;
+    let bias = match epilogue.bias {
+        Some(bias) => bias,
+        None if job.b.dtype() == DType::F32 => job.b,
+        None => {
+            unread = Tensor::alloc(job.gpu(), job.op, &[1].into(), DType::F32);
+            &unread
+        }
+    };
     let groups = groups * u64::from(splits);
     let most = (LONGEST_LAUNCH / (u64::from(side * side) * u64::from(chunk))).max(1);
     let work = job.work(&part);
