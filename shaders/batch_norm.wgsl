@@ -1,25 +1,40 @@
-// Batch normalisation over the last axis of x [m, c], each column a channel:
-//   y = (x - mean) scale + shift,  scale = gamma / sqrt(var + eps),  shift = beta
+// Batch normalisation over the last axis of x [m, c], each column a channel, with what often follows it in one pass:
+//   y = (x - mean) scale + shift,  scale = gamma / sqrt(var + eps),  shift = beta;  ADD: + r;  RELU: max(., 0)
 // Train: mean and biased var of the batch. Two passes in fixed order: every strip of rows gives (mean, m2) of its own,
 // m2 = sum (x - mean)^2, then the strips merge. Eval: mean and var are the running ones.
-//   dbeta = sum dy,  dgamma = sum dy xhat,  xhat = (x - mean) / sqrt(var + eps)
-//   dx = scale (dy - inv_m (dbeta + xhat dgamma)),  inv_m = 1 / m in training, 0 in evaluation
-// lib: grid elem row strip
+//   g = dy where y > 0 (RELU), else dy;  dr = g;  dbeta = sum g,  dgamma = sum g xhat,  xhat = (x - mean) / sqrt(var + eps)
+//   dx = scale (g - inv_m (dbeta + xhat dgamma)),  inv_m = 1 / m in training, 0 in evaluation
+// Elements read and written a training step, of m c: forward x, x, y; backward x, dy, x, dy, dx. ADD reads r in forward
+// and y twice in backward, and writes dr; RELU alone finds its mask from x again and costs nothing.
+// lib: grid elem lane row strip
 
 override WG: u32 = 64;
 override LANES: u32 = 1;
+override RELU: u32 = 0;
+override ADD: u32 = 0;
 
-// Strip kernels: one invocation takes one column of one strip of rows.
+// Strip kernels: one invocation takes one lane of columns (lib/lane_1.wgsl, lane_4.wgsl) of one strip of rows.
 struct Params { m: u32, c: u32, strips: u32, interleaved: u32, inv_m: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> partial: array<vec2f>;    // two numbers a strip of a column, (c, strips)
-@group(0) @binding(1) var<storage, read_write> y: array<Elem>;           // (m, c)
-@group(0) @binding(1) var<storage, read_write> dx: array<Elem>;          // (m, c)
-@group(0) @binding(2) var<storage, read> x: array<Elem>;                 // (m, c)
-@group(0) @binding(3) var<storage, read> stats: array<f32>;              // mean, 1 / sqrt(var + eps), scale, shift, (4, c)
-@group(0) @binding(4) var<storage, read> dy: array<Elem>;                // (m, c)
-@group(0) @binding(5) var<storage, read> dbeta: array<f32>;              // (c)
-@group(0) @binding(6) var<storage, read> dgamma: array<f32>;             // (c)
+@group(0) @binding(1) var<storage, read_write> y: array<Cell>;           // (m, c)
+@group(0) @binding(1) var<storage, read_write> dx: array<Cell>;          // (m, c)
+@group(0) @binding(2) var<storage, read> x: array<Cell>;                 // (m, c)
+@group(0) @binding(3) var<storage, read> stats: array<Lane>;             // mean, 1 / sqrt(var + eps), scale, shift, (4, c)
+@group(0) @binding(4) var<storage, read> dy: array<Cell>;                // (m, c)
+@group(0) @binding(4) var<storage, read> r: array<Cell>;                 // (m, c), read if ADD
+@group(0) @binding(5) var<storage, read> sums_y: array<Cell>;            // y, (m, c), read if ADD and RELU
+@group(0) @binding(5) var<storage, read> dbeta: array<Lane>;             // (c)
+@group(0) @binding(6) var<storage, read> dgamma: array<Lane>;            // (c)
+
+// The backward of ADD and RELU has a second output.
+@group(0) @binding(2) var<storage, read_write> dr: array<Cell>;          // (m, c)
+@group(0) @binding(3) var<storage, read> add_x: array<Cell>;             // x
+@group(0) @binding(4) var<storage, read> add_stats: array<Lane>;         // stats
+@group(0) @binding(5) var<storage, read> add_dy: array<Cell>;            // dy
+@group(0) @binding(6) var<storage, read> add_dbeta: array<Lane>;         // dbeta
+@group(0) @binding(7) var<storage, read> add_dgamma: array<Lane>;        // dgamma
+@group(0) @binding(8) var<storage, read> add_y: array<Cell>;             // y
 
 // Column kernels: LANES invocations take one column, a row of `parts`.
 // `run` > 0: the parts come from elsewhere, strips of `run` rows, their means as distances from 0.
@@ -35,37 +50,55 @@ struct ColumnParams { m: u32, c: u32, strips: u32, interleaved: u32, run: u32, e
 @group(0) @binding(6) var<storage, read> parts: array<vec2f>;            // partial, (c, strips)
 @group(0) @binding(7) var<storage, read> first_row: array<Elem>;         // x, of which row 0 is read
 
-// Mean and m2 of one column of one strip, as distances from row 0 of x, which keeps a large common mean out of the sums.
+// The strip and lane of columns of invocation i.
+fn strip_at(i: u32) -> Strip {
+    let lanes = p.c / LANE;
+    return strip_of(i / lanes, i % lanes, p.strips, p.m, lanes, p.interleaved);
+}
+
+// Writes two numbers of each column of invocation i.
+fn write_partial(i: u32, first: Lane, second: Lane) {
+    let lanes = p.c / LANE;
+    for (var k = 0u; k < LANE; k++) {
+        partial[((i % lanes) * LANE + k) * p.strips + i / lanes] = vec2f(lane_at(first, k), lane_at(second, k));
+    }
+}
+
+// Mean and m2 of the columns of one strip, as distances from row 0 of x, which keeps a large common mean out of the sums.
 // Four rows at a time: their own mean and m2, merged into the strip's (Chan, Golub, LeVeque 1983).
 @compute @workgroup_size(WG)
 fn batch_norm_strips(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
     let i = item_index(wid, nwg, lid, WG);
-    if i >= p.strips * p.c { return; }
-    let col = i % p.c;
-    let s = strip_of(i / p.c, col, p.strips, p.m, p.c, p.interleaved);
-    let origin = f32(x[col]);
+    if i >= p.strips * (p.c / LANE) { return; }
+    let s = strip_at(i);
+    let origin = Lane(x[i % (p.c / LANE)]);
     var at = s.at;
-    var mean = 0.0;
-    var m2 = 0.0;
+    var mean = Lane();
+    var m2 = Lane();
     for (var k = 0u; k < s.count / 4u; k++) {
-        let d = s.stride;
-        let v = vec4f(f32(x[at]), f32(x[at + d]), f32(x[at + 2u * d]), f32(x[at + 3u * d])) - origin;
-        let mean4 = dot(v, vec4f(0.25));
-        let rest = v - mean4;
+        let v0 = Lane(x[at]) - origin;
+        let v1 = Lane(x[at + s.stride]) - origin;
+        let v2 = Lane(x[at + 2u * s.stride]) - origin;
+        let v3 = Lane(x[at + 3u * s.stride]) - origin;
+        let mean4 = 0.25 * ((v0 + v1) + (v2 + v3));
+        let d0 = v0 - mean4;
+        let d1 = v1 - mean4;
+        let d2 = v2 - mean4;
+        let d3 = v3 - mean4;
         let step = mean4 - mean;
         let share = 1.0 / f32(k + 1u);                   // of the four new rows in all so far
         mean += step * share;
-        m2 += dot(rest, rest) + step * step * (4.0 - 4.0 * share);
-        at += 4u * d;
+        m2 += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3) + step * step * (4.0 - 4.0 * share);
+        at += 4u * s.stride;
     }
     for (var k = s.count - s.count % 4u; k < s.count; k++) {
-        let step = f32(x[at]) - origin - mean;
+        let step = Lane(x[at]) - origin - mean;
         let share = 1.0 / f32(k + 1u);
         mean += step * share;
         m2 += step * step * (1.0 - share);
         at += s.stride;
     }
-    partial[col * p.strips + i / p.c] = vec2f(mean, m2);
+    write_partial(i, mean, m2);
 }
 
 fn write_stats(col: u32, mean: f32, variance: f32) {
@@ -121,55 +154,87 @@ fn batch_norm_fixed(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) 
 
 @compute @workgroup_size(WG)
 fn batch_norm(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+    let lanes = p.c / LANE;
     let i = item_index(wid, nwg, lid, WG);
-    if i >= p.strips * p.c { return; }
-    let col = i % p.c;
-    let s = strip_of(i / p.c, col, p.strips, p.m, p.c, p.interleaved);
+    if i >= p.strips * lanes { return; }
+    let col = i % lanes;
+    let s = strip_at(i);
     let mean = stats[col];
-    let scale = stats[2u * p.c + col];
-    let shift = stats[3u * p.c + col];
+    let scale = stats[2u * lanes + col];
+    let shift = stats[3u * lanes + col];
     for (var k = 0u; k < s.count; k++) {
         let at = s.at + k * s.stride;
-        y[at] = Elem((f32(x[at]) - mean) * scale + shift);
+        var v = (Lane(x[at]) - mean) * scale + shift;
+        if ADD == 1u { v += Lane(r[at]); }
+        if RELU == 1u { v = select(v, Lane(), v <= Lane()); }
+        y[at] = Cell(v);
     }
 }
 
-// Sums of dy and of dy xhat over one column of one strip, four rows at a time; add_strips.wgsl adds up the strips.
+// Sums of g and of g xhat over the columns of one strip; add_strips.wgsl adds up the strips.
 @compute @workgroup_size(WG)
 fn batch_norm_backward_strips(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+    let lanes = p.c / LANE;
     let i = item_index(wid, nwg, lid, WG);
-    if i >= p.strips * p.c { return; }
-    let col = i % p.c;
-    let s = strip_of(i / p.c, col, p.strips, p.m, p.c, p.interleaved);
+    if i >= p.strips * lanes { return; }
+    let col = i % lanes;
+    let s = strip_at(i);
     let mean = stats[col];
-    var at = s.at;
-    var sums = vec2f();
-    for (var k = 0u; k < s.count / 4u; k++) {
-        let d = s.stride;
-        let g = vec4f(f32(dy[at]), f32(dy[at + d]), f32(dy[at + 2u * d]), f32(dy[at + 3u * d]));
-        let v = vec4f(f32(x[at]), f32(x[at + d]), f32(x[at + 2u * d]), f32(x[at + 3u * d])) - mean;
-        sums += vec2f(dot(g, vec4f(1.0)), dot(g, v));
-        at += 4u * d;
+    let scale = stats[2u * lanes + col];
+    let shift = stats[3u * lanes + col];
+    var sum = Lane();
+    var sum_d = Lane();
+    for (var k = 0u; k < s.count; k++) {
+        let at = s.at + k * s.stride;
+        let d = Lane(x[at]) - mean;
+        var g = Lane(dy[at]);
+        if RELU == 1u {
+            var v = d * scale + shift;
+            if ADD == 1u { v = Lane(sums_y[at]); }
+            g = select(g, Lane(), v <= Lane());
+        }
+        sum += g;
+        sum_d += g * d;
     }
-    for (var k = s.count - s.count % 4u; k < s.count; k++) {
-        sums += f32(dy[at]) * vec2f(1.0, f32(x[at]) - mean);
-        at += s.stride;
-    }
-    partial[col * p.strips + i / p.c] = sums * vec2f(1.0, stats[p.c + col]);
+    write_partial(i, sum, sum_d * stats[lanes + col]);
 }
 
 @compute @workgroup_size(WG)
 fn batch_norm_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+    let lanes = p.c / LANE;
     let i = item_index(wid, nwg, lid, WG);
-    if i >= p.strips * p.c { return; }
-    let col = i % p.c;
-    let s = strip_of(i / p.c, col, p.strips, p.m, p.c, p.interleaved);
+    if i >= p.strips * lanes { return; }
+    let col = i % lanes;
+    let s = strip_at(i);
     let mean = stats[col];
-    let scale = stats[2u * p.c + col];
-    let mean_dy = dbeta[col] * p.inv_m;
-    let slope = dgamma[col] * p.inv_m * stats[p.c + col];
+    let scale = stats[2u * lanes + col];
+    let shift = stats[3u * lanes + col];
+    let mean_g = dbeta[col] * p.inv_m;
+    let slope = dgamma[col] * p.inv_m * stats[lanes + col];
     for (var k = 0u; k < s.count; k++) {
         let at = s.at + k * s.stride;
-        dx[at] = Elem(scale * (f32(dy[at]) - mean_dy - (f32(x[at]) - mean) * slope));
+        let d = Lane(x[at]) - mean;
+        var g = Lane(dy[at]);
+        if RELU == 1u { g = select(g, Lane(), d * scale + shift <= Lane()); }
+        dx[at] = Cell(scale * (g - mean_g - d * slope));
+    }
+}
+
+@compute @workgroup_size(WG)
+fn batch_norm_add_relu_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+    let lanes = p.c / LANE;
+    let i = item_index(wid, nwg, lid, WG);
+    if i >= p.strips * lanes { return; }
+    let col = i % lanes;
+    let s = strip_at(i);
+    let mean = add_stats[col];
+    let scale = add_stats[2u * lanes + col];
+    let mean_g = add_dbeta[col] * p.inv_m;
+    let slope = add_dgamma[col] * p.inv_m * add_stats[lanes + col];
+    for (var k = 0u; k < s.count; k++) {
+        let at = s.at + k * s.stride;
+        let g = select(Lane(add_dy[at]), Lane(), Lane(add_y[at]) <= Lane());
+        dr[at] = Cell(g);
+        dx[at] = Cell(scale * (g - mean_g - (Lane(add_x[at]) - mean) * slope));
     }
 }

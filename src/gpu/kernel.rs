@@ -18,6 +18,8 @@ pub struct Kernel {
     text: Text,
     entry: Cow<'static, str>,
     constants: &'static [(&'static str, f64)],
+    /// Whether `// lib: lane` is four columns.
+    wide: bool,
 }
 
 /// Where the WGSL comes from. Only text compiled into this crate may ever run unchecked.
@@ -45,13 +47,20 @@ impl Kernel {
     }
 
     pub(super) const fn from_text(text: Text, entry: &'static str) -> Self {
-        Self { id: OnceLock::new(), text, entry: Cow::Borrowed(entry), constants: &[] }
+        Self { id: OnceLock::new(), text, entry: Cow::Borrowed(entry), constants: &[], wide: false }
     }
 
     /// The same kernel with values for `override` constants.
     #[must_use]
     pub const fn with(mut self, constants: &'static [(&'static str, f64)]) -> Self {
         self.constants = constants;
+        self
+    }
+
+    /// The same kernel with `// lib: lane` of four columns (`shaders/lib/lane_4.wgsl`) instead of one.
+    #[must_use]
+    pub const fn wide(mut self) -> Self {
+        self.wide = true;
         self
     }
 
@@ -95,7 +104,7 @@ impl Kernel {
 
     /// The text handed to the compiler.
     pub(super) fn assembled(&self, variant: Variant, target: Target) -> Result<String> {
-        assemble(&self.name(), self.wgsl(), variant, target)
+        assemble(&self.name(), self.wgsl(), variant, Target { wide: self.wide, ..target })
     }
 }
 

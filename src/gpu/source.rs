@@ -10,7 +10,10 @@ use crate::error::{Error, Result};
 
 /// The library files by the name a `// lib:` line uses.
 static LIB: &[(&str, &str)] = &[
+    ("lane_1", include_str!("../../shaders/lib/lane_1.wgsl")),
+    ("lane_4", include_str!("../../shaders/lib/lane_4.wgsl")),
     ("grid", include_str!("../../shaders/lib/grid.wgsl")),
+    ("logit_block", include_str!("../../shaders/lib/logit_block.wgsl")),
     ("block", include_str!("../../shaders/lib/block.wgsl")),
     ("carry", include_str!("../../shaders/lib/carry.wgsl")),
     ("logit_broadcast", include_str!("../../shaders/lib/logit_broadcast.wgsl")),
@@ -27,19 +30,21 @@ static LIB: &[(&str, &str)] = &[
     ("tile8", include_str!("../../shaders/lib/tile8.wgsl")),
 ];
 
-/// What a kernel's text depends on besides itself: facts of the adapter that runs it.
+/// What a kernel's text depends on besides itself: facts of the adapter that runs it, and the width of its lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     /// Side of the matrix unit's tile, 16 or 8: which file `// lib: tile` names.
     pub tile: u32,
     /// Largest subgroup: the value of `override SUBGROUP`.
     pub subgroup: u32,
+    /// [`Kernel::wide`]: which file `// lib: lane` names.
+    pub wide: bool,
 }
 
 impl Default for Target {
     /// As on most GPUs with matrix units.
     fn default() -> Self {
-        Self { tile: 16, subgroup: 32 }
+        Self { tile: 16, subgroup: 32, wide: false }
     }
 }
 
@@ -47,7 +52,7 @@ impl Target {
     pub(super) fn of(info: &AdapterInfo) -> Self {
         let usual = Self::default();
         let tile = info.matrix_tiles.first().copied().unwrap_or(usual.tile);
-        Self { tile, subgroup: info.largest_subgroup() }
+        Self { tile, subgroup: info.largest_subgroup(), wide: false }
     }
 
     /// A kernel's own constants, and those of the adapter that its text declares.
@@ -163,6 +168,8 @@ pub fn assemble(name: &str, wgsl: &str, variant: Variant, target: Target) -> Res
         let file = match (lib, target.tile) {
             ("tile", 8) => "tile8",
             ("tile", _) => "tile16",
+            ("lane", _) if target.wide => "lane_4",
+            ("lane", _) => "lane_1",
             _ => lib,
         };
         let known = LIB.iter().find(|(known, _)| *known == file).map(|(_, body)| *body);

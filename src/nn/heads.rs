@@ -107,14 +107,12 @@ impl Mlp {
     pub fn forward(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
         let mut x = x.cast(params.precision().dtype());
         for (i, (linear, norm)) in self.layers.iter().enumerate() {
-            let relu = i + 1 < self.layers.len();
+            let hidden = i + 1 < self.layers.len();
             x = match norm {
-                None if relu => linear.forward_relu(params, &x),
+                None if hidden => linear.forward_relu(params, &x),
                 None => linear.forward(params, &x),
-                Some(norm) => {
-                    let y = norm.forward(params, &linear.forward(params, &x), mode);
-                    if relu { y.relu() } else { y }
-                }
+                Some(norm) if hidden => norm.forward_relu(params, &linear.forward(params, &x), mode),
+                Some(norm) => norm.forward(params, &linear.forward(params, &x), mode),
             };
         }
         x.cast(DType::F32)

@@ -50,7 +50,17 @@ impl BatchNorm {
     #[track_caller]
     #[must_use]
     pub fn forward(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
-        self.apply(params, mode, |options| x.batch_norm(options))
+        self.apply(params, mode, None, false, |options| x.batch_norm(options))
+    }
+
+    /// `relu(forward(x))` in one pass.
+    ///
+    /// # Panics
+    /// As [`BatchNorm::forward`].
+    #[track_caller]
+    #[must_use]
+    pub fn forward_relu(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
+        self.apply(params, mode, None, true, |options| x.batch_norm(options))
     }
 
     /// `conv` and then this layer, as one: see [`Tensor::conv2d_batch_norm`].
@@ -60,8 +70,48 @@ impl BatchNorm {
     #[track_caller]
     #[must_use]
     pub fn after_conv(&self, params: &Params, conv: &Conv2d, x: &Tensor, mode: Mode) -> Tensor {
+        self.fused(params, conv, x, mode, None, false)
+    }
+
+    /// `relu(after_conv(x))`, the last two in one pass.
+    ///
+    /// # Panics
+    /// As the two layers do.
+    #[track_caller]
+    #[must_use]
+    pub fn after_conv_relu(&self, params: &Params, conv: &Conv2d, x: &Tensor, mode: Mode) -> Tensor {
+        self.fused(params, conv, x, mode, None, true)
+    }
+
+    /// `relu(after_conv(x) + residual)`, all but the convolution in one pass.
+    ///
+    /// # Panics
+    /// As the two layers do, and if `residual` is not like the convolution's output.
+    #[track_caller]
+    #[must_use]
+    pub fn after_conv_add_relu(
+        &self,
+        params: &Params,
+        conv: &Conv2d,
+        x: &Tensor,
+        residual: &Tensor,
+        mode: Mode,
+    ) -> Tensor {
+        self.fused(params, conv, x, mode, Some(residual), true)
+    }
+
+    #[track_caller]
+    fn fused(
+        &self,
+        params: &Params,
+        conv: &Conv2d,
+        x: &Tensor,
+        mode: Mode,
+        residual: Option<&Tensor>,
+        relu: bool,
+    ) -> Tensor {
         let (weight, conv) = (params.get_as(conv.weight, x.dtype()), conv.options);
-        self.apply(params, mode, |options| x.conv2d_batch_norm(&weight, conv, options))
+        self.apply(params, mode, residual, relu, |options| x.conv2d_batch_norm(&weight, conv, options))
     }
 
     #[track_caller]
@@ -69,13 +119,21 @@ impl BatchNorm {
         &self,
         params: &Params,
         mode: Mode,
+        residual: Option<&Tensor>,
+        relu: bool,
         normalise: impl FnOnce(BatchNormOptions<'_>) -> Tensor,
     ) -> Tensor {
         let [mean, var] = self.running.map(|id| params.buffer(id));
-        let options = match mode {
+        let mut options = match mode {
             Mode::Train => BatchNormOptions::train().running(&mean, &var),
             Mode::Eval => BatchNormOptions::eval(&mean, &var),
         };
+        if let Some(residual) = residual {
+            options = options.residual(residual);
+        }
+        if relu {
+            options = options.relu();
+        }
         match self.affine.map(|ids| ids.map(|id| params.get(id))) {
             Some([gamma, beta]) => normalise(options.affine(&gamma, &beta)),
             None => normalise(options),

@@ -2,17 +2,32 @@
 
 use super::conv2d::Stats;
 use super::row_kernel::{RowKernel, check_columns, rows_of};
-use super::strips::Strips;
+use super::strips::{Lanes, Strips, lanes};
 use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = Source::new("batch_norm.wgsl", include_str!("../../shaders/batch_norm.wgsl"));
-static STRIPS: Kernel = SOURCE.kernel("batch_norm_strips");
+static STRIPS: Lanes = lanes(&SOURCE, "batch_norm_strips", &[]);
 static MERGE: RowKernel = RowKernel::new(&SOURCE, "batch_norm_merge");
 static FIXED: Kernel = SOURCE.kernel("batch_norm_fixed");
-static FORWARD: Kernel = SOURCE.kernel("batch_norm");
-static BACKWARD_STRIPS: Kernel = SOURCE.kernel("batch_norm_backward_strips");
-static BACKWARD: Kernel = SOURCE.kernel("batch_norm_backward");
+static FORWARD: [Lanes; 4] = [
+    lanes(&SOURCE, "batch_norm", &[]),
+    lanes(&SOURCE, "batch_norm", RELU),
+    lanes(&SOURCE, "batch_norm", ADD),
+    lanes(&SOURCE, "batch_norm", ADD_RELU),
+];
+static BACKWARD_STRIPS: [Lanes; 3] = [
+    lanes(&SOURCE, "batch_norm_backward_strips", &[]),
+    lanes(&SOURCE, "batch_norm_backward_strips", RELU),
+    lanes(&SOURCE, "batch_norm_backward_strips", ADD_RELU),
+];
+static BACKWARD: [Lanes; 2] =
+    [lanes(&SOURCE, "batch_norm_backward", &[]), lanes(&SOURCE, "batch_norm_backward", RELU)];
+static ADD_RELU_BACKWARD: Lanes = lanes(&SOURCE, "batch_norm_add_relu_backward", ADD_RELU);
+
+const RELU: &[(&str, f64)] = &[("RELU", 1.0)];
+const ADD: &[(&str, f64)] = &[("ADD", 1.0)];
+const ADD_RELU: &[(&str, f64)] = &[("RELU", 1.0), ("ADD", 1.0)];
 
 params! { struct Params { m: u32, c: u32, strips: u32, interleaved: u32, inv_m: f32 } }
 params! {
@@ -35,13 +50,24 @@ pub struct BatchNormOptions<'a> {
     running: Option<(&'a Tensor, &'a Tensor)>,
     momentum: f32,
     eps: f32,
+    relu: bool,
+    residual: Option<&'a Tensor>,
 }
 
 impl<'a> BatchNormOptions<'a> {
     /// By the mean and biased variance of the batch.
     #[must_use]
     pub fn train() -> Self {
-        Self { train: true, stats: None, affine: None, running: None, momentum: 0.1, eps: 1e-5 }
+        Self {
+            train: true,
+            stats: None,
+            affine: None,
+            running: None,
+            momentum: 0.1,
+            eps: 1e-5,
+            relu: false,
+            residual: None,
+        }
     }
 
     /// By a given mean and variance, both `[c]` and constants to the gradient.
@@ -79,18 +105,33 @@ impl<'a> BatchNormOptions<'a> {
     pub fn eps(self, eps: f32) -> Self {
         Self { eps, ..self }
     }
+
+    /// Adds `r`, of the shape and type of `x`, after the normalisation, in the same pass.
+    #[must_use]
+    pub fn residual(self, r: &'a Tensor) -> Self {
+        Self { residual: Some(r), ..self }
+    }
+
+    /// ReLU last, in the same pass.
+    #[must_use]
+    pub fn relu(self) -> Self {
+        Self { relu: true, ..self }
+    }
 }
 
 impl Tensor {
-    /// `gamma (x - mean) / sqrt(var + eps) + beta` for `x [.., c]`, each column of the last axis on its own.
+    /// `gamma (x - mean) / sqrt(var + eps) + beta` for `x [.., c]`, each column of the last axis on its own; then the residual
+    /// and ReLU that `options` ask for.
     ///
     /// Three launches in training, two in evaluation. The variance is stable for any mean: four rows at a time by two
     /// passes, merged as Chan, Golub and LeVeque (1983) do.
     ///
-    /// Gradient: for `x`, `gamma` and `beta`, at most three launches; in training it goes through mean and variance.
+    /// Gradient: for `x`, `gamma`, `beta` and the residual, at most three launches; in training it goes through mean and
+    /// variance.
     ///
     /// # Panics
-    /// If `gamma`, `beta`, mean or variance are not `[c]`; in training, if there are fewer than two rows.
+    /// If `gamma`, `beta`, mean or variance are not `[c]`, or the residual is not like `x`; in training, if there are fewer
+    /// than two rows.
     #[track_caller]
     #[must_use]
     pub fn batch_norm(&self, options: BatchNormOptions<'_>) -> Tensor {
@@ -111,33 +152,64 @@ impl Tensor {
         both(options.running, ["running mean", "running variance"]);
         let stats = if train { batch_stats(self, &options) } else { fixed_stats(self.gpu(), m, c, &options) };
 
+        let BatchNormOptions { relu, residual, .. } = options;
+        if let Some(r) = residual {
+            let fits = r.shape() == self.shape() && r.dtype() == self.dtype();
+            assert!(fits, "batch_norm: residual {r:?} is not like {self:?}");
+        }
         let y = Tensor::alloc(self.gpu(), "batch_norm", self.shape(), self.dtype());
         let n = self.len() as u64;
         let cut = Strips::for_map(self.gpu(), m, c);
-        self.gpu().run(
-            &FORWARD,
-            &[&y, self, &stats],
-            &params(cut, 0.0),
-            cut.grid(),
-            Work::new(2 * self.bytes() as u64, 3 * n),
-        );
+        let kernel = &FORWARD[usize::from(relu) + 2 * usize::from(residual.is_some())];
+        let work = Work::new((2 + usize::from(residual.is_some())) * self.bytes(), 3 * n);
+        cut.run(self.gpu(), kernel, &[&y, self, &stats, residual.unwrap_or(self)], &params(cut, 0.0), work);
 
         let mut parents = vec![self];
         parents.extend(options.affine.iter().flat_map(|&(gamma, beta)| [gamma, beta]));
+        parents.extend(residual);
         let affine = options.affine.is_some();
-        y.with_backward("batch_norm", &parents, &[self, &stats], move |b| {
-            let [x, stats] = b.saved();
+        let tail = match (relu, residual) {
+            (false, _) => Tail::Linear,
+            (true, None) => Tail::Relu,
+            (true, Some(_)) => Tail::AddRelu,
+        };
+        let residual_at = residual.map(|_| parents.len() - 1);
+        // Only the ReLU of a sum needs y.
+        let mask = if tail == Tail::AddRelu { y.clone() } else { self.stop_gradient() };
+        y.with_backward("batch_norm", &parents, &[self, &stats, &mask], move |b| {
+            let [x, stats, y] = b.saved();
             let wants_affine = affine && (b.needs(1) || b.needs(2));
-            let sums = (train || wants_affine).then(|| grad_sums(b.dy, x, stats));
-            let dx = b.needs(0).then(|| grad_input(b.dy, x, stats, if train { sums.as_ref() } else { None }));
+            let wants_residual = residual_at.is_some_and(|i| b.needs(i));
+            let sums = (train || wants_affine).then(|| grad_sums(tail, b.dy, x, stats, y));
+            let through = if train { sums.as_ref() } else { None };
+            let (dx, dr) = match tail {
+                Tail::AddRelu if b.needs(0) || wants_residual => {
+                    let (dx, dr) = add_relu_grads(b.dy, x, stats, through, y);
+                    (Some(dx), Some(dr))
+                }
+                Tail::AddRelu => (None, None),
+                _ => (b.needs(0).then(|| grad_input(tail, b.dy, x, stats, through)), Some(b.dy.clone())),
+            };
             let mut grads = vec![dx];
             if affine {
                 let (dbeta, dgamma) = sums.filter(|_| wants_affine).unzip();
                 grads.extend([dgamma, dbeta]);
             }
+            if residual_at.is_some() {
+                grads.push(dr);
+            }
             grads
         })
     }
+}
+
+/// What follows the affine part, as far as the gradient cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tail {
+    /// Nothing, or a sum.
+    Linear,
+    Relu,
+    AddRelu,
 }
 
 fn params(cut: Strips, inv_m: f32) -> Params {
@@ -172,7 +244,7 @@ pub(super) fn batch_stats(x: &Tensor, options: &BatchNormOptions<'_>) -> Tensor 
         None => {
             let parts = cut.parts(gpu, "batch_norm");
             let work = Work::new(x.bytes() as u64, 5 * x.len() as u64);
-            gpu.run(&STRIPS, &[&parts, x], &params(cut, 0.0), cut.grid(), work);
+            cut.run(gpu, &STRIPS, &[&parts, x], &params(cut, 0.0), work);
             (parts, 0)
         }
     };
@@ -214,36 +286,56 @@ fn fixed_stats(gpu: &Gpu, m: usize, c: usize, options: &BatchNormOptions<'_>) ->
     stats
 }
 
-/// Sums over the rows of `dy` and of `dy xhat`: dbeta and dgamma.
-fn grad_sums(dy: &Tensor, x: &Tensor, stats: &Tensor) -> (Tensor, Tensor) {
+/// Sums over the rows of `g` and of `g xhat`: dbeta and dgamma, where `g` is `dy` through the tail. `y` for
+/// [`Tail::AddRelu`].
+fn grad_sums(tail: Tail, dy: &Tensor, x: &Tensor, stats: &Tensor, y: &Tensor) -> (Tensor, Tensor) {
     let (m, c) = rows_of("batch_norm", x);
     let cut = Strips::for_sums(x.gpu(), m, c);
     let parts = cut.parts(x.gpu(), "batch_norm");
-    let n = x.len() as u64;
-    x.gpu().run(
-        &BACKWARD_STRIPS,
-        &[&parts, x, stats, dy],
-        &params(cut, 0.0),
-        cut.grid(),
-        Work::new(2 * x.bytes() as u64, 4 * n),
-    );
+    let reads = if tail == Tail::AddRelu { 3 } else { 2 };
+    let work = Work::new(reads * x.bytes(), 4 * x.len());
+    cut.run(x.gpu(), &BACKWARD_STRIPS[tail as usize], &[&parts, x, stats, dy, y], &params(cut, 0.0), work);
     cut.add_up("batch_norm", &parts)
 }
 
-/// dx; with `sums`, through mean and variance of the batch.
-fn grad_input(dy: &Tensor, x: &Tensor, stats: &Tensor, sums: Option<&(Tensor, Tensor)>) -> Tensor {
-    let (m, c) = rows_of("batch_norm", x);
+/// dx of all but [`Tail::AddRelu`]; with `sums`, through mean and variance of the batch.
+fn grad_input(
+    tail: Tail,
+    dy: &Tensor,
+    x: &Tensor,
+    stats: &Tensor,
+    sums: Option<&(Tensor, Tensor)>,
+) -> Tensor {
     let dx = Tensor::alloc(x.gpu(), "batch_norm", x.shape(), x.dtype());
-    let cut = Strips::for_map(x.gpu(), m, c);
-    let params = params(cut, if sums.is_some() { 1.0 / m as f32 } else { 0.0 });
-    let (dbeta, dgamma) = sums.map_or((stats, stats), |(dbeta, dgamma)| (dbeta, dgamma));
-    let n = x.len() as u64;
-    x.gpu().run(
-        &BACKWARD,
-        &[&dx, x, stats, dy, dbeta, dgamma],
-        &params,
-        cut.grid(),
-        Work::new(3 * x.bytes() as u64, 6 * n),
-    );
+    let (cut, params, dbeta, dgamma) = grad_params(x, stats, sums);
+    let work = Work::new(3 * x.bytes(), 6 * x.len());
+    cut.run(x.gpu(), &BACKWARD[tail as usize], &[&dx, x, stats, dy, dbeta, dgamma], &params, work);
     dx
+}
+
+/// dx and the residual's gradient of [`Tail::AddRelu`].
+fn add_relu_grads(
+    dy: &Tensor,
+    x: &Tensor,
+    stats: &Tensor,
+    sums: Option<&(Tensor, Tensor)>,
+    y: &Tensor,
+) -> (Tensor, Tensor) {
+    let [dx, dr] = [(); 2].map(|()| Tensor::alloc(x.gpu(), "batch_norm", x.shape(), x.dtype()));
+    let (cut, params, dbeta, dgamma) = grad_params(x, stats, sums);
+    let work = Work::new(5 * x.bytes(), 6 * x.len());
+    cut.run(x.gpu(), &ADD_RELU_BACKWARD, &[&dx, &dr, x, stats, dy, dbeta, dgamma, y], &params, work);
+    (dx, dr)
+}
+
+/// The cut of an elementwise backward, its parameters, and `sums` or what is bound, times zero, in their place.
+fn grad_params<'a>(
+    x: &Tensor,
+    stats: &'a Tensor,
+    sums: Option<&'a (Tensor, Tensor)>,
+) -> (Strips, Params, &'a Tensor, &'a Tensor) {
+    let (m, c) = rows_of("batch_norm", x);
+    let cut = Strips::for_map(x.gpu(), m, c);
+    let (dbeta, dgamma) = sums.map_or((stats, stats), |(dbeta, dgamma)| (dbeta, dgamma));
+    (cut, params(cut, if sums.is_some() { 1.0 / m as f32 } else { 0.0 }), dbeta, dgamma)
 }

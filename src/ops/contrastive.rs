@@ -14,9 +14,25 @@ mod blocks;
 mod launch;
 mod matrix;
 
+use crate::gpu::Gpu;
 use crate::tensor::{DType, Tensor};
 use blocks::Wanted;
 use launch::{Call, OfQueries, Role};
+
+pub(super) use launch::rungs;
+
+/// The file of `shaders/contrastive/` that runs on `gpu`.
+///
+/// # Panics
+/// If one was chosen that the adapter cannot run.
+fn rung(gpu: &Gpu) -> &str {
+    let file = super::rung(gpu, "contrastive");
+    assert!(
+        rungs(gpu).contains(&file),
+        "contrastive: there is no shaders/contrastive/{file} for this adapter"
+    );
+    file
+}
 
 /// A column for each row.
 #[derive(Debug, Clone)]
@@ -187,7 +203,7 @@ impl Contrastive {
             let of = OfQueries { positive, excluded, lse, dloss: b.dy };
             let mut gradients = if matrix::chosen(q.gpu()) {
                 matrix::gradients(&call, (q, k), &of, same, [b.needs(0), !same && b.needs(1)])
-            } else if q.gpu().info().shuffles_in_register() {
+            } else if rung(q.gpu()) == "4_broadcast" {
                 let wanted = if same { Wanted::Both } else { Wanted::Each([b.needs(0), b.needs(1)]) };
                 let [dq, dk] = blocks::backward(&call, wanted, q, k, &of);
                 if same { vec![dq] } else { vec![dq, dk] }

@@ -8,8 +8,13 @@ use crate::tensor::{DType, Tensor};
 static SOURCE: Source = Source::new("covariance.wgsl", include_str!("../../shaders/covariance.wgsl"));
 static CENTER: Kernel = SOURCE.kernel("covariance_center");
 static BACKWARD: Kernel = SOURCE.kernel("covariance_backward");
+static PENALTY: Kernel = SOURCE.kernel("covariance_penalty");
+static PENALTY_BACKWARD: Kernel = SOURCE.kernel("covariance_penalty_backward");
+static HINGE: Kernel = SOURCE.kernel("variance_hinge");
+static HINGE_BACKWARD: Kernel = SOURCE.kernel("variance_hinge_backward");
 
 params! { struct Params { n: u32, d: u32, s: f32 } }
+params! { struct HingeParams { n: u32, d: u32, gamma: f32, unbias: f32 } }
 
 impl Tensor {
     /// Unbiased covariance of the columns of `x [n, d]`: `(x - mean)ᵀ (x - mean) / (n - 1)`, shape `[d, d]`.
@@ -21,24 +26,7 @@ impl Tensor {
     #[track_caller]
     #[must_use]
     pub fn covariance(&self) -> Tensor {
-        let &[n, d] = &**self.shape() else { panic!("covariance: takes [n, d], not {}", self.shape()) };
-        assert_f32("covariance", &[self]);
-        assert!(n > 1, "covariance: needs two rows; shape {}", self.shape());
-        let params = Params { n: n as u32, d: d as u32, s: (1.0 / (n as f64 - 1.0).sqrt()) as f32 };
-        let gpu = self.gpu();
-
-        // The first row of the statistics is the mean of each column.
-        let stats = batch_stats(self, &BatchNormOptions::train());
-        let a = Tensor::alloc(gpu, "covariance", self.shape(), DType::F32);
-        let elements = self.len() as u64;
-        gpu.run(
-            &CENTER,
-            &[&a, self, &stats],
-            &params,
-            Grid::items(elements),
-            Work::new(8 * elements, 2 * elements),
-        );
-
+        let (a, params) = centred("covariance", self);
         a.matmul_tn(&a).with_backward("covariance", &[self], &[&a], move |b| {
             let [a] = b.saved();
             let h = Tensor::alloc(a.gpu(), "covariance", b.dy.shape(), DType::F32);
@@ -48,4 +36,90 @@ impl Tensor {
             vec![Some(a.matmul(&h))]
         })
     }
+
+    /// VICReg's covariance term of `x [n, d]`: the squares of the covariances off the diagonal, summed and divided by `d`;
+    /// a scalar (Bardes et al. 2022, "VICReg", eq. 3-4).
+    ///
+    /// Gradient: `4 / (d (n - 1)) (x - mean) offdiag(cov)`: one product more. A centred copy of `x` and the covariance
+    /// are kept for it.
+    ///
+    /// # Panics
+    /// If the shape is not `[n, d]` with `n > 1`.
+    #[track_caller]
+    #[must_use]
+    pub fn covariance_penalty(&self) -> Tensor {
+        let (a, params) = centred("covariance_penalty", self);
+        let a = a.stop_gradient();
+        let cov = a.matmul_tn(&a);
+        let terms = Tensor::alloc(self.gpu(), "covariance_penalty", &[cov.shape()[0]].into(), DType::F32);
+        let elements = cov.len() as u64;
+        let work = Work::new(4 * elements, 2 * elements);
+        self.gpu().run(&PENALTY, &[&terms, &cov], &params, Grid::items(terms.len() as u64), work);
+        terms.sum_all().with_backward("covariance_penalty", &[self], &[&a, &cov], move |b| {
+            let [a, cov] = b.saved();
+            let h = Tensor::alloc(a.gpu(), "covariance_penalty", cov.shape(), DType::F32);
+            let elements = h.len() as u64;
+            let work = Work::new(8 * elements, 2 * elements);
+            a.gpu().run(&PENALTY_BACKWARD, &[&h, cov, b.dy], &params, Grid::items(elements), work);
+            vec![Some(a.matmul(&h))]
+        })
+    }
+
+    /// VICReg's variance term of `x [n, d]`: the mean over columns of `max(0, gamma - sqrt(var + eps))`, `var` unbiased; a
+    /// scalar (Bardes et al. 2022, "VICReg", eq. 1-2, with gamma = 1 and eps = 1e-4).
+    ///
+    /// Gradient: `-(x - mean) / (d (n - 1) std)` in the columns whose `std` is below `gamma`, one launch.
+    ///
+    /// # Panics
+    /// If the shape is not `[n, d]` with `n > 1`.
+    #[track_caller]
+    #[must_use]
+    pub fn variance_hinge(&self, gamma: f32, eps: f32) -> Tensor {
+        let [n, d] = rows("variance_hinge", self);
+        let gpu = self.gpu();
+        let n64 = n as f64;
+        // The statistics hold 1 / sqrt(biased var + e). With e = eps (n - 1) / n that is sqrt(n / (n - 1)) / std.
+        let e = (f64::from(eps) * (n64 - 1.0) / n64) as f32;
+        let stats = batch_stats(self, &BatchNormOptions::train().eps(e));
+        let unbias = (n64 / (n64 - 1.0)).sqrt() as f32;
+        let params = HingeParams { n: n as u32, d: d as u32, gamma, unbias };
+        let terms = Tensor::alloc(gpu, "variance_hinge", &[d].into(), DType::F32);
+        gpu.run(
+            &HINGE,
+            &[&terms, &stats],
+            &params,
+            Grid::items(d as u64),
+            Work::new(8 * d as u64, 2 * d as u64),
+        );
+        terms.sum_all().with_backward("variance_hinge", &[self], &[self, &stats], move |b| {
+            let [x, stats] = b.saved();
+            let dx = Tensor::alloc(x.gpu(), "variance_hinge", x.shape(), DType::F32);
+            let elements = x.len() as u64;
+            let work = Work::new(8 * elements, 2 * elements);
+            x.gpu().run(&HINGE_BACKWARD, &[&dx, x, stats, b.dy], &params, Grid::items(elements), work);
+            vec![Some(dx)]
+        })
+    }
+}
+
+#[track_caller]
+fn rows(op: &str, x: &Tensor) -> [usize; 2] {
+    let &[n, d] = &**x.shape() else { panic!("{op}: takes [n, d], not {}", x.shape()) };
+    assert_f32(op, &[x]);
+    assert!(n > 1, "{op}: needs two rows; shape {}", x.shape());
+    [n, d]
+}
+
+/// `(x - mean) / sqrt(n - 1)`.
+#[track_caller]
+fn centred(op: &str, x: &Tensor) -> (Tensor, Params) {
+    let [n, d] = rows(op, x);
+    let params = Params { n: n as u32, d: d as u32, s: (1.0 / (n as f64 - 1.0).sqrt()) as f32 };
+    // The first row of the statistics is the mean of each column.
+    let stats = batch_stats(x, &BatchNormOptions::train());
+    let a = Tensor::alloc(x.gpu(), op, x.shape(), DType::F32);
+    let elements = x.len() as u64;
+    let work = Work::new(8 * elements, 2 * elements);
+    x.gpu().run(&CENTER, &[&a, x, &stats], &params, Grid::items(elements), work);
+    (a, params)
 }

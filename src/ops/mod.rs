@@ -33,19 +33,21 @@ pub use softmax_cross_entropy::RowLosses;
 /// Static, so that the same adapter always runs the same kernels. CPU adapters want tiles in registers and no workgroup
 /// memory, GPUs the opposite. Where a rung does not fit a shape, the next of its class does.
 #[must_use]
-pub fn ladders(adapter: &AdapterInfo) -> [(&'static str, &'static str); 2] {
+pub fn ladders(adapter: &AdapterInfo) -> [(&'static str, &'static str); 3] {
     match adapter {
-        a if a.shuffles_in_register() => [("matmul", "10_broadcast"), ("conv", "8_broadcast")],
+        a if a.shuffles_in_register() => {
+            [("matmul", "10_broadcast"), ("conv", "8_broadcast"), ("contrastive", "4_broadcast")]
+        }
         a => class_ladders(a.is_cpu),
     }
 }
 
 /// The rungs of a class of adapters that run whatever the shape.
-const fn class_ladders(is_cpu: bool) -> [(&'static str, &'static str); 2] {
+const fn class_ladders(is_cpu: bool) -> [(&'static str, &'static str); 3] {
     if is_cpu {
-        [("matmul", "9_register"), ("conv", "2_register")]
+        [("matmul", "9_register"), ("conv", "2_register"), ("contrastive", "2_register")]
     } else {
-        [("matmul", "8_subgroup"), ("conv", "4_block")]
+        [("matmul", "8_subgroup"), ("conv", "4_block"), ("contrastive", "3_workgroup")]
     }
 }
 
@@ -59,7 +61,7 @@ fn class_rung(is_cpu: bool, family: &str) -> &'static str {
     of(class_ladders(is_cpu), family)
 }
 
-fn of(ladders: [(&'static str, &'static str); 2], family: &str) -> &'static str {
+fn of(ladders: [(&'static str, &'static str); 3], family: &str) -> &'static str {
     let own = ladders.into_iter().find(|(name, _)| *name == family);
     own.map(|(_, file)| file).expect("a known family")
 }
@@ -72,6 +74,7 @@ fn of(ladders: [(&'static str, &'static str); 2], family: &str) -> &'static str 
 pub fn rungs(family: &str, gpu: &Gpu) -> Vec<&'static str> {
     match family {
         "matmul" => matmul::rungs(gpu),
+        "contrastive" => contrastive::rungs(gpu),
         "conv" => conv2d::rungs(gpu),
         _ => panic!("no ladder of kernels named {family}"),
     }

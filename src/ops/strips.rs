@@ -1,13 +1,25 @@
 //! How columns are cut into strips of rows (`shaders/lib/strip.wgsl`), and the second pass of their sums.
 
 use super::row_kernel::RowKernel;
-use crate::gpu::{Gpu, Grid, Source, Work, params};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Params as GpuParams, Source, Work, params};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = Source::new("add_strips.wgsl", include_str!("../../shaders/add_strips.wgsl"));
 static ADD_STRIPS: RowKernel = RowKernel::new(&SOURCE, "add_strips");
 
 params! { struct Params { c: u32, strips: u32 } }
+
+/// A kernel for lanes of one column, and of four (`shaders/lib/lane_4.wgsl`).
+pub(super) type Lanes = [Kernel; 2];
+
+/// Both of `entry`, with values for `override` constants.
+pub(super) const fn lanes(
+    source: &'static Source,
+    entry: &'static str,
+    constants: &'static [(&'static str, f64)],
+) -> Lanes {
+    [source.kernel(entry).with(constants), source.kernel(entry).with(constants).wide()]
+}
 
 /// A cut of `[m, c]`: one invocation a column of a strip.
 #[derive(Clone, Copy)]
@@ -45,6 +57,22 @@ impl Strips {
     /// One invocation a column of a strip.
     pub(super) fn grid(&self) -> Grid {
         Grid::items(u64::from(self.strips) * u64::from(self.c))
+    }
+
+    /// Launches `kernel` with one invocation a lane of a strip: four columns where `c` is a multiple of four.
+    #[track_caller]
+    pub(super) fn run<P: GpuParams>(
+        &self,
+        gpu: &Gpu,
+        kernel: &Lanes,
+        tensors: &[&dyn Bind],
+        params: &P,
+        work: Work,
+    ) {
+        let wide = self.c.is_multiple_of(4);
+        let columns = if wide { self.c / 4 } else { self.c };
+        let grid = Grid::items(u64::from(self.strips) * u64::from(columns));
+        gpu.run(&kernel[usize::from(wide)], tensors, params, grid, work);
     }
 
     /// Room for two numbers a strip of a column: `[c, strips, 2]`.

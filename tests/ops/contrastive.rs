@@ -89,14 +89,19 @@ fn assert_gradient(what: &str, got: &Tensor, want: &[f64], tau: f32, n: usize) {
     assert!(off <= slack, "{what}: off by {off:e}, allowed {slack:e}");
 }
 
-/// Loss, by-products and all gradients of one case.
 #[track_caller]
 fn check(case: Case) {
+    check_on(gpu(), case);
+}
+
+/// Loss, by-products and all gradients of one case.
+#[track_caller]
+fn check_on(gpu: &Gpu, case: Case) {
     let Case { n, m, d, tau, .. } = case;
     let (q, k, e) = (unit_rows(1, n, d), unit_rows(2, m, d), unit_rows(3, n, d));
-    let leaf = |x: &[f32], rows: usize| gpu().tensor(x, [rows, d]).unwrap().requires_grad();
+    let leaf = |x: &[f32], rows: usize| gpu.tensor(x, [rows, d]).unwrap().requires_grad();
     let (tq, tk, te) = (leaf(&q, n), leaf(&k, m), leaf(&e, n));
-    let out = case.op(gpu(), case.extra.then_some(&te)).forward(&tq, &tk);
+    let out = case.op(gpu, case.extra.then_some(&te)).forward(&tq, &tk);
 
     let (q, k, e) = (f64s(&q), f64s(&k), f64s(&e));
     let (positive, excluded) = (case.positive(), case.excluded());
@@ -141,14 +146,15 @@ fn widths() {
     }
 }
 
-/// Up to the smallest temperature, where exp(1 / tau) has 87 digits.
 /// 2,126 tiles of 257 iterations in 8 chunks: past the 65,535 after which lavapipe ends an invocation's loops, were the
-/// dispatches not cut.
+/// dispatches not cut. And a slice of the largest call: few queries against as many keys as it has.
 #[test]
-fn many_wide_keys() {
+fn many_keys() {
     check(Case::of(3, 34_003, 512));
+    check(Case::of(16, 262_144, 8));
 }
 
+/// Up to the smallest temperature, where exp(1 / tau) has 87 digits.
 #[test]
 fn temperatures() {
     for tau in [0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0] {
@@ -156,6 +162,38 @@ fn temperatures() {
         check(Case { tau, extra: true, ..Case::of(33, 150, 20) });
         check(Case { tau, offset: 48, exclude: Some(48), ..Case::of(96, 96, 20) });
     }
+}
+
+/// Every kernel that this adapter can run: around the sizes of their tiles (8 x 16, 64 x 64, 64 x 128), d beyond one slice of
+/// 128, all options, dispatches that stop at every tile.
+#[test]
+fn every_rung() {
+    for file in wgrad::ops::rungs("contrastive", gpu()) {
+        let gpu = Gpu::builder().quiet().kernel("contrastive", file).build().unwrap();
+        for (n, m, d) in [(1, 1, 4), (2, 3, 1), (63, 65, 27), (64, 129, 20), (65, 127, 128), (17, 131, 140)] {
+            check_on(&gpu, Case::of(n, m, d));
+        }
+        check_on(&gpu, Case::of(5, 67, 512));
+        for tau in [0.005, 0.05, 0.5] {
+            check_on(&gpu, Case { tau, extra: true, ..Case::of(33, 150, 20) });
+            check_on(&gpu, Case { tau, offset: 48, exclude: Some(48), ..Case::of(96, 96, 20) });
+        }
+        check_on(&gpu, Case { columns: true, exclude: Some(1), ..Case::of(70, 200, 7) });
+        for (n, d) in [(2, 4), (66, 16), (130, 131)] {
+            check_self(&gpu, n, d);
+        }
+        for (n, m, d) in [(9, 1031, 8), (150, 200, 132)] {
+            assert_eq!(run_bounded(&gpu, (n, m, d), 1), run_bounded(&gpu, (n, m, d), 1 << 40), "{file}");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "contrastive: there is no shaders/contrastive/9_best")]
+fn an_unknown_rung_is_refused() {
+    let gpu = Gpu::builder().quiet().kernel("contrastive", "9_best").build().unwrap();
+    let q = gpu.zeros([2, 4]).unwrap();
+    let _ = Contrastive::new(0.1).forward(&q, &q);
 }
 
 #[test]
@@ -174,21 +212,26 @@ fn columns_left_out_and_aimed_at() {
 #[test]
 fn rows_against_themselves() {
     for (n, d) in [(2, 4), (3, 8), (16, 5), (66, 16), (130, 128)] {
-        let (x, tau) = (unit_rows(5, n, d), 0.1);
-        let z = gpu().tensor(&x, [n, d]).unwrap().requires_grad();
-        let positive: Vec<usize> = (0..n).map(|i| (i + n / 2) % n).collect();
-        let excluded: Vec<Option<usize>> = (0..n).map(Some).collect();
-        let x = f64s(&x);
-        let spec = Spec { d, tau: 0.1, positive: &positive, excluded: &excluded, extra: None };
-        let op = Contrastive::new(tau).positive_offset(n / 2).exclude_offset(0);
-        let loss = op.forward_self(&z).loss;
-        assert_loss("self", loss.item().unwrap(), contrastive(&x, &x, &spec).loss, tau);
-        let want = contrastive_backward(&x, &x, &spec, 1.0);
-        let sum: Vec<f64> = want.queries.iter().zip(&want.keys).map(|(a, b)| a + b).collect();
-        assert_gradient("self: dz", loss.backward().get(&z).unwrap(), &sum, tau, n);
-        let two = op.forward(&z, &z).loss.backward();
-        assert_gradient("self: dq + dk", two.get(&z).unwrap(), &sum, tau, n);
+        check_self(gpu(), n, d);
     }
+}
+
+#[track_caller]
+fn check_self(gpu: &Gpu, n: usize, d: usize) {
+    let (x, tau) = (unit_rows(5, n, d), 0.1);
+    let z = gpu.tensor(&x, [n, d]).unwrap().requires_grad();
+    let positive: Vec<usize> = (0..n).map(|i| (i + n / 2) % n).collect();
+    let excluded: Vec<Option<usize>> = (0..n).map(Some).collect();
+    let x = f64s(&x);
+    let spec = Spec { d, tau: 0.1, positive: &positive, excluded: &excluded, extra: None };
+    let op = Contrastive::new(tau).positive_offset(n / 2).exclude_offset(0);
+    let loss = op.forward_self(&z).loss;
+    assert_loss("self", loss.item().unwrap(), contrastive(&x, &x, &spec).loss, tau);
+    let want = contrastive_backward(&x, &x, &spec, 1.0);
+    let sum: Vec<f64> = want.queries.iter().zip(&want.keys).map(|(a, b)| a + b).collect();
+    assert_gradient("self: dz", loss.backward().get(&z).unwrap(), &sum, tau, n);
+    let two = op.forward(&z, &z).loss.backward();
+    assert_gradient("self: dq + dk", two.get(&z).unwrap(), &sum, tau, n);
 }
 
 #[test]
@@ -237,16 +280,18 @@ fn the_same_bits_twice() {
 #[test]
 fn bounded_dispatches_give_the_same_bits() {
     for (n, m, d) in [(9, 1031, 8), (300, 200, 20)] {
-        let run = |flops: u64| {
-            let q = gpu().tensor(&unit_rows(1, n, d), [n, d]).unwrap().requires_grad();
-            let k = gpu().tensor(&unit_rows(2, m, d), [m, d]).unwrap().requires_grad();
-            let loss = Contrastive::new(0.07).dispatch_flops(flops).forward(&q, &k).loss;
-            let value = bits(&loss);
-            let g = loss.backward();
-            (value, bits(g.get(&q).unwrap()), bits(g.get(&k).unwrap()))
-        };
-        assert_eq!(run(1), run(1 << 40));
+        assert_eq!(run_bounded(gpu(), (n, m, d), 1), run_bounded(gpu(), (n, m, d), 1 << 40));
     }
+}
+
+/// The bits of loss and gradients with dispatches of at most so many operations.
+fn run_bounded(gpu: &Gpu, (n, m, d): (usize, usize, usize), flops: u64) -> [Vec<u32>; 3] {
+    let q = gpu.tensor(&unit_rows(1, n, d), [n, d]).unwrap().requires_grad();
+    let k = gpu.tensor(&unit_rows(2, m, d), [m, d]).unwrap().requires_grad();
+    let loss = Contrastive::new(0.07).dispatch_flops(flops).forward(&q, &k).loss;
+    let value = bits(&loss);
+    let g = loss.backward();
+    [value, bits(g.get(&q).unwrap()), bits(g.get(&k).unwrap())]
 }
 
 /// More than 65,535 workgroups of 64 rows.

@@ -355,7 +355,7 @@ fn products_of_every_kernel_file() {
     if !has_f16() {
         return;
     }
-    for file in ["1_naive", "2_register", "3_workgroup", "10_broadcast"] {
+    for file in ["1_naive", "3_workgroup", "6_vec4", "8_subgroup", "9_register", "10_broadcast"] {
         if file == "10_broadcast" && !gpu().info().shuffles_in_register() {
             continue;
         }

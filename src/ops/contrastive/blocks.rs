@@ -1,6 +1,6 @@
 //! The contrastive loss on CPU adapters with subgroups of 8: gradients by way of blocks of weights.
 //!
-//! The register tiles of `backward.wgsl` compute the logits twice, once for the queries' gradient and once for the keys'.
+//! The register tiles of `2_register_backward.wgsl` compute the logits twice, once for the queries' gradient and once for the keys'.
 //! Here a block of `w = dloss/ds` is computed once and stays in a cache for both products, `dq += w k` and
 //! `dk += wᵀ q`, which are plain matrix products: four products in all with the forward one instead of five. Scratch is
 //! one block, whatever N and M.
@@ -10,8 +10,8 @@ use crate::gpu::{Bind, Grid, Kernel, Source, Work, params};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = Source::new(
-    "contrastive/broadcast_weights.wgsl",
-    include_str!("../../../shaders/contrastive/broadcast_weights.wgsl"),
+    "contrastive/4_broadcast_weights.wgsl",
+    include_str!("../../../shaders/contrastive/4_broadcast_weights.wgsl"),
 );
 static WEIGHTS: Kernel = SOURCE.kernel("contrastive_weights");
 

@@ -5,29 +5,63 @@ use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
-static FORWARD_SOURCE: Source =
-    Source::new("contrastive/forward.wgsl", include_str!("../../../shaders/contrastive/forward.wgsl"));
-static BACKWARD_SOURCE: Source =
-    Source::new("contrastive/backward.wgsl", include_str!("../../../shaders/contrastive/backward.wgsl"));
+static NAIVE_SOURCE: Source =
+    Source::new("contrastive/1_naive.wgsl", include_str!("../../../shaders/contrastive/1_naive.wgsl"));
+static REGISTER_FORWARD_SOURCE: Source = Source::new(
+    "contrastive/2_register_forward.wgsl",
+    include_str!("../../../shaders/contrastive/2_register_forward.wgsl"),
+);
+static REGISTER_BACKWARD_SOURCE: Source = Source::new(
+    "contrastive/2_register_backward.wgsl",
+    include_str!("../../../shaders/contrastive/2_register_backward.wgsl"),
+);
+static WORKGROUP_FORWARD_SOURCE: Source = Source::new(
+    "contrastive/3_workgroup_forward.wgsl",
+    include_str!("../../../shaders/contrastive/3_workgroup_forward.wgsl"),
+);
+static WORKGROUP_BACKWARD_SOURCE: Source = Source::new(
+    "contrastive/3_workgroup_backward.wgsl",
+    include_str!("../../../shaders/contrastive/3_workgroup_backward.wgsl"),
+);
 static BROADCAST_SOURCE: Source = Source::new(
-    "contrastive/broadcast_forward.wgsl",
-    include_str!("../../../shaders/contrastive/broadcast_forward.wgsl"),
+    "contrastive/4_broadcast_forward.wgsl",
+    include_str!("../../../shaders/contrastive/4_broadcast_forward.wgsl"),
 );
 static ROWS_SOURCE: Source =
     Source::new("contrastive/rows.wgsl", include_str!("../../../shaders/contrastive/rows.wgsl"));
 
-/// A kernel that works by tiles: how many rows a workgroup owns and streams at a time, and how many forward states a chunk
-/// leaves for each owned row.
+/// A kernel that works by tiles.
 struct Tiles {
     kernel: Kernel,
+    /// Rows that a workgroup owns, and that it streams at a time.
     owned: u32,
     streamed: u32,
+    /// Invocations for every 8 owned rows.
+    invocations: u32,
+    /// Forward states that a chunk leaves for each owned row.
     states: u32,
+    /// Lanes of a row that keep a state of their own from one part of a chunk to the next, in a tensor beside the states.
+    lanes: u32,
 }
 
 impl Tiles {
     const fn new(kernel: Kernel, owned: u32, streamed: u32) -> Self {
-        Self { kernel, owned, streamed, states: 1 }
+        Self { kernel, owned, streamed, invocations: 1, states: 1, lanes: 0 }
+    }
+
+    const fn invocations(mut self, invocations: u32) -> Self {
+        self.invocations = invocations;
+        self
+    }
+
+    const fn states(mut self, states: u32) -> Self {
+        self.states = states;
+        self
+    }
+
+    const fn lanes(mut self, lanes: u32) -> Self {
+        self.lanes = lanes;
+        self
     }
 
     /// One workgroup a chunk and so many owned rows.
@@ -36,18 +70,42 @@ impl Tiles {
     }
 }
 
-// `shaders/lib/logit_tile.wgsl`: 8 owned rows an invocation against 16. For CPU adapters (8 lanes are their vector) and GPUs.
-static FORWARD: [Tiles; 2] = [
-    Tiles::new(FORWARD_SOURCE.kernel("contrastive_forward").with(&[("WG", 8.0)]), 64, 16),
-    Tiles::new(FORWARD_SOURCE.kernel("contrastive_forward").with(&[("WG", 32.0)]), 256, 16),
+// One row an invocation, one logit at a time: forward and backward.
+static NAIVE: [Tiles; 2] = [
+    Tiles::new(NAIVE_SOURCE.kernel("contrastive_forward"), 64, 1).invocations(8),
+    Tiles::new(NAIVE_SOURCE.kernel("contrastive_backward"), 64, 1).invocations(8),
 ];
-static BACKWARD: [Tiles; 2] = [
-    Tiles::new(BACKWARD_SOURCE.kernel("contrastive_backward").with(&[("WG", 8.0)]), 64, 16),
-    Tiles::new(BACKWARD_SOURCE.kernel("contrastive_backward").with(&[("WG", 32.0)]), 256, 16),
+// `shaders/lib/logit_tile.wgsl`: 8 owned rows an invocation against 16.
+static REGISTER: [Tiles; 2] = [
+    Tiles::new(REGISTER_FORWARD_SOURCE.kernel("contrastive_forward"), 64, 16),
+    Tiles::new(REGISTER_BACKWARD_SOURCE.kernel("contrastive_backward"), 64, 16),
 ];
-// `shaders/lib/logit_broadcast.wgsl`.
-static BROADCAST: Tiles =
-    Tiles { kernel: BROADCAST_SOURCE.kernel("contrastive_forward"), owned: 16, streamed: 64, states: 8 };
+// `shaders/lib/logit_block.wgsl`.
+static WORKGROUP: [Tiles; 2] = [
+    Tiles::new(WORKGROUP_FORWARD_SOURCE.kernel("contrastive_forward"), 64, 128).invocations(16).lanes(16),
+    Tiles::new(WORKGROUP_BACKWARD_SOURCE.kernel("contrastive_backward"), 64, 64).invocations(16),
+];
+// `shaders/lib/logit_broadcast.wgsl`; its backward is `super::blocks`.
+static BROADCAST: Tiles = Tiles::new(BROADCAST_SOURCE.kernel("contrastive_forward"), 16, 64).states(8);
+
+/// The rungs of `shaders/contrastive/` that run on `gpu`.
+pub(in crate::ops) fn rungs(gpu: &Gpu) -> Vec<&'static str> {
+    let mut rungs = vec!["1_naive", "2_register", "3_workgroup"];
+    if gpu.info().shuffles_in_register() {
+        rungs.push("4_broadcast");
+    }
+    rungs
+}
+
+/// Forward and backward kernels of a rung, or of the adapter's class where `file` has none.
+fn tiles(gpu: &Gpu, file: &str) -> &'static [Tiles; 2] {
+    match file {
+        "1_naive" => &NAIVE,
+        "2_register" => &REGISTER,
+        "3_workgroup" => &WORKGROUP,
+        _ => tiles(gpu, crate::ops::class_rung(gpu.is_cpu(), "contrastive")),
+    }
+}
 static COLUMNS: Kernel = ROWS_SOURCE.kernel("contrastive_columns");
 static FINISH: Kernel = ROWS_SOURCE.kernel("contrastive_finish");
 static EXTRA_BACKWARD: Kernel = ROWS_SOURCE.kernel("contrastive_extra_backward");
@@ -99,9 +157,16 @@ impl Cut {
     /// Enough chunks to occupy the adapter where the owned rows alone do not, each of four tiles or more, at most `most`
     /// and their partial results (`row_bytes` a row) within [`SCRATCH_BYTES`]; parts of `pairs` pairs of rows, or of one
     /// tile.
-    fn of(is_cpu: bool, streamed: u32, [n, m, d4]: [u32; 3], most: u32, row_bytes: u64, pairs: u64) -> Self {
-        let invocations = n.div_ceil(8);
-        let wanted = if is_cpu { 128 } else { 16_384 };
+    fn of(
+        is_cpu: bool,
+        [streamed, invocations]: [u32; 2],
+        [n, m, d4]: [u32; 3],
+        most: u32,
+        row_bytes: u64,
+        pairs: u64,
+    ) -> Self {
+        let invocations = n.div_ceil(8).saturating_mul(invocations);
+        let wanted = if is_cpu { 128 } else { 32_768 };
         let tiles = m.div_ceil(streamed);
         let by_memory = SCRATCH_BYTES / (u64::from(n) * row_bytes);
         let most = (tiles / 4).min(u32::try_from(by_memory).unwrap_or(u32::MAX)).clamp(1, most);
@@ -170,14 +235,14 @@ impl Call {
             return self.finish((&state, states), q, k, extra, positive);
         }
         let small = 8 * u64::from(BROADCAST.states) * u64::from(n) <= SCRATCH_BYTES;
-        let tiles = match gpu.info() {
-            a if a.shuffles_in_register() && small => &BROADCAST,
-            a => &FORWARD[usize::from(!a.is_cpu)],
+        let tiles = match super::rung(gpu) {
+            "4_broadcast" if small => &BROADCAST,
+            file => &tiles(gpu, file)[0],
         };
         let pairs = self.dispatch_flops / self.flops(1);
         let cut = Cut::of(
             gpu.is_cpu(),
-            tiles.streamed,
+            [tiles.streamed, tiles.invocations],
             [n, m, d4],
             STATE_CHUNKS,
             8 * u64::from(tiles.states),
@@ -185,10 +250,17 @@ impl Call {
         );
         let states = cut.chunks * tiles.states;
         let state = alloc(gpu, &[states, n, 2]);
+        // Not touched where a chunk is one part.
+        let lane_rows = if cut.part < cut.chunk { cut.chunks * n } else { 1 };
+        let lanes = (tiles.lanes > 0).then(|| alloc(gpu, &[tiles.lanes, lane_rows, 2]));
         for (begin, end) in cut.parts() {
             let params = Forward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau: tau.recip() };
             let work = self.work(n, cut.columns(begin, end, m), 1);
-            gpu.run(&tiles.kernel, &[&state, q, k, excluded], &params, tiles.grid(n, &cut), work);
+            let grid = tiles.grid(n, &cut);
+            match &lanes {
+                Some(lanes) => gpu.run(&tiles.kernel, &[&state, lanes, q, k, excluded], &params, grid, work),
+                None => gpu.run(&tiles.kernel, &[&state, q, k, excluded], &params, grid, work),
+            }
         }
         self.finish((&state, states), q, k, extra, positive)
     }
@@ -220,9 +292,9 @@ impl Call {
         };
         let Self { d4, tau, .. } = *self;
         let pairs = self.dispatch_flops / self.flops(2);
-        let tiles = &BACKWARD[usize::from(!gpu.is_cpu())];
-        let sizes = [n, m, d4];
-        let cut = Cut::of(gpu.is_cpu(), tiles.streamed, sizes, GRADIENT_CHUNKS, 16 * u64::from(d4), pairs);
+        let tiles = &tiles(gpu, super::rung(gpu))[1];
+        let tile = [tiles.streamed, tiles.invocations];
+        let cut = Cut::of(gpu.is_cpu(), tile, [n, m, d4], GRADIENT_CHUNKS, 16 * u64::from(d4), pairs);
         let parts = alloc(gpu, &[cut.chunks, n, 4 * d4]);
         for (begin, end) in cut.parts() {
             let (inv_tau, scale) = (tau.recip(), self.scale());
@@ -319,10 +391,10 @@ mod tests {
     #[test]
     fn cuts_cover_all_and_keep_their_bounds() {
         let sizes = [1, 15, 16, 17, 127, 128, 129, 1000, 4096, 65_537, 262_144];
-        for is_cpu in [true, false] {
+        for (is_cpu, tile) in [(true, [1, 8]), (true, [16, 1]), (false, [64, 16]), (false, [128, 16])] {
             for n in sizes {
                 for m in sizes {
-                    let cut = Cut::of(is_cpu, 16, [n, m, 32], 8, 512, DISPATCH_FLOPS / 512);
+                    let cut = Cut::of(is_cpu, tile, [n, m, 32], 8, 512, DISPATCH_FLOPS / 512);
                     assert!(
                         cut.chunks * cut.chunk >= m && (cut.chunks - 1) * cut.chunk < m,
                         "{n} {m} {cut:?}"

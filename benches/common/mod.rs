@@ -1,0 +1,127 @@
+//! What the benches and the report share: cases, their check against the specification, and how they are timed.
+#![allow(dead_code, reason = "each program uses a part of this")]
+
+pub(crate) mod markdown;
+pub(crate) mod measure;
+pub(crate) mod op;
+pub(crate) mod optimizers;
+pub(crate) mod steps;
+pub(crate) mod table;
+
+use std::time::{Duration, Instant};
+
+use wgrad::gpu::Work;
+use wgrad::{DType, Gpu, Result, Rng, Tensor};
+
+/// One line of a table: something to run, what it has to equal, and the work it needs at least.
+pub(crate) struct Case {
+    /// `softmax`, or `softmax, gradient`.
+    pub(crate) name: String,
+    /// `4096x1024`.
+    pub(crate) size: String,
+    /// Bytes and operations of one run, counted once however often the kernels pass over them.
+    pub(crate) work: Work,
+    /// Compares a small ragged instance with the specification.
+    pub(crate) check: Box<dyn Fn(&Gpu) -> std::result::Result<(), String>>,
+    /// Makes the instance to time.
+    pub(crate) prepare: Box<dyn Fn(&Gpu) -> Result<Subject>>,
+}
+
+/// What is timed.
+pub(crate) struct Subject {
+    /// About what a prepared run holds.
+    pub(crate) bytes: u64,
+    /// Prepares a run, untimed: of a gradient, the forward pass.
+    pub(crate) next: Box<dyn FnMut() -> Run>,
+}
+
+/// One run, recorded when called.
+pub(crate) type Run = Box<dyn FnOnce()>;
+
+impl Subject {
+    /// Seconds of `count` runs one after another, up to the end of the last on the device. Work that is prepared holds
+    /// memory, so it is done in portions; what lies between them is not counted.
+    pub(crate) fn seconds(&mut self, gpu: &Gpu, count: u64) -> Result<f64> {
+        const HELD: u64 = 1 << 29;
+        let portion = (HELD / self.bytes.max(1)).clamp(1, 256);
+        let mut total = Duration::ZERO;
+        let mut left = count;
+        while left > 0 {
+            let runs: Vec<Run> = (0..left.min(portion)).map(|_| (self.next)()).collect();
+            left -= runs.len() as u64;
+            gpu.sync()?;
+            let start = Instant::now();
+            runs.into_iter().for_each(|run| run());
+            gpu.sync()?;
+            total += start.elapsed();
+        }
+        Ok(total.as_secs_f64())
+    }
+
+    /// Seconds a run, warm: the median of up to `samples` timings of 20 ms or more each, in `budget` or little longer.
+    pub(crate) fn time(&mut self, gpu: &Gpu, samples: usize, budget: Duration) -> Result<f64> {
+        let start = Instant::now();
+        self.seconds(gpu, 1)?;
+        let once = self.seconds(gpu, 1)?;
+        let count = (0.02 / once).ceil().clamp(1.0, 1e4) as u64;
+        let mut times = vec![];
+        while times.is_empty() || (times.len() < samples && start.elapsed() < budget) {
+            times.push(self.seconds(gpu, count)? / count as f64);
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(times[times.len() / 2])
+    }
+}
+
+/// A tensor of `shape` uniform in [-1, 1), and its values. With `coarse`, multiples of 1/64: exact in f16, and sums of their
+/// products exact in f32.
+pub(crate) fn random(gpu: &Gpu, seed: u32, shape: &[usize], coarse: bool) -> Result<(Tensor, Vec<f64>)> {
+    let mut rng = Rng::new(seed);
+    let draw = |rng: &mut Rng| {
+        let value = 2.0 * rng.uniform() - 1.0;
+        if coarse { (64.0 * value).floor() / 64.0 } else { value }
+    };
+    let data: Vec<f32> = (0..shape.iter().product()).map(|_| draw(&mut rng)).collect();
+    Ok((gpu.tensor(&data, shape)?, data.into_iter().map(f64::from).collect()))
+}
+
+/// Like [`random`], drawn on the device: for sizes that are timed.
+pub(crate) fn drawn(gpu: &Gpu, seed: u32, shape: &[usize]) -> Result<Tensor> {
+    gpu.uniform(shape, -1.0, 1.0, &mut Rng::new(seed))
+}
+
+/// `|got - want| <= tolerance * (1 + |want|)` for every element; NaN fails.
+pub(crate) fn compare(
+    what: &str,
+    got: &Tensor,
+    want: &[f64],
+    tolerance: f64,
+) -> std::result::Result<(), String> {
+    let got: Vec<f64> = match got.dtype() {
+        DType::U32 => got.to_vec_u32().map(|v| v.into_iter().map(f64::from).collect()),
+        _ => got.cast(DType::F32).to_vec().map(|v| v.into_iter().map(f64::from).collect()),
+    }
+    .map_err(|e| format!("{what}: {e}"))?;
+    if got.len() != want.len() {
+        return Err(format!("{what}: {} elements, the specification has {}", got.len(), want.len()));
+    }
+    let wrong = got.iter().zip(want).position(|(g, w)| !((g - w).abs() <= tolerance * (1.0 + w.abs())));
+    match wrong {
+        Some(i) => Err(format!("{what}: element {i} is {}, the specification says {}", got[i], want[i])),
+        None => Ok(()),
+    }
+}
+
+/// `sum(w * y)` as an op whose backward is there already, so that a timing of its gradient is the op's own backward alone.
+pub(crate) fn weighted_sum(y: &Tensor, w: &Tensor) -> Tensor {
+    let scalar = y.full_like(0.0).reshape([y.len()]).slice_rows(0, 1).reshape([]);
+    scalar.with_backward("weighted_sum", &[y], &[w], |b| {
+        let [w] = b.saved();
+        vec![Some(w.clone())]
+    })
+}
+
+/// `4096x1024`.
+pub(crate) fn times(shape: &[usize]) -> String {
+    shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
+}
