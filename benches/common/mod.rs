@@ -23,10 +23,16 @@ pub(crate) struct Case {
     /// Bytes and operations of one run, counted once however often the kernels pass over them.
     pub(crate) work: Work,
     /// Compares a small ragged instance with the specification.
-    pub(crate) check: Box<dyn Fn(&Gpu) -> std::result::Result<(), String>>,
+    pub(crate) check: Box<dyn Fn(&Gpu) -> Checked>,
     /// Makes the instance to time.
-    pub(crate) prepare: Box<dyn Fn(&Gpu) -> Result<Subject>>,
+    pub(crate) prepare: Prepare,
 }
+
+/// Nothing, or what differs from the specification.
+pub(crate) type Checked = std::result::Result<(), String>;
+
+/// Makes what is timed.
+pub(crate) type Prepare = Box<dyn Fn(&Gpu) -> Result<Subject>>;
 
 /// What is timed.
 pub(crate) struct Subject {
@@ -92,12 +98,7 @@ pub(crate) fn drawn(gpu: &Gpu, seed: u32, shape: &[usize]) -> Result<Tensor> {
 }
 
 /// `|got - want| <= tolerance * (1 + |want|)` for every element; NaN fails.
-pub(crate) fn compare(
-    what: &str,
-    got: &Tensor,
-    want: &[f64],
-    tolerance: f64,
-) -> std::result::Result<(), String> {
+pub(crate) fn compare(what: &str, got: &Tensor, want: &[f64], tolerance: f64) -> Checked {
     let got: Vec<f64> = match got.dtype() {
         DType::U32 => got.to_vec_u32().map(|v| v.into_iter().map(f64::from).collect()),
         _ => got.cast(DType::F32).to_vec().map(|v| v.into_iter().map(f64::from).collect()),

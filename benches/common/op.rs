@@ -3,7 +3,7 @@
 use wgrad::gpu::Work;
 use wgrad::{DType, Gpu, Result, Tensor};
 
-use super::{Case, Run, Subject, compare, drawn, random, times, weighted_sum};
+use super::{Case, Checked, Run, Subject, compare, drawn, random, times, weighted_sum};
 
 /// An input: its shape, and for `u32` what its values stay below.
 #[derive(Clone)]
@@ -14,6 +14,7 @@ pub(super) struct Input {
 
 pub(super) type Inputs = Vec<Input>;
 pub(super) type Values = Vec<Vec<f64>>;
+type Gradients = fn(&[Vec<f64>], &[f64]) -> Values;
 
 /// An op as data. Functions are plain: they know the ragged shapes, which are written beside them.
 #[derive(Clone)]
@@ -24,7 +25,7 @@ pub(crate) struct Op {
     run: fn(&[Tensor]) -> Tensor,
     value: fn(&[Vec<f64>]) -> Vec<f64>,
     /// Gradients of the first inputs for the output's gradient.
-    gradients: Option<fn(&[Vec<f64>], &[f64]) -> Values>,
+    gradients: Option<Gradients>,
     /// Which inputs require gradients: what the gradient case computes and is checked for.
     leaves: Vec<usize>,
     forward: bool,
@@ -73,7 +74,7 @@ pub(super) fn op(
 
 impl Op {
     /// With a gradient case for all float inputs.
-    pub(super) fn gradients(mut self, gradients: fn(&[Vec<f64>], &[f64]) -> Values) -> Self {
+    pub(super) fn gradients(mut self, gradients: Gradients) -> Self {
         self.leaves = (0..self.ragged.len()).filter(|&i| self.ragged[i].below.is_none()).collect();
         self.gradients = Some(gradients);
         self
@@ -195,12 +196,12 @@ impl Op {
         self.timed.iter().enumerate().map(make).collect()
     }
 
-    fn check_value(&self, gpu: &Gpu) -> std::result::Result<(), String> {
+    fn check_value(&self, gpu: &Gpu) -> Checked {
         let (x, values) = self.small(gpu).map_err(|e| e.to_string())?;
         compare(self.name, &(self.run)(&x), &(self.value)(&values), self.tolerance())
     }
 
-    fn check_gradient(&self, gpu: &Gpu) -> std::result::Result<(), String> {
+    fn check_gradient(&self, gpu: &Gpu) -> Checked {
         let (mut x, values) = self.small(gpu).map_err(|e| e.to_string())?;
         for &leaf in &self.leaves {
             x[leaf] = x[leaf].requires_grad();

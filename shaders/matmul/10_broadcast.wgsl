@@ -11,7 +11,7 @@
 //
 //   ragged: any of them by strides, scalar loads. The others want the last axes of a, b and c to be multiples of 4.
 //
-// Rows and columns past the edge are clamped when read, and not written. Wants subgroups of 8.
+// Rows and columns past the edge are clamped when read, and not written. The store may do C = relu(A B + bias). Wants subgroups of 8.
 // lib: grid elem
 
 const LANES = 8u;
@@ -19,14 +19,19 @@ const ROWS = 16u;
 const VECTORS = 2u;     // of columns, a lane
 
 // Split s sums k in [s chunk, (s + 1) chunk) and writes a partial C of its own.
-struct Params { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32 }
+struct Params {
+    batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32,
+    add_bias: u32, relu: u32
+}
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> c: array<Out4>;     // (splits, batch, M, N)
 @group(0) @binding(2) var<storage, read> a: array<Elem4>;
 @group(0) @binding(3) var<storage, read> b: array<Elem4>;
+@group(0) @binding(4) var<storage, read> bias: array<vec4f>;       // (N); any buffer without add_bias
 @group(0) @binding(1) var<storage, read_write> c1: array<Out>;
 @group(0) @binding(2) var<storage, read> a1: array<Elem>;
 @group(0) @binding(3) var<storage, read> b1: array<Elem>;
+@group(0) @binding(4) var<storage, read> bias1: array<f32>;
 
 // Where a subgroup works: rows i.., columns j.., matrix `batch`, k in [k0, k1). Outside: i is past the last row.
 struct Tile { i: u32, j: u32, batch: u32, slot: u32, k0: u32, k1: u32 }
@@ -42,11 +47,19 @@ fn tile_of(group: u32) -> Tile {
 
 alias Sums = array<array<vec4f, VECTORS>, ROWS>;
 
+fn finish(sum: vec4f, j4: u32) -> vec4f {
+    var x = sum;
+    if p.add_bias != 0u { x += bias[j4]; }
+    return select(x, vec4f(), vec4<bool>(p.relu != 0u) & (x <= vec4f()));
+}
+
 fn store(t: Tile, lane: u32, sums: Sums) {
     for (var r = 0u; r < ROWS; r++) {
         for (var v = 0u; v < VECTORS; v++) {
             let j4 = t.j / 4u + v * LANES + lane;
-            if t.i + r < p.m && j4 < p.n / 4u { c[(t.slot * p.m + t.i + r) * (p.n / 4u) + j4] = Out4(sums[r][v]); }
+            if t.i + r < p.m && j4 < p.n / 4u {
+                c[(t.slot * p.m + t.i + r) * (p.n / 4u) + j4] = Out4(finish(sums[r][v], j4));
+            }
         }
     }
 }
@@ -155,7 +168,10 @@ fn ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u
     for (var r = 0u; r < ROWS; r++) {
         for (var q = 0u; q < LANES; q++) {
             let j = t.j + q * LANES + lane;
-            if t.i + r < p.m && j < p.n { c1[(t.slot * p.m + t.i + r) * p.n + j] = Out(sums[r][q]); }
+            if t.i + r >= p.m || j >= p.n { continue; }
+            var x = sums[r][q];
+            if p.add_bias != 0u { x += bias1[j]; }
+            c1[(t.slot * p.m + t.i + r) * p.n + j] = Out(select(x, 0.0, p.relu != 0u && x <= 0.0));
         }
     }
 }

@@ -9,22 +9,25 @@
 //
 //   ragged: any of them by strides, scalar loads. The others want the last axes of a, b and c to be multiples of 4.
 //
-// Rows and columns past the edge are clamped when read, and not written.
+// Rows and columns past the edge are clamped when read, and not written. The store may do C = relu(A B + bias).
 // lib: grid elem
 
 override WG: u32 = 8;
 
 // Split s sums k in [s chunk, (s + 1) chunk) and writes a partial C of its own. Of the WG lanes, `lanes_n` lie along N.
 struct Params {
-    batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32, lanes_n: u32
+    batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32, lanes_n: u32,
+    add_bias: u32, relu: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> c: array<Out4>;     // (splits, batch, M, N)
 @group(0) @binding(2) var<storage, read> a: array<Elem4>;
 @group(0) @binding(3) var<storage, read> b: array<Elem4>;
+@group(0) @binding(4) var<storage, read> bias: array<vec4f>;       // (N); any buffer without add_bias
 @group(0) @binding(1) var<storage, read_write> c1: array<Out>;
 @group(0) @binding(2) var<storage, read> a1: array<Elem>;
 @group(0) @binding(3) var<storage, read> b1: array<Elem>;
+@group(0) @binding(4) var<storage, read> bias1: array<f32>;
 
 // Where an invocation works: rows i.., vec4 columns j.., matrix `batch`, k in [k0, k1). Outside: i is past the last row.
 struct Tile { i: u32, j: u32, batch: u32, slot: u32, k0: u32, k1: u32 }
@@ -41,12 +44,18 @@ fn tile_of(group: u32, lane: u32) -> Tile {
 
 fn div_ceil(x: u32, y: u32) -> u32 { return (x + y - 1u) / y; }
 
+fn finish(sum: vec4f, j4: u32) -> vec4f {
+    var x = sum;
+    if p.add_bias != 0u { x += bias[j4]; }
+    return select(x, vec4f(), vec4<bool>(p.relu != 0u) & (x <= vec4f()));
+}
+
 fn store(t: Tile, lo: array<vec4f, 8>, hi: array<vec4f, 8>) {
     let n4 = p.n / 4u;
     for (var r = 0u; r < 8u; r++) {
         let at = (t.slot * p.m + t.i + r) * n4 + t.j;
-        if t.i + r < p.m && t.j < n4 { c[at] = Out4(lo[r]); }
-        if t.i + r < p.m && t.j + 1u < n4 { c[at + 1u] = Out4(hi[r]); }
+        if t.i + r < p.m && t.j < n4 { c[at] = Out4(finish(lo[r], t.j)); }
+        if t.i + r < p.m && t.j + 1u < n4 { c[at + 1u] = Out4(finish(hi[r], t.j + 1u)); }
     }
 }
 
@@ -143,7 +152,10 @@ fn ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u
     for (var r = 0u; r < 8u; r++) {
         for (var q = 0u; q < 8u; q++) {
             let j = 4u * t.j + q;
-            if t.i + r < p.m && j < p.n { c1[(t.slot * p.m + t.i + r) * p.n + j] = Out(sum[r][q]); }
+            if t.i + r >= p.m || j >= p.n { continue; }
+            var x = sum[r][q];
+            if p.add_bias != 0u { x += bias1[j]; }
+            c1[(t.slot * p.m + t.i + r) * p.n + j] = Out(select(x, 0.0, p.relu != 0u && x <= 0.0));
         }
     }
 }

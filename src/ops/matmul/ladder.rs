@@ -1,7 +1,7 @@
 //! The rungs of `shaders/matmul/`: what each needs, and how it is launched. A further rung is one entry in [`RUNGS`].
 
-use super::{Epilogue, Form, finish, matrix, split_output, splits, sum_splits};
-use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params};
+use super::{Epilogue, Form, finish, matrix, split_output, splits};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Work, params};
 use crate::tensor::{DType, Tensor};
 
 /// A product to compute: C = A B, A Bᵀ or Aᵀ B, `batch` of them, and what is done to its elements. No size is 0.
@@ -44,8 +44,8 @@ pub(super) static RUNGS: &[Rung] = &[
     Rung { file: "6_vec4", adapter: any_adapter, fits: any_job, fuses: false, launch: vec4 },
     Rung { file: "7_double_buffer", adapter: any_adapter, fits: any_job, fuses: true, launch: double_buffer },
     Rung { file: "8_subgroup", adapter: any_adapter, fits: any_job, fuses: true, launch: subgroup },
-    Rung { file: "9_register", adapter: any_adapter, fits: any_job, fuses: false, launch: register },
-    Rung { file: "10_broadcast", adapter: shuffles, fits: any_job, fuses: false, launch: broadcast },
+    Rung { file: "9_register", adapter: any_adapter, fits: any_job, fuses: true, launch: register },
+    Rung { file: "10_broadcast", adapter: shuffles, fits: any_job, fuses: true, launch: broadcast },
     Rung { file: "13_split_f32", adapter: matrix_units, fits: any_job, fuses: false, launch: matrix::split_f32 },
 ];
 
@@ -105,7 +105,13 @@ params! {
 params! {
     struct RegisterParams {
         batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32,
-        lanes_n: u32,
+        lanes_n: u32, add_bias: u32, relu: u32,
+    }
+}
+params! {
+    struct BroadcastParams {
+        batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32,
+        add_bias: u32, relu: u32,
     }
 }
 
@@ -147,11 +153,23 @@ fn cut(job: &Job<'_>, groups: u64) -> (Tensor, Params) {
     (split_output(job.op, job.c, splits), Params { chunk, splits, ..job.params() })
 }
 
-/// [`cut`], `launch` with the output, the parameters and the number of workgroups, and the sum of the splits.
+/// [`cut`], `launch` with the output, the parameters and the number of workgroups, and the sum of the splits. The epilogue
+/// comes with that sum; where there is none, it is the kernel's.
 fn split(job: &Job<'_>, groups: u64, launch: impl FnOnce(&Tensor, Params, Grid)) {
     let (part, p) = cut(job, groups);
     launch(&part, p, Grid::groups(groups * u64::from(p.splits)));
-    sum_splits(job.c, &part, p.splits);
+    if p.splits > 1 {
+        finish(job.c, &part, p.splits, job.epilogue);
+    }
+}
+
+/// What a kernel that fuses the epilogue binds as bias, and its parameters `add_bias` and `relu`: nothing to do where
+/// splits are yet to be added.
+fn fused<'a>(job: &Job<'a>, splits: u32) -> (&'a dyn Bind, [u32; 2]) {
+    let Epilogue { bias, relu } = if splits == 1 { job.epilogue } else { Epilogue::default() };
+    // Without a bias any words do, and no kernel reads them.
+    let bound = bias.map_or(job.b.storage() as &dyn Bind, |bias| bias);
+    (bound, [bias.is_some(), relu].map(u32::from))
 }
 
 /// [`split`] for a kernel that makes `rows` x `columns` of C a workgroup and takes [`Params`] alone.
@@ -271,9 +289,7 @@ fn tiled(job: &Job<'_>, kernels: &[Forms; 3]) {
     let side = SIDES[size];
     let groups = job.blocks(side, side);
     let (part, Params { batch, m, n, k, chunk, splits, .. }) = cut(job, groups);
-    let epilogue = if splits == 1 { job.epilogue } else { Epilogue::default() };
-    let [add_bias, relu] = [epilogue.bias.is_some(), epilogue.relu].map(u32::from);
-    let bias = epilogue.bias.unwrap_or(job.b);
+    let (bias, [add_bias, relu]) = fused(job, splits);
     let groups = groups * u64::from(splits);
     let most = (LONGEST_LAUNCH / (u64::from(side * side) * u64::from(chunk))).max(1);
     let work = job.work(&part);
@@ -313,8 +329,12 @@ fn register(job: &Job<'_>) {
     let lanes_n = job.n.div_ceil(8).next_power_of_two().min(8);
     split(job, job.blocks(8 * (8 / lanes_n), 8 * lanes_n), |part, p, grid| {
         let Params { batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col } = p;
-        let p = RegisterParams { batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col, lanes_n };
-        job.gpu().run(kernel, &[part, job.a, job.b], &p, grid, job.work(part));
+        let (bias, [add_bias, relu]) = fused(job, splits);
+        #[rustfmt::skip]
+        let p = RegisterParams {
+            batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col, lanes_n, add_bias, relu,
+        };
+        job.gpu().run(kernel, &[part, job.a, job.b, bias], &p, grid, job.work(part));
     });
 }
 
@@ -325,5 +345,14 @@ static BROADCAST: [Kernel; 3] =
 static BROADCAST_RAGGED: Kernel = BROADCAST_SOURCE.kernel("ragged");
 
 fn broadcast(job: &Job<'_>) {
-    blocks(job, if job.vectors() { &BROADCAST[job.form as usize] } else { &BROADCAST_RAGGED }, 16, 64);
+    let kernel = if job.vectors() { &BROADCAST[job.form as usize] } else { &BROADCAST_RAGGED };
+    split(job, job.blocks(16, 64), |part, p, grid| {
+        let Params { batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col } = p;
+        let (bias, [add_bias, relu]) = fused(job, splits);
+        #[rustfmt::skip]
+        let p = BroadcastParams {
+            batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col, add_bias, relu,
+        };
+        job.gpu().run(kernel, &[part, job.a, job.b, bias], &p, grid, job.work(part));
+    });
 }
