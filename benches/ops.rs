@@ -42,7 +42,10 @@ fn bench(criterion: &mut Criterion, gpu: &Gpu, name: String, case: &Case) {
     let mut subject = None;
     let mut group = criterion.benchmark_group(name);
     let Work { flops, bytes } = case.work;
-    group.throughput(Throughput::ElementsAndBytes { elements: flops, bytes });
+    group.throughput(match flops {
+        0 => Throughput::Bytes(bytes),
+        elements => Throughput::ElementsAndBytes { elements, bytes },
+    });
     group.bench_function(BenchmarkId::from_parameter(&case.size), |b| {
         let subject = subject.get_or_insert_with(|| {
             (case.check)(gpu).unwrap_or_else(|wrong| panic!("{wrong}"));
