@@ -2,6 +2,8 @@
 # make test        every kernel against its specification, with the run-time checks on and off
 # make check       format, lints, documentation: with `test`, all that continuous integration runs
 # make bench       times the kernels
+# make peers       the same work in burn on the same adapter, side by side; builds burn: ten minutes
+# make report      measures kernels, ops and the training step of this adapter, into the tables of the READMEs
 # make results     three seeds of the demo, into the README
 # make swiftshader the op tests on a second, independent Vulkan driver
 # make validation  the op tests and a training step under the Khronos validation layer
@@ -15,7 +17,7 @@ export CARGO
 XDG_RUNTIME_DIR ?= /tmp
 export XDG_RUNTIME_DIR
 
-.PHONY: demo test check bench results swiftshader validation needs
+.PHONY: demo test check bench peers report results swiftshader validation needs
 
 demo: needs
 	$(CARGO) run --release --example simclr
@@ -33,6 +35,12 @@ check: needs
 
 bench: needs
 	$(CARGO) bench
+
+peers: needs
+	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml -- --out benches/results
+
+report: needs
+	$(CARGO) run --release --example report
 
 results: needs
 	rm -rf runs/results

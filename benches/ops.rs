@@ -26,7 +26,7 @@ fn main() {
         bench(&mut criterion, &gpu, case.name.clone(), &case);
     }
     for (family, _) in ops::ladders(gpu.info()) {
-        for rung in ops::rungs(family, &gpu) {
+        for rung in table::rungs(family, &gpu) {
             let gpu = Gpu::builder().quiet().kernel(family, rung).build().unwrap_or_else(|e| panic!("{e}"));
             for op in table::ladder(family, rung, &gpu) {
                 for case in op.cases() {

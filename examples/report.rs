@@ -11,11 +11,11 @@ mod common;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use clap::Parser;
-use common::markdown;
 use common::measure::Report;
+use common::{markdown, stamp};
 use serde_json::json;
 
 #[derive(Parser)]
@@ -65,7 +65,7 @@ fn measure(args: &Args) -> Result<Vec<String>, Box<dyn Error>> {
         "adapter": info.name,
         "backend": info.backend,
         "driver": info.driver,
-        "date": today(),
+        "date": stamp::today(),
         "wgrad": env!("CARGO_PKG_VERSION"),
         "roofline": report.roofline(),
         "ladder": ladder,
@@ -75,7 +75,7 @@ fn measure(args: &Args) -> Result<Vec<String>, Box<dyn Error>> {
         "seconds": start.elapsed().as_secs(),
     });
     std::fs::create_dir_all(&args.out)?;
-    let path = args.out.join(format!("{}-report.json", slug(&info.name)));
+    let path = args.out.join(format!("{}-report.json", stamp::slug(&info.name)));
     std::fs::write(&path, serde_json::to_string_pretty(&result)? + "\n")?;
     println!("{} in {} s", path.display(), start.elapsed().as_secs());
     Ok(report.wrong)
@@ -93,21 +93,4 @@ fn tables(results: &Path) -> Result<(), Box<dyn Error>> {
     markdown::replace(readme, "train step", &markdown::train_step(&reports))?;
     markdown::replace(kernels, "ladder", &markdown::ladder(&reports))?;
     markdown::replace(kernels, "ops", &markdown::ops(&reports))
-}
-
-/// `NVIDIA H100` as `nvidia-h100`.
-fn slug(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { ' ' };
-    name.chars().map(plain).collect::<String>().split_whitespace().collect::<Vec<_>>().join("-")
-}
-
-/// The date in UTC, as `2026-01-31`: days since 1970 in the civil calendar (Howard Hinnant's `civil_from_days`).
-fn today() -> String {
-    let days = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs() / 86_400) + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
-    format!("{:04}-{month:02}-{day:02}", year + 400 * era + u64::from(month <= 2))
 }

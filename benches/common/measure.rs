@@ -41,7 +41,7 @@ impl Report {
     pub(crate) fn ladder(&mut self) -> Result<Vec<Value>> {
         let mut rows = vec![];
         for (family, best) in ops::ladders(self.gpu.info()) {
-            for rung in ops::rungs(family, &self.gpu) {
+            for rung in table::rungs(family, &self.gpu) {
                 let gpu = Gpu::builder().quiet().checks(false).kernel(family, rung).build()?;
                 for case in table::ladder(family, rung, &gpu).into_iter().flat_map(Op::cases) {
                     let Some(mut row) = self.row(&gpu, &format!("{family}/{rung}: "), &case)? else {

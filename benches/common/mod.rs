@@ -5,6 +5,7 @@ pub(crate) mod markdown;
 pub(crate) mod measure;
 pub(crate) mod op;
 pub(crate) mod optimizers;
+pub(crate) mod stamp;
 pub(crate) mod steps;
 pub(crate) mod table;
 
@@ -12,6 +13,9 @@ use std::time::{Duration, Instant};
 
 use wgrad::gpu::Work;
 use wgrad::{DType, Gpu, Result, Rng, Tensor};
+
+type Check = Box<dyn Fn(&Gpu) -> std::result::Result<(), String>>;
+type Prepare = Box<dyn Fn(&Gpu) -> Result<Subject>>;
 
 /// One line of a table: something to run, what it has to equal, and the work it needs at least.
 pub(crate) struct Case {
@@ -22,9 +26,9 @@ pub(crate) struct Case {
     /// Bytes and operations of one run, counted once however often the kernels pass over them.
     pub(crate) work: Work,
     /// Compares a small ragged instance with the specification.
-    pub(crate) check: Box<dyn Fn(&Gpu) -> std::result::Result<(), String>>,
+    pub(crate) check: Check,
     /// Makes the instance to time.
-    pub(crate) prepare: Box<dyn Fn(&Gpu) -> Result<Subject>>,
+    pub(crate) prepare: Prepare,
 }
 
 /// What is timed.

@@ -15,6 +15,8 @@ pub(super) struct Input {
 pub(super) type Inputs = Vec<Input>;
 pub(super) type Values = Vec<Vec<f64>>;
 
+type Gradients = fn(&[Vec<f64>], &[f64]) -> Values;
+
 /// An op as data. Functions are plain: they know the ragged shapes, which are written beside them.
 #[derive(Clone)]
 pub(crate) struct Op {
@@ -24,7 +26,7 @@ pub(crate) struct Op {
     run: fn(&[Tensor]) -> Tensor,
     value: fn(&[Vec<f64>]) -> Vec<f64>,
     /// Gradients of the first inputs for the output's gradient.
-    gradients: Option<fn(&[Vec<f64>], &[f64]) -> Values>,
+    gradients: Option<Gradients>,
     /// Which inputs require gradients: what the gradient case computes and is checked for.
     leaves: Vec<usize>,
     forward: bool,

@@ -17,7 +17,7 @@ pub(crate) fn cases(gpu: &Gpu) -> Vec<Case> {
     let parameters = if gpu.is_cpu() { 1 << 22 } else { 1 << 25 };
     let mut cases = vec![
         optimizer("sgd", parameters, 20, sgd, |w, g| {
-            spec::optim::sgd(w, g, &mut vec![0.0; w.len()], RATE, 0.9, false, 0.01)
+            spec::optim::sgd(w, g, &mut vec![0.0; w.len()], RATE, 0.9, false, 0.01);
         }),
         optimizer("adamw", parameters, 28, adamw, |w, g| {
             let (mut m, mut v) = (vec![0.0; w.len()], vec![0.0; w.len()]);

@@ -37,20 +37,36 @@ pub(crate) fn ops(gpu: &Gpu) -> Vec<Op> {
     ops.extend(convolutions(if gpu.is_cpu() { [64, 28, 32, 32] } else { [512, 32, 64, 64] }));
     ops.push(stem(if gpu.is_cpu() { 64 } else { 512 }));
     ops.extend(contrastive(if gpu.is_cpu() { 1024 } else { 8192 }));
+    ops.push(covariance(if gpu.is_cpu() { [256, 512] } else { [2048, 2048] }));
     ops
+}
+
+/// The rungs of a family that run on `gpu`, lowest first, matrix units last.
+pub(crate) fn rungs(family: &str, gpu: &Gpu) -> Vec<&'static str> {
+    let matrix = on_matrix_units(family).filter(|_| !gpu.info().matrix_tiles.is_empty());
+    wgrad::ops::rungs(family, gpu).into_iter().chain(matrix).collect()
 }
 
 /// What a ladder is timed on: the ops of `family`, in f16 for the rungs of matrix units, which multiply nothing else. Empty
 /// for a family that has no line here.
 pub(crate) fn ladder(family: &str, rung: &str, gpu: &Gpu) -> Vec<Op> {
-    let dtype = if rung.contains("matrix") { DType::F16 } else { DType::F32 };
+    let dtype = if Some(rung) == on_matrix_units(family) { DType::F16 } else { DType::F32 };
     let ops = match family {
         "matmul" => products(if gpu.is_cpu() { 512 } else { 4096 }),
         "conv" => convolutions(if gpu.is_cpu() { [64, 28, 32, 32] } else { [512, 32, 64, 64] }),
         "contrastive" => contrastive(if gpu.is_cpu() { 1024 } else { 8192 }),
         _ => vec![],
     };
-    ops.into_iter().map(|op| op.dtype(if family == "contrastive" { DType::F32 } else { dtype })).collect()
+    ops.into_iter().map(|op| op.dtype(dtype)).collect()
+}
+
+/// The rung of a family that multiplies f16 on matrix units: beside the others, since it is no choice for f32.
+pub(crate) fn on_matrix_units(family: &str) -> Option<&'static str> {
+    match family {
+        "matmul" => Some("11_matrix"),
+        "conv" => Some("9_matrix"),
+        _ => None,
+    }
 }
 
 fn arithmetic(rows: usize) -> Vec<Op> {
@@ -171,6 +187,18 @@ fn images([n, size, c]: [usize; 3]) -> Vec<Op> {
             let (dx, dgamma, dbeta) = spec::batch_norm::backward(&x[0], &x[1], 1e-5, dy);
             vec![dx, dgamma, dbeta]
         }),
+        op(
+            "batch_norm + residual + ReLU",
+            vec![float(&[2, 9, 7, 5]), float(&[5]), float(&[5]), float(&[2, 9, 7, 5])],
+            vec![float(&maps), float(&[c]), float(&[c]), float(&maps)],
+            |x| x[0].batch_norm(BatchNormOptions::train().affine(&x[1], &x[2]).residual(&x[3]).relu()),
+            |x| spec::unary::relu(&normalised_plus(x)),
+        )
+        .gradients(|x, dy| {
+            let dy = spec::unary::relu_backward(&normalised_plus(x), dy);
+            let (dx, dgamma, dbeta) = spec::batch_norm::backward(&x[0], &x[1], 1e-5, &dy);
+            vec![dx, dgamma, dbeta, dy]
+        }),
         make("max_pool2d", |x| x[0].max_pool2d(3, 2, 1), |x| spec::pool2d::max_pool2d(&x[0], &POOL))
             .output(n * size.div_ceil(2).pow(2) * c)
             .gradients(|x, dy| vec![spec::pool2d::max_pool2d_backward(&x[0], dy, &POOL)]),
@@ -185,6 +213,13 @@ fn images([n, size, c]: [usize; 3]) -> Vec<Op> {
         .output(n * c)
         .gradients(|_, dy| vec![spec::pool2d::global_avg_pool_backward(dy, 2, [9, 7], 5)]),
     ]
+}
+
+/// Batch norm of `x[0]` by `x[1]` and `x[2]`, 5 channels, plus `x[3]`.
+fn normalised_plus(x: &[Vec<f64>]) -> Vec<f64> {
+    let (mean, var) = spec::batch_norm::moments(&x[0], 5);
+    let y = spec::batch_norm::forward(&x[0], &mean, &var, &x[1], &x[2], 1e-5);
+    y.iter().zip(&x[3]).map(|(y, r)| y + r).collect()
 }
 
 fn moves(rows: usize) -> Vec<Op> {
@@ -319,6 +354,21 @@ fn contrastive(n: usize) -> Vec<Op> {
         .gradients(|x, dy| scaled(losses(13, false, x).1, dy[0]))
         .flops(gemm, 2 * gemm),
     ]
+}
+
+/// VICReg's penalty on the covariance of `d` columns over a batch of `n`: a product with a long and thin operand.
+fn covariance([n, d]: [usize; 2]) -> Op {
+    let gemm = 2 * n * d * d;
+    op(
+        "covariance_penalty",
+        vec![float(&[13, 37])],
+        vec![float(&[n, d])],
+        |x| x[0].covariance_penalty(),
+        |x| spec::covariance::penalty(&x[0], 37),
+    )
+    .gradients(|x, dy| vec![spec::covariance::penalty_backward(&x[0], 37, dy)])
+    .output(1)
+    .flops(gemm, gemm)
 }
 
 /// Loss and gradients of two sets of 13 rows, normalised: apart, or as one set whose rows do not meet themselves.

@@ -2,11 +2,13 @@
 //!
 //!     cargo run --release --manifest-path benches/peers/Cargo.toml -- --out benches/results
 //!
-//! Each row of `benches/shapes.json` is run once by either side from nothing (compilation and, for burn, autotuning
+//! Both take the default adapter of the machine. Each row of `benches/shapes.json` is run once by either side from nothing (compilation and, for burn, autotuning
 //! included), the results are compared, and then pairs of warm runs alternate; a row is the median of the pairs' times. A
 //! timing repeats the work until it takes 20 ms or more, with a wait for the device at both ends.
 
 mod ours;
+#[path = "../../common/stamp.rs"]
+mod stamp;
 mod theirs;
 
 use std::path::PathBuf;
@@ -45,6 +47,14 @@ pub(crate) struct Shape {
     shape: Vec<usize>,
     #[serde(default)]
     gpu: bool,
+    network: Option<String>,
+}
+
+impl Shape {
+    /// Of a training step.
+    pub(crate) fn network(&self) -> &str {
+        self.network.as_deref().unwrap_or("resnet8")
+    }
 }
 
 /// One side of a row: the work, which waits for the device, and what it computed last.
@@ -63,6 +73,7 @@ pub(crate) fn data(seed: u32, len: usize) -> Vec<f32> {
 struct Report {
     adapter: String,
     driver: String,
+    date: String,
     wgrad: &'static str,
     peer: &'static str,
     shader_cache_of_the_driver: bool,
@@ -83,6 +94,9 @@ struct Row {
     /// Of rows bound by memory: bytes read and written once, over the time.
     #[serde(skip_serializing_if = "Option::is_none")]
     ours_gb_per_s: Option<f64>,
+    /// The same over what the copy kernel reaches, in %.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ours_percent_of_copy: Option<f64>,
 }
 
 fn main() -> ExitCode {
@@ -102,20 +116,28 @@ fn compare(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let device = burn::tensor::Device::wgpu(burn::tensor::DeviceKind::DefaultDevice);
     let roofline = gpu.roofline()?;
     println!("{} ({})", gpu.info().name, gpu.info().driver);
-    println!("copy {:.1} GB/s, multiply-add {:.0} GFLOP/s", roofline.bytes_per_second / 1e9, roofline.flops_per_second / 1e9);
-    println!("{:<46} {:>10} {:>10} {:>7} {:>11} {:>11} {:>8}", "", "wgrad ms", "burn ms", "ratio", "first ms", "first ms", "GB/s");
+    println!(
+        "copy {:.1} GB/s, multiply-add {:.0} GFLOP/s",
+        roofline.bytes_per_second / 1e9,
+        roofline.flops_per_second / 1e9
+    );
+    println!(
+        "{:<46} {:>10} {:>10} {:>7} {:>11} {:>11} {:>8} {:>8}",
+        "", "wgrad ms", "burn ms", "ratio", "first ms", "first ms", "GB/s", "% copy"
+    );
     let mut rows = vec![];
     for shape in shapes.iter().filter(|s| s.name.contains(&args.only) && (args.large || !s.gpu)) {
-        let row = row(shape, &gpu, &device)?;
+        let row = row(shape, &gpu, &device, roofline.bytes_per_second)?;
         println!(
-            "{:<46} {:>10.2} {:>10.2} {:>7.2} {:>11.0} {:>11.0} {:>8}",
+            "{:<46} {:>10.2} {:>10.2} {:>7.2} {:>11.0} {:>11.0} {:>8} {:>8}",
             row.name,
             row.ours_ms,
             row.peer_ms,
             row.ratio,
             row.ours_first_ms,
             row.peer_first_ms,
-            row.ours_gb_per_s.map_or("-".into(), |b| format!("{b:.1}"))
+            row.ours_gb_per_s.map_or("-".into(), |b| format!("{b:.1}")),
+            row.ours_percent_of_copy.map_or("-".into(), |p| format!("{p:.0}"))
         );
         rows.push(row);
     }
@@ -125,6 +147,7 @@ fn compare(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let report = Report {
         adapter: gpu.info().name.clone(),
         driver: gpu.info().driver.clone(),
+        date: stamp::today(),
         wgrad: "0.1.0, f32",
         peer: "burn 0.22.1, wgpu feature, f32",
         shader_cache_of_the_driver: std::env::var_os("MESA_SHADER_CACHE_DISABLE").is_none(),
@@ -132,16 +155,14 @@ fn compare(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         geometric_mean,
         rows,
     };
-    let words: String = report.adapter.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { ' ' }).collect();
-    let slug = words.split_whitespace().collect::<Vec<_>>().join("-");
     std::fs::create_dir_all(folder)?;
-    let path = folder.join(format!("{slug}-peers.json"));
+    let path = folder.join(format!("{}-peers.json", stamp::slug(&report.adapter)));
     std::fs::write(&path, serde_json::to_string_pretty(&report)? + "\n")?;
     println!("{}", path.display());
     Ok(())
 }
 
-fn row(shape: &Shape, gpu: &wgrad::Gpu, device: &burn::tensor::Device) -> Result<Row, String> {
+fn row(shape: &Shape, gpu: &wgrad::Gpu, device: &burn::tensor::Device, copy: f64) -> Result<Row, String> {
     let mut sides = [ours::side(gpu, shape), theirs::side(device, shape)];
     let [ours_first, peer_first] = sides.each_mut().map(|side| time(side, 1));
     agree(&shape.name, &(sides[0].results)(), &(sides[1].results)())?;
@@ -154,13 +175,15 @@ fn row(shape: &Shape, gpu: &wgrad::Gpu, device: &burn::tensor::Device) -> Result
     for pair in 0..PAIRS {
         // Who goes first alternates too.
         for which in [pair % 2, 1 - pair % 2] {
-            times[which].push(time(&mut sides[which], repeats[which]).as_secs_f64() / f64::from(repeats[which]));
+            times[which]
+                .push(time(&mut sides[which], repeats[which]).as_secs_f64() / f64::from(repeats[which]));
         }
     }
     let [ours, peer] = times.map(|mut times| {
         times.sort_by(f64::total_cmp);
         times[PAIRS / 2]
     });
+    let bytes_per_second = bytes(shape).map(|bytes| bytes as f64 / ours);
     Ok(Row {
         name: shape.name.clone(),
         ours_ms: ours * 1e3,
@@ -168,7 +191,8 @@ fn row(shape: &Shape, gpu: &wgrad::Gpu, device: &burn::tensor::Device) -> Result
         ours_first_ms: ours_first.as_secs_f64() * 1e3,
         peer_first_ms: peer_first.as_secs_f64() * 1e3,
         ratio: peer / ours,
-        ours_gb_per_s: bytes(shape).map(|bytes| bytes as f64 / ours / 1e9),
+        ours_gb_per_s: bytes_per_second.map(|b| b / 1e9),
+        ours_percent_of_copy: bytes_per_second.map(|b| 100.0 * b / copy),
     })
 }
 
@@ -194,9 +218,14 @@ fn bytes(shape: &Shape) -> Option<usize> {
 fn agree(name: &str, ours: &[Vec<f32>], theirs: &[Vec<f32>]) -> Result<(), String> {
     for (i, (a, b)) in ours.iter().zip(theirs).enumerate() {
         let scale = b.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
-        let worst = a.iter().zip(b).fold(0.0_f32, |m, (x, y)| if (x - y).abs() <= m { m } else { (x - y).abs() });
+        let worst =
+            a.iter().zip(b).fold(0.0_f32, |m, (x, y)| if (x - y).abs() <= m { m } else { (x - y).abs() });
         if a.len() != b.len() || !(worst <= 1e-3 * scale) {
-            return Err(format!("{name}: result {i} differs by {worst} of {scale} ({} and {} values)", a.len(), b.len()));
+            return Err(format!(
+                "{name}: result {i} differs by {worst} of {scale} ({} and {} values)",
+                a.len(),
+                b.len()
+            ));
         }
     }
     if ours.len() == theirs.len() { Ok(()) } else { Err(format!("{name}: not as many results")) }

@@ -39,7 +39,7 @@ pub(crate) fn side(gpu: &Gpu, shape: &Shape) -> Side {
         }
         "softmax" => {
             let x = constant(1, s);
-            forward(gpu, move || x.softmax())
+            forward(gpu, move || x.softmax(None))
         }
         "column_sum" => {
             let x = constant(1, s);
@@ -63,7 +63,7 @@ pub(crate) fn side(gpu: &Gpu, shape: &Shape) -> Side {
                 x.layer_norm(&gamma, &beta).mul(&r).sum_all()
             })
         }
-        "simclr_step" => simclr_step(gpu, s[0], s[1]),
+        "simclr_step" => simclr_step(gpu, shape.network(), s[0], s[1]),
         other => panic!("no op {other}"),
     }
 }
@@ -103,17 +103,22 @@ fn of(gpu: &Gpu, work: impl Fn() -> Vec<Tensor> + 'static) -> Side {
 }
 
 /// The network of the step, its projector, and names, shapes and values of its parameters.
-pub(crate) fn network(gpu: &Gpu) -> (ResNet, Mlp, Params) {
+pub(crate) fn network(gpu: &Gpu, name: &str) -> (ResNet, Mlp, Params) {
+    let config = match name {
+        "resnet8" => ResNetConfig::resnet8(),
+        "resnet18" => ResNetConfig::resnet18(),
+        other => panic!("no network {other}"),
+    };
     let build = ParamBuilder::new(Rng::new(7));
-    let encoder = ResNet::new(&build.scope("encoder"), &ResNetConfig::resnet8());
+    let encoder = ResNet::new(&build.scope("encoder"), &config);
     let projector = Mlp::new(&build.scope("projector"), &MlpConfig::simclr(encoder.features(), 128, 128));
     let params = build.finish(gpu).expect("upload");
     (encoder, projector, params)
 }
 
-/// SGD with momentum on ResNet-8 (16-32-64), batch norm, NT-Xent: one step on fixed views.
-fn simclr_step(gpu: &Gpu, batch: usize, size: usize) -> Side {
-    let (encoder, projector, params) = network(gpu);
+/// SGD with momentum on a ResNet, NT-Xent: one step on fixed views.
+fn simclr_step(gpu: &Gpu, name: &str, batch: usize, size: usize) -> Side {
+    let (encoder, projector, params) = network(gpu, name);
     let options = SgdOptions { momentum: 0.9, weight_decay: 5e-4, ..SgdOptions::default() };
     let sgd = RefCell::new(Sgd::new(&params, options, Group::default_for).expect("memory"));
     let views = [2 * batch, size, size, 3];

@@ -92,10 +92,15 @@ pub(crate) fn side(device: &Device, shape: &Shape) -> Side {
                 let loss = (y * r.clone()).sum();
                 let grads = loss.backward();
                 let gradient = |t: &Tensor<1>| t.grad(&grads).expect("a gradient").into();
-                vec![loss.inner().into(), x.grad(&grads).expect("a gradient").into(), gradient(&gamma), gradient(&beta)]
+                vec![
+                    loss.inner().into(),
+                    x.grad(&grads).expect("a gradient").into(),
+                    gradient(&gamma),
+                    gradient(&beta),
+                ]
             })
         }
-        "simclr_step" => simclr_step(device, s[0], s[1]),
+        "simclr_step" => simclr_step(device, shape.network(), s[0], s[1]),
         other => panic!("no op {other}"),
     }
 }
@@ -128,7 +133,7 @@ impl Kept {
             Self::Images(t) => t.clone().permute([0, 2, 3, 1]).into_data(),
             Self::Weights(t) => t.clone().permute([2, 3, 1, 0]).into_data(),
         };
-        data.to_vec().expect("f32")
+        data.try_to_vec().expect("f32")
     }
 }
 
@@ -169,7 +174,10 @@ fn oihw(device: &Device, values: &[f32], [kh, kw, cin, cout]: [usize; 4]) -> Ten
         let (x, y, ci, co) = (i % kw, i / kw % kh, i / kw / kh % cin, i / kw / kh / cin);
         values[((y * kw + x) * cin + ci) * cout + co]
     };
-    Tensor::from_data(TensorData::new((0..values.len()).map(at).collect::<Vec<f32>>(), [cout, cin, kh, kw]), device)
+    Tensor::from_data(
+        TensorData::new((0..values.len()).map(at).collect::<Vec<f32>>(), [cout, cin, kh, kw]),
+        device,
+    )
 }
 
 fn conv_inputs(device: &Device, s: &[usize]) -> (Tensor<4>, Tensor<4>) {
@@ -199,15 +207,15 @@ struct Model {
 
 impl Model {
     /// wgrad's initial values.
-    fn new(device: &Device) -> Self {
+    fn new(device: &Device, network: &str) -> Self {
         let gpu = wgrad::Gpu::builder().quiet().build().expect("adapter");
-        let (_, _, params) = crate::ours::network(&gpu);
+        let (_, _, params) = crate::ours::network(&gpu, network);
         let flat = params.flat().to_vec().expect("read");
         let mut model = Self::default();
         for segment in params.segments() {
             let values = &flat[segment.range()];
             let name = segment.name.clone();
-            match **segment.shape() {
+            match *segment.shape {
                 [kh, kw, cin, cout] => {
                     let w = oihw(device, values, [kh, kw, cin, cout]).require_grad();
                     model.fours.insert(name, w);
@@ -246,31 +254,39 @@ impl Model {
     fn forward(&mut self, views: Tensor<4>) -> Tensor<2> {
         let mut x = self.conv("encoder.conv1", views, 1);
         x = relu(self.norm("encoder.bn1", x));
-        for stage in 1..=3 {
-            let block = format!("encoder.layer{stage}.0");
-            let stride = if stage == 1 { 1 } else { 2 };
+        for (stage, index) in (1..=4).flat_map(|stage| (0..2).map(move |index| (stage, index))) {
+            let block = format!("encoder.layer{stage}.{index}");
+            if !self.fours.contains_key(&format!("{block}.conv1.weight")) {
+                continue;
+            }
+            let stride = if stage > 1 && index == 0 { 2 } else { 1 };
             let mut y = self.conv(&format!("{block}.conv1"), x.clone(), stride);
             y = relu(self.norm(&format!("{block}.bn1"), y));
             y = self.conv(&format!("{block}.conv2"), y, 1);
             y = self.norm(&format!("{block}.bn2"), y);
-            let shortcut = match stage {
-                1 => x,
-                _ => {
-                    let s = self.conv(&format!("{block}.downsample.0"), x, stride);
-                    self.norm(&format!("{block}.downsample.1"), s)
-                }
+            let shortcut = if stride == 1 {
+                x
+            } else {
+                let s = self.conv(&format!("{block}.downsample.0"), x, stride);
+                self.norm(&format!("{block}.downsample.1"), s)
             };
             x = relu(y + shortcut);
         }
         let features: Tensor<2> = x.mean_dim(2).mean_dim(3).flatten(1, 3);
         let hidden = features.matmul(self.twos["projector.0.weight"].clone());
         let hidden = relu(self.norm("projector.1", hidden));
-        hidden.matmul(self.twos["projector.3.weight"].clone()) + self.ones["projector.3.bias"].clone().unsqueeze()
+        hidden.matmul(self.twos["projector.3.weight"].clone())
+            + self.ones["projector.3.bias"].clone().unsqueeze()
     }
 }
 
 /// SGD with momentum and weight decay on one parameter.
-fn sgd<const D: usize>(w: Tensor<D>, g: Tensor<D>, velocity: &mut HashMap<String, Tensor<D>>, name: &str) -> Tensor<D> {
+fn sgd<const D: usize>(
+    w: Tensor<D>,
+    g: Tensor<D>,
+    velocity: &mut HashMap<String, Tensor<D>>,
+    name: &str,
+) -> Tensor<D> {
     let w = w.inner();
     let g = g + w.clone() * 5e-4;
     let v = match velocity.remove(name) {
@@ -281,9 +297,9 @@ fn sgd<const D: usize>(w: Tensor<D>, g: Tensor<D>, velocity: &mut HashMap<String
     w - v * 0.01
 }
 
-fn simclr_step(device: &Device, batch: usize, size: usize) -> Side {
+fn simclr_step(device: &Device, network: &str, batch: usize, size: usize) -> Side {
     let device = device.clone().autodiff();
-    let mut model = Model::new(&device);
+    let mut model = Model::new(&device, network);
     let (mut v4, mut v2, mut v1) = (HashMap::new(), HashMap::new(), HashMap::new());
     let n = 2 * batch;
     let views = images(&device, 1, [n, size, size, 3]);
