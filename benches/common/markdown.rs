@@ -36,7 +36,7 @@ pub(crate) fn replace(file: &Path, name: &str, text: &str) -> Result<(), Box<dyn
 /// Where and when a file was measured.
 fn caption(result: &Value) -> String {
     let text = |key: &str| result[key].as_str().unwrap_or("?").to_owned();
-    format!("{} ({}), {}", text("adapter"), text("driver"), text("date"))
+    format!("{}, driver {}, {}", text("adapter"), text("driver"), text("date"))
 }
 
 fn rows<'a>(result: &'a Value, key: &str) -> &'a [Value] {
@@ -47,6 +47,7 @@ fn rows<'a>(result: &'a Value, key: &str) -> &'a [Value] {
 fn number(value: &Value) -> String {
     match value.as_f64() {
         None => "-".into(),
+        Some(v) if value.is_u64() => format!("{v:.0}"),
         Some(v) if v >= 100.0 => format!("{v:.0}"),
         Some(v) if v >= 10.0 => format!("{v:.1}"),
         Some(v) => format!("{v:.2}"),
