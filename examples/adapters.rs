@@ -35,7 +35,11 @@ fn print(i: usize, adapter: &AdapterInfo) {
     println!("   workgroups a dimension {}", adapter.max_workgroups);
     println!("   subgroups              {}, {low} to {high} lanes", on(adapter.subgroups));
     println!("   f16                    {}", on(adapter.f16));
-    println!("   matrix cores           {}", on(adapter.cooperative_matrix));
+    let tiles: Vec<_> = adapter.matrix_tiles.iter().map(|side| format!("{side} x {side}")).collect();
+    println!(
+        "   matrix units           {}",
+        if tiles.is_empty() { "no".to_owned() } else { tiles.join(", ") }
+    );
     println!("   timestamps             {} (for --profile)", on(adapter.timestamps));
     for (family, file) in ladders(adapter) {
         println!("   {family:22} shaders/{family}/{file}*.wgsl");

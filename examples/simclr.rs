@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use wgrad::data::{Augment, Images, Recipe};
 use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder, ResNet};
-use wgrad::optim::{Group, Optimizer, Schedule, Sgd, SgdOptions};
+use wgrad::optim::{Group, LossScaler, Schedule, Sgd, SgdOptions};
 use wgrad::ssl::nt_xent;
 use wgrad::train::{self, Defaults, Flags, Model, Setup, Summary};
 
@@ -31,17 +31,18 @@ pub(crate) fn simclr(flags: &Flags) -> wgrad::Result<Summary> {
     let width = encoder.features().max(EMBEDDING);
     let projector =
         Mlp::new(&build.scope("projector"), &MlpConfig::simclr(encoder.features(), width, EMBEDDING));
-    let params = build.finish(&gpu)?;
+    let params = build.finish(&gpu)?.with_precision(setup.precision());
 
     // SGD with momentum, weight decay on every parameter; a tenth of the steps warms up, a half cosine follows.
     let options = SgdOptions { momentum: 0.9, weight_decay: 5e-4, ..SgdOptions::default() };
     let mut sgd = Sgd::new(&params, options, Group::default_for)?;
+    let scaler = LossScaler::new(&params)?; // idle in f32
     let schedule = Schedule::warmup_cosine(config.lr, config.steps / 10, config.steps);
 
     // What a view may differ in is what the encoder learns to ignore: crop, flip, colour.
     let augment = Augment::new(Recipe::for_dataset(setup.train_set()), config.seed);
 
-    let state = setup.state().network("", &params).optimizer("sgd", &mut sgd);
+    let state = setup.state().network("", &params).optimizer("sgd", &mut sgd).scaler(&scaler);
     let model = Model {
         params: &params,
         encode: Box::new(|params, images| encoder.forward(params, images, Mode::Eval)),
@@ -58,10 +59,10 @@ pub(crate) fn simclr(flags: &Flags) -> wgrad::Result<Summary> {
 
         // Cross-entropy over 2N - 1 candidates for each view; the right one is the other view of its image.
         let loss = nt_xent(&z.slice_rows(0, batch), &z.slice_rows(batch, batch), tau);
-        let gradient = params.pack(&loss.backward());
+        let gradient = scaler.gradient(&params, &loss);
 
         let lr = schedule.at(images.step);
-        sgd.step(&params, &gradient, lr);
+        scaler.step(&mut sgd, &params, &gradient, lr);
         run.end_step(&loss, lr)?;
     }
     run.finish()

@@ -16,6 +16,9 @@ struct Params {
     correct1: f32,          // 1 / c1
     correct2: f32,          // 1 / c2
     eps: f32,
+    steps: f32,             // steps taken, skipped ones included
+    log_beta1: f32,
+    log_beta2: f32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> w: array<vec4f>;
@@ -24,12 +27,19 @@ struct Params {
 @group(0) @binding(4) var<storage, read> g: array<vec4f>;
 @group(0) @binding(5) var<storage, read> block_segment: array<u32>;     // (n / 16)
 @group(0) @binding(6) var<storage, read> groups: array<vec4f>;          // (segments): decay, lr scale, fixed lr, adapt
+@group(0) @binding(7) var<storage, read> guard: vec4f;                  // see loss_scale.wgsl; z != 0: the step is skipped
+
+// 1 - b^steps with x = steps ln b; where the difference would cancel, its series.
+fn rest(x: vec2f) -> vec2f {
+    let series = -x * (1.0 + x * (0.5 + x * (0.16666667 + x * (0.041666667 + x * 0.0083333333))));
+    return select(1.0 - exp(x), series, x > vec2f(-0.1));
+}
 
 // One invocation: four neighbouring weights and their two moments.
 @compute @workgroup_size(WG)
 fn adamw(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
     let i = item_index(wid, nwg, lid, WG);
-    if i >= p.n { return; }
+    if i >= p.n || guard.z != 0.0 { return; }
     let group = groups[block_segment[block_of(i)]];
     let lr = group_lr(group, p.lr);
     let grad = g[i];
@@ -37,6 +47,8 @@ fn adamw(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u,
     let square = p.beta2 * v[i] + p.rest2 * grad * grad;
     m[i] = mean;
     v[i] = square;
+    var correct = vec2f(p.correct1, p.correct2);
+    if guard.w != 0.0 { correct = 1.0 / rest((p.steps - guard.w) * vec2f(p.log_beta1, p.log_beta2)); }
     let decayed = w[i] * (1.0 - lr * group_decay(group, p.weight_decay));
-    w[i] = decayed - lr * p.correct1 * mean / (sqrt(p.correct2 * square) + p.eps);
+    w[i] = decayed - lr * correct.x * mean / (sqrt(correct.y * square) + p.eps);
 }

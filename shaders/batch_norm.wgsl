@@ -22,7 +22,8 @@ struct Params { m: u32, c: u32, strips: u32, interleaved: u32, inv_m: f32 }
 @group(0) @binding(6) var<storage, read> dgamma: array<f32>;             // (c)
 
 // Column kernels: LANES invocations take one column, a row of `parts`.
-struct ColumnParams { m: u32, c: u32, strips: u32, interleaved: u32, eps: f32, momentum: f32, affine: u32 }
+// `run` > 0: the parts come from elsewhere, strips of `run` rows, their means as distances from 0.
+struct ColumnParams { m: u32, c: u32, strips: u32, interleaved: u32, run: u32, eps: f32, momentum: f32, affine: u32 }
 @group(0) @binding(0) var<uniform> q: ColumnParams;
 @group(0) @binding(1) var<storage, read_write> new_stats: array<f32>;    // as stats
 @group(0) @binding(2) var<storage, read_write> running_mean: array<f32>; // (c)
@@ -81,6 +82,12 @@ fn write_stats(col: u32, mean: f32, variance: f32) {
     new_stats[3u * q.c + col] = shift;
 }
 
+// Rows of strip s.
+fn part_rows(s: u32) -> f32 {
+    if q.run > 0u { return f32(min(q.run, q.m - s * q.run)); }
+    return f32(strip_count(s, q.strips, q.m, q.interleaved));
+}
+
 // Merges the strips of one column: the mean first, then m2 about it. Moves the running statistics.
 @compute @workgroup_size(WG)
 fn batch_norm_merge(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
@@ -88,18 +95,18 @@ fn batch_norm_merge(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) 
     let first = row.index * q.strips;
     var part = 0.0;
     for (var i = row.begin; i < row.end; i += LANES) {
-        part += parts[i].x * f32(strip_count(i - first, q.strips, q.m, q.interleaved));
+        part += parts[i].x * part_rows(i - first);
     }
     let mean = row_sum(vec2f(part), lid).x / f32(q.m);
     part = 0.0;
     for (var i = row.begin; i < row.end; i += LANES) {
         let d = parts[i].x - mean;
-        part += parts[i].y + d * d * f32(strip_count(i - first, q.strips, q.m, q.interleaved));
+        part += parts[i].y + d * d * part_rows(i - first);
     }
     let m2 = row_sum(vec2f(part), lid).x;
     if !row.live || row.lane != 0u { return; }
     let col = row.index;
-    let batch_mean = f32(first_row[col]) + mean;
+    let batch_mean = select(f32(first_row[col]), 0.0, q.run > 0u) + mean;
     write_stats(col, batch_mean, m2 / f32(q.m));
     running_mean[col] += q.momentum * (batch_mean - running_mean[col]);
     running_var[col] += q.momentum * (m2 / f32(q.m - 1u) - running_var[col]);

@@ -13,12 +13,13 @@ struct Params { n: u32, lr: f32, weight_decay: f32, momentum: f32, eta: f32 }   
 @group(0) @binding(4) var<storage, read> block_segment: array<u32>;     // (n / 16)
 @group(0) @binding(5) var<storage, read> groups: array<vec4f>;          // (segments): decay, lr scale, fixed lr, adapt
 @group(0) @binding(6) var<storage, read> norms: array<vec2f>;           // (segments): |w|, |g + wd w|
+@group(0) @binding(7) var<storage, read> guard: vec4f;                  // see loss_scale.wgsl; z != 0: the step is skipped
 
 // One invocation: four neighbouring weights and their momentum.
 @compute @workgroup_size(WG)
 fn lars(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
     let i = item_index(wid, nwg, lid, WG);
-    if i >= p.n { return; }
+    if i >= p.n || guard.z != 0.0 { return; }
     let segment = block_segment[block_of(i)];
     let group = groups[segment];
     let norm = norms[segment];

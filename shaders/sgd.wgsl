@@ -11,18 +11,20 @@ struct Params { n: u32, lr: f32, weight_decay: f32, momentum: f32, nesterov: u32
 @group(0) @binding(3) var<storage, read> g: array<vec4f>;
 @group(0) @binding(4) var<storage, read> block_segment: array<u32>;     // (n / 16)
 @group(0) @binding(5) var<storage, read> groups: array<vec4f>;          // (segments): decay, lr scale, fixed lr, adapt
+@group(0) @binding(6) var<storage, read> guard: vec4f;                  // see loss_scale.wgsl; z != 0: the step is skipped
 
 struct Plain { n: u32, lr: f32, weight_decay: f32 }
 @group(0) @binding(0) var<uniform> q: Plain;
 @group(0) @binding(2) var<storage, read> plain_g: array<vec4f>;
 @group(0) @binding(3) var<storage, read> plain_block_segment: array<u32>;
 @group(0) @binding(4) var<storage, read> plain_groups: array<vec4f>;
+@group(0) @binding(5) var<storage, read> plain_guard: vec4f;
 
 // One invocation: four neighbouring weights and their momentum.
 @compute @workgroup_size(WG)
 fn sgd_momentum(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
     let i = item_index(wid, nwg, lid, WG);
-    if i >= p.n { return; }
+    if i >= p.n || guard.z != 0.0 { return; }
     let group = groups[block_segment[block_of(i)]];
     let grad = g[i] + group_decay(group, p.weight_decay) * w[i];
     let velocity = p.momentum * v[i] + grad;
@@ -34,7 +36,7 @@ fn sgd_momentum(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg:
 @compute @workgroup_size(WG)
 fn sgd(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
     let i = item_index(wid, nwg, lid, WG);
-    if i >= q.n { return; }
+    if i >= q.n || plain_guard.z != 0.0 { return; }
     let group = plain_groups[plain_block_segment[block_of(i)]];
     w[i] -= group_lr(group, q.lr) * (plain_g[i] + group_decay(group, q.weight_decay) * w[i]);
 }

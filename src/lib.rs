@@ -74,7 +74,11 @@
 //!
 //! # Numbers
 //!
-//! `f32` means `f32`. The same adapter, seed and program give the same bits: reductions are trees of a fixed shape, no float
+//! `f32` means `f32`. [`nn::Precision::F16`] is asked for: activations and their gradients are then stored in `f16`, by the same
+//! kernel files with another `lib/elem_*.wgsl` behind them; weights, statistics, sums, losses and optimiser state stay `f32`,
+//! and [`optim::LossScaler`] keeps small gradients from rounding to zero.
+//!
+//! The same adapter, seed and program give the same bits: reductions are trees of a fixed shape, no float
 //! is updated atomically, and a random number is a function of its name (seed, stream, position), never of the order of
 //! calls or of the place in a batch.
 //!

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use common::gpu;
 use wgrad::data::{Augment, Images, Recipe};
-use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder, ResNet, read_safetensors};
-use wgrad::optim::{AdamW, AdamWOptions, Group, Optimizer, Schedule};
+use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder, Precision, ResNet, read_safetensors};
+use wgrad::optim::{AdamW, AdamWOptions, Group, LossScaler, Schedule};
 use wgrad::ssl::nt_xent;
 use wgrad::train::{Checkpoint, Config, Defaults, Flags, Model, Row, Setup, Summary, plot};
 use wgrad::{Error, Result};
@@ -34,12 +34,14 @@ fn run(flags: &Flags, trouble: &mut Trouble) -> Result<Summary> {
     let build = ParamBuilder::new(setup.rng());
     let encoder = ResNet::new(&build.scope("encoder"), &setup.encoder());
     let projector = Mlp::new(&build.scope("projector"), &MlpConfig::simclr(encoder.features(), 16, 8));
-    let params = build.finish(&gpu)?;
+    let params = build.finish(&gpu)?.with_precision(setup.precision());
     let mut adamw = AdamW::new(&params, AdamWOptions::default(), Group::default_for)?;
+    let scaler = LossScaler::new(&params)?;
     let seen = gpu.zeros([1])?;
     let schedule = Schedule::warmup_cosine(config.lr, 2, config.steps);
     let augment = Augment::new(Recipe::for_dataset(setup.train_set()), config.seed);
-    let state = setup.state().network("", &params).optimizer("adamw", &mut adamw).tensor("seen", &seen);
+    let state = setup.state().network("", &params).optimizer("adamw", &mut adamw);
+    let state = state.scaler(&scaler).tensor("seen", &seen);
     let model = Model {
         params: &params,
         encode: Box::new(|params, images| encoder.forward(params, images, Mode::Eval)),
@@ -55,7 +57,7 @@ fn run(flags: &Flags, trouble: &mut Trouble) -> Result<Summary> {
         let (n, step) = (batch.len(), batch.step + 1);
         let mut loss = nt_xent(&z.slice_rows(0, n), &z.slice_rows(n, n), config.tau as f32);
         let lr = schedule.at(batch.step);
-        adamw.step(&params, &params.pack(&loss.backward()), lr);
+        scaler.step(&mut adamw, &params, &scaler.gradient(&params, &loss), lr);
         seen.write_rows(0, &seen.add_scalar(1.0));
         if trouble.nan_at == Some(step) {
             loss = gpu.full([], f32::NAN)?;
@@ -99,10 +101,23 @@ fn trace(dir: &Path) -> (Tensors, Losses) {
 
 #[test]
 fn a_resumed_run_equals_an_uninterrupted_one() {
+    resumed_equals_uninterrupted(Precision::F32);
+}
+
+/// Where the adapter has no f16 this is the test above, with a notice.
+#[test]
+fn a_resumed_run_in_f16_equals_an_uninterrupted_one() {
+    resumed_equals_uninterrupted(Precision::F16);
+}
+
+fn resumed_equals_uninterrupted(precision: Precision) {
     let dir = tempfile::tempdir().unwrap();
     let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    let flags = |out: &Path, steps| Flags { precision: Some(precision.name().into()), ..flags(out, steps) };
     let summary = run(&flags(&whole, 19), &mut Trouble::default()).unwrap();
     assert_eq!(summary.steps, 19);
+    let used = if precision.runs_on(gpu()) { precision } else { Precision::F32 };
+    assert_eq!(summary.precision, used.name());
     assert!(summary.knn_top1.is_some() && summary.linear_top1.is_some());
 
     // Stopped within the second epoch, and again within the third; the losses of a part ring are under way each time.
@@ -123,6 +138,10 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
         assert_eq!(Some(bits), b.0.get(name), "{name}");
     }
     assert_eq!(a.0["seen"], [19.0_f32.to_bits()]);
+    assert_eq!(a.0.contains_key("loss_scaler"), used == Precision::F16);
+    let csv = std::fs::read_to_string(whole.join("metrics.csv")).unwrap();
+    let scaled = |row: &Row| row.loss_scale.is_some_and(|scale| scale >= 1.0);
+    assert_eq!(csv.lines().filter_map(Row::from_csv).all(|row| scaled(&row)), used == Precision::F16);
     assert_eq!([summary.knn_top1, summary.linear_top1], [last.knn_top1, last.linear_top1]);
 }
 
@@ -214,11 +233,7 @@ fn what_cannot_be_is_one_line() {
         line(flags)
     };
     for (change, expected) in [
-        (
-            with(|f| f.precision = Some("f16".into())),
-            "--precision f16: not there yet; this version computes in f32",
-        ),
-        (with(|f| f.precision = Some("f8".into())), "--precision f8: must be f32"),
+        (with(|f| f.precision = Some("f8".into())), "--precision f8: must be f32 or f16"),
         (with(|f| f.batch = Some(1)), "--batch 1: a contrast needs at least 2 images"),
         (with(|f| f.batch = Some(65)), "--batch 65: there are only 64 training images"),
         (with(|f| f.lr = Some(f64::NAN)), "--lr NaN: must be a positive number"),

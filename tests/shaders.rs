@@ -12,12 +12,13 @@ use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};
 use wgrad::Kernel;
-use wgrad::gpu::{Variant, assemble, reflect};
+use wgrad::gpu::{Target, Variant, assemble, reflect};
 
 /// Storage buffers a stage may bind wherever wgpu runs.
 const MAX_STORAGE_BUFFERS: usize = 8;
 
-/// A kernel file: its path under `shaders/`, its text, and the text with its library files.
+/// A kernel file: its path under `shaders/`, its text, and the text with its library files. A kernel for matrix units is
+/// there twice, once a size of their tiles.
 #[derive(Debug)]
 struct Shader {
     name: String,
@@ -36,9 +37,15 @@ fn shaders_of(variant: Variant) -> Vec<Shader> {
         .into_iter()
         .map(|(path, own)| (path.strip_prefix("shaders/").unwrap().to_owned(), own))
         .filter(|(name, _)| !name.starts_with("lib/"))
-        .map(|(name, own)| {
-            let full = assemble(&name, &own, variant).unwrap_or_else(|e| panic!("shaders/{name}: {e}"));
-            Shader { name, own, full, variant }
+        .flat_map(|(name, own)| {
+            let tiles: &[u32] = if uses_matrix_units(&own) { &[16, 8] } else { &[16] };
+            let shader = |&tile| {
+                let target = Target { tile, ..Target::default() };
+                let full =
+                    assemble(&name, &own, variant, target).unwrap_or_else(|e| panic!("shaders/{name}: {e}"));
+                Shader { name: name.clone(), own: own.clone(), full, variant }
+            };
+            tiles.iter().map(shader).collect::<Vec<_>>()
         })
         .filter(|shader| variant == Variant::F32 || shader.full.starts_with("enable f16; "))
         .collect();
@@ -46,17 +53,30 @@ fn shaders_of(variant: Variant) -> Vec<Shader> {
     shaders
 }
 
-/// Parsed and validated with no capability beyond what every adapter has, but for f16 in variants of that, and for subgroups
-/// in kernels that are only chosen where they are.
+/// Kernels for matrix units (cooperative matrices), which DX12 does not have.
+fn uses_matrix_units(text: &str) -> bool {
+    text.lines().next().is_some_and(|line| line.contains("wgpu_cooperative_matrix"))
+}
+
+/// What every adapter has, what the `enable` directives on line 1 ask for, and subgroups: kernels with them are only chosen
+/// where they are.
+fn capabilities(text: &str) -> Capabilities {
+    let mut capabilities = Capabilities::SUBGROUP;
+    if text.starts_with("enable f16") {
+        capabilities |= Capabilities::SHADER_FLOAT16;
+    }
+    if uses_matrix_units(text) {
+        capabilities |= Capabilities::COOPERATIVE_MATRIX;
+    }
+    capabilities
+}
+
+/// Parsed and validated with no capability beyond those.
 fn module(shader: &Shader) -> (Module, ModuleInfo) {
-    let Shader { name, full, variant, .. } = shader;
-    let capabilities = match variant {
-        Variant::F32 => Capabilities::empty(),
-        Variant::F16 | Variant::F16ToF32 => Capabilities::SHADER_FLOAT16,
-    };
+    let Shader { name, full, .. } = shader;
     let module = naga::front::wgsl::parse_str(full)
         .unwrap_or_else(|e| panic!("shaders/{name} does not parse: {}", e.emit_to_string(full)));
-    let info = Validator::new(ValidationFlags::all(), capabilities | Capabilities::SUBGROUP)
+    let info = Validator::new(ValidationFlags::all(), capabilities(full))
         .validate(&module)
         .unwrap_or_else(|e| panic!("shaders/{name} is not valid: {}", e.emit_to_string(full)));
     (module, info)
@@ -125,17 +145,22 @@ fn every_kernel_translates_to_spirv_msl_and_hlsl() {
                     .unwrap_or_else(|e| fail("value for an override", &e));
 
             let pipeline = spv::PipelineOptions { shader_stage: stage, entry_point: entry.name.clone() };
-            let words = spv::write_vec(&module, &info, &spv::Options::default(), Some(&pipeline))
+            let options = spv::Options { lang_version: (1, 3), ..Default::default() };
+            let words = spv::write_vec(&module, &info, &options, Some(&pipeline))
                 .unwrap_or_else(|e| fail("SPIR-V", &e));
             assert!(!words.is_empty(), "{what}");
 
             let entry_point = Some((stage, entry.name.clone()));
-            let options = msl::Options { lang_version: (2, 0), ..Default::default() };
+            let lang_version = if uses_matrix_units(&shader.own) { (2, 3) } else { (2, 0) };
+            let options = msl::Options { lang_version, ..Default::default() };
             let pipeline = msl::PipelineOptions { entry_point: entry_point.clone(), ..Default::default() };
             let (text, _) =
                 msl::write_string(&module, &info, &options, &pipeline).unwrap_or_else(|e| fail("MSL", &e));
             assert!(text.contains("kernel void"), "{what}");
 
+            if uses_matrix_units(&shader.own) {
+                continue;
+            }
             let shader_model = hlsl::ShaderModel::V6_2; // the first with f16
             let options = hlsl::Options { shader_model, fake_missing_bindings: true, ..Default::default() };
             let pipeline = hlsl::PipelineOptions { entry_point };
@@ -197,8 +222,12 @@ fn library_files_have_no_bindings_and_are_used() {
     for (path, text) in files_under("shaders/lib", &["wgsl"]) {
         assert!(!text.contains("@group") && !text.contains("@binding"), "{path} has bindings");
         let stem = path.trim_start_matches("shaders/lib/").trim_end_matches(".wgsl");
-        // `elem_f32.wgsl` and its kin go by what they all define.
-        let name = if stem.starts_with("elem_") { "elem" } else { stem };
+        // `elem_f32.wgsl` and its kin, `tile8.wgsl` and `tile16.wgsl` go by what they all define.
+        let name = match stem {
+            _ if stem.starts_with("elem_") => "elem",
+            "tile8" | "tile16" => "tile",
+            _ => stem,
+        };
         assert!(wanted.contains(name), "no kernel names {stem} in its `// lib:` line");
     }
 }
@@ -206,7 +235,9 @@ fn library_files_have_no_bindings_and_are_used() {
 #[test]
 fn text_is_plain_wgsl_and_finished() {
     for (name, text) in files_under("shaders", &["wgsl"]) {
-        assert!(text.starts_with("// "), "{name} starts without its purpose");
+        let body =
+            text.strip_prefix("enable ").and_then(|rest| rest.split_once('\n')).map_or(&*text, |(_, b)| b);
+        assert!(body.starts_with("// "), "{name} starts without its purpose");
         for word in ["TODO", "FIXME", "enable subgroups", "#import", "#ifdef", "#define"] {
             assert!(!text.contains(word), "{name} contains `{word}`");
         }
@@ -218,7 +249,7 @@ fn text_is_plain_wgsl_and_finished() {
 fn variants_keep_line_numbers() {
     let wgsl = "// One.\n// lib: grid elem\nerror";
     for variant in Variant::ALL {
-        let text = assemble("test", wgsl, variant).unwrap();
+        let text = assemble("test", wgsl, variant, Target::default()).unwrap();
         assert_eq!(text.lines().position(|line| line == "error"), Some(2), "{variant:?}");
     }
 }

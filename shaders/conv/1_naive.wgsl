@@ -18,12 +18,12 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-@group(0) @binding(1) var<storage, read_write> y: array<Out>;      // (N, OH, OW, Cout)
+@group(0) @binding(1) var<storage, read_write> y: array<Out>;       // (N, OH, OW, Cout)
 @group(0) @binding(2) var<storage, read> x: array<Elem>;            // (N, H, W, Cin)
 @group(0) @binding(3) var<storage, read> w: array<Elem>;            // (KH, KW, Cin, Cout)
 
 @group(0) @binding(1) var<storage, read_write> dx: array<Out>;
-@group(0) @binding(1) var<storage, read_write> dw: array<Out>;            // (splits, KH, KW, Cin, Cout)
+@group(0) @binding(1) var<storage, read_write> dw: array<Out>;      // (splits, KH, KW, Cin, Cout)
 @group(0) @binding(2) var<storage, read> dy_of_dx: array<Elem>;
 @group(0) @binding(3) var<storage, read> dy_of_dw: array<Elem>;
 

@@ -22,8 +22,7 @@ struct Params {
     kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> result: array<Out>;     // y or dx
-@group(0) @binding(1) var<storage, read_write> part: array<Out>;        // dw, or any of them with an axis of splits in front
+@group(0) @binding(1) var<storage, read_write> result: array<Out>;      // y, dx or dw, with an axis of splits in front
 @group(0) @binding(2) var<storage, read> lhs: array<Elem>;              // x, dy, x
 @group(0) @binding(3) var<storage, read> rhs: array<Elem>;              // w, w, dy
 
@@ -153,7 +152,6 @@ fn row_at(t: Tile, i: u32) -> u32 {
     return (((t.split * p.n + at.x) * p.h + at.y) * p.w + at.z) * t.n;
 }
 
-// y or dx, the sums whole.
 @compute @workgroup_size(WG)
 fn conv(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
     let t = tile_of(group_index(wid, nwg));
@@ -163,20 +161,6 @@ fn conv(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, 
         for (var q = 0u; q < 4u; q++) {
             let j = t.j0 + lid % 16u * 4u + q;
             if row != 0xffffffffu && j < t.n { result[row + j] = Out(sum[r][q]); }
-        }
-    }
-}
-
-// dw, or partial sums of any of them.
-@compute @workgroup_size(WG)
-fn conv_parts(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(wid, nwg));
-    let sum = product(t, lid);
-    for (var r = 0u; r < 8u; r++) {
-        let row = row_at(t, t.i0 + 8u * (lid / 16u) + r);
-        for (var q = 0u; q < 4u; q++) {
-            let j = t.j0 + lid % 16u * 4u + q;
-            if row != 0xffffffffu && j < t.n { part[row + j] = Out(sum[r][q]); }
         }
     }
 }

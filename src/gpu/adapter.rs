@@ -31,11 +31,17 @@ pub struct AdapterInfo {
     pub subgroups: bool,
     /// Whether GPU timestamps are there (for profiles).
     pub timestamps: bool,
-    /// Whether cooperative matrices (matrix cores) are there.
-    pub cooperative_matrix: bool,
+    /// Sides of the square tiles that its matrix units (cooperative matrices) multiply with f16 operands and f32 sums,
+    /// largest first: of 16 and 8, those it has.
+    pub matrix_tiles: Vec<u32>,
 }
 
 impl AdapterInfo {
+    /// What `override SUBGROUP` is set to in kernels that declare it: the largest subgroup, or 32 where there are none.
+    pub(crate) fn largest_subgroup(&self) -> u32 {
+        if self.subgroups { self.subgroup_size.1 } else { 32 }
+    }
+
     /// Whether kernels run on a CPU with subgroups of exactly 8 lanes: one vector register, as on lavapipe. There a shuffle
     /// costs one instruction, and the `broadcast` kernels let lanes lend one another what they loaded.
     #[must_use]
@@ -58,10 +64,29 @@ impl AdapterInfo {
             f16: features.contains(wgpu::Features::SHADER_F16),
             subgroups: features.contains(wgpu::Features::SUBGROUP),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
-            cooperative_matrix: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+            matrix_tiles: [16, 8].into_iter().filter(|&side| multiplies(adapter, side)).collect(),
             name: info.name,
         }
     }
+}
+
+/// Whether matrix units take f16 tiles of `side` squared and add them up in f32, and there is room for the workgroups of
+/// `shaders/lib/matrix.wgsl`: four subgroups, and blocks of 8 x 8 tiles in workgroup memory.
+fn multiplies(adapter: &wgpu::Adapter, side: u32) -> bool {
+    let needed = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
+        | wgpu::Features::SHADER_F16
+        | wgpu::Features::SUBGROUP;
+    let (limits, subgroup) = (adapter.limits(), adapter.get_info().subgroup_max_size);
+    let memory = 2 * 8 * side * 40 * 2 + 4 * side * (4 * side + 4) * 4;
+    let room = subgroup >= side
+        && 4 * subgroup <= limits.max_compute_invocations_per_workgroup
+        && memory <= limits.max_compute_workgroup_storage_size;
+    let fits = |p: &wgpu::CooperativeMatrixProperties| {
+        (p.m_size, p.n_size, p.k_size) == (side, side, side)
+            && p.ab_type == wgpu::CooperativeScalarType::F16
+            && p.cr_type == wgpu::CooperativeScalarType::F32
+    };
+    room && adapter.features().contains(needed) && adapter.cooperative_matrix_properties().iter().any(fits)
 }
 
 /// What the caller wants of an adapter.

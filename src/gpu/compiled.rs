@@ -1,8 +1,9 @@
 //! A kernel compiled for one device.
 
-use super::kernel::{Kernel, Params, Scalar};
+use super::adapter::AdapterInfo;
+use super::kernel::{Kernel, Params, Scalar, reflect};
 use super::pool::{Bind, Storage};
-use super::source::Variant;
+use super::source::{Target, Variant, enabled};
 use super::trust;
 use crate::error::{Error, Result};
 
@@ -30,14 +31,17 @@ impl Compiled {
         kernel: &Kernel,
         (variant, id): (Variant, u32),
         checks: bool,
+        info: &AdapterInfo,
     ) -> Result<Self> {
         let name = format!("{}{}", kernel.name(), variant.suffix());
-        if variant != Variant::F32 && !device.features().contains(wgpu::Features::SHADER_F16) {
-            let message = "this adapter has no f16 in shaders".to_owned();
+        let target = Target::of(info);
+        let text = kernel.assembled(variant, target)?;
+        if let Some(lacking) = enabled(&text).find_map(|extension| lacking(extension, device, info)) {
+            let message = format!("needs {lacking}, which {} does not have", info.name);
             return Err(Error::Kernel { kernel: name, message });
         }
-        let text = kernel.assembled(variant)?;
-        let facts = kernel.reflect(variant)?;
+        let constants = target.constants(kernel.constants(), &text);
+        let facts = reflect(&name, &text, kernel.entry(), &constants)?;
         if facts.params_bytes > MAX_PARAMS_BYTES {
             let message =
                 format!("{} bytes of parameters; at most {MAX_PARAMS_BYTES} fit", facts.params_bytes);
@@ -85,7 +89,7 @@ impl Compiled {
             module: &module,
             entry_point: Some(kernel.entry()),
             compilation_options: wgpu::PipelineCompilationOptions {
-                constants: kernel.constants(),
+                constants: &constants,
                 zero_initialize_workgroup_memory: !unchecked,
             },
             cache: None,
@@ -145,5 +149,17 @@ impl Compiled {
             ));
         }
         Ok(())
+    }
+}
+
+/// In words, what an extension that a kernel enables asks for and this device lacks.
+fn lacking(extension: &str, device: &wgpu::Device, info: &AdapterInfo) -> Option<&'static str> {
+    match extension {
+        "f16" => (!device.features().contains(wgpu::Features::SHADER_F16)).then_some("f16 arithmetic"),
+        "wgpu_cooperative_matrix" => info
+            .matrix_tiles
+            .is_empty()
+            .then_some("matrix units (cooperative matrices) with f16 operands and f32 sums"),
+        _ => None,
     }
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::source::{Source, Variant, assemble, has_variants};
+use super::source::{Source, Target, Variant, assemble, has_variants};
 use crate::error::{Error, Result};
 
 /// A compute kernel, launched with [`Gpu::launch`](crate::Gpu::launch). Device-free: one kernel serves every `Gpu`.
@@ -39,7 +39,8 @@ impl Kernel {
     pub fn new(wgsl: &str, entry: &str) -> Result<Self> {
         let mut kernel = Self::from_text(Text::User(wgsl.into()), "");
         kernel.entry = Cow::Owned(entry.to_owned());
-        kernel.reflect(Variant::F32)?;
+        let text = kernel.assembled(Variant::F32, Target::default())?;
+        reflect(&kernel.name(), &text, entry, &[])?;
         Ok(kernel)
     }
 
@@ -93,12 +94,8 @@ impl Kernel {
     }
 
     /// The text handed to the compiler.
-    pub(super) fn assembled(&self, variant: Variant) -> Result<String> {
-        assemble(&self.name(), self.wgsl(), variant)
-    }
-
-    pub(super) fn reflect(&self, variant: Variant) -> Result<Reflection> {
-        reflect(&self.name(), &self.assembled(variant)?, &self.entry, self.constants)
+    pub(super) fn assembled(&self, variant: Variant, target: Target) -> Result<String> {
+        assemble(&self.name(), self.wgsl(), variant, target)
     }
 }
 
@@ -309,9 +306,8 @@ fn workgroup_size(module: &naga::Module, entry: usize, constants: &[(&str, f64)]
     for (axis, handle) in overrides.iter().enumerate() {
         product *= match handle {
             None => entry.workgroup_size[axis],
-            Some(h) => {
-                integer(module, *h, constants).ok_or("@workgroup_size must be literals or plain overrides")?
-            }
+            Some(h) => integer(module, *h, constants)
+                .ok_or("@workgroup_size must be literals, overrides or products of them")?,
         };
     }
     Ok(product)
@@ -332,6 +328,9 @@ fn integer(
                 Some((_, value)) => Some(*value as u32),
                 None => integer(module, constant.init?, constants),
             }
+        }
+        naga::Expression::Binary { op: naga::BinaryOperator::Multiply, left, right } => {
+            Some(integer(module, left, constants)? * integer(module, right, constants)?)
         }
         _ => None,
     }

@@ -27,7 +27,7 @@ pub use launch::{Grid, Work};
 pub use pool::{Bind, Memory, Storage};
 pub use profile::{KernelTime, Roofline, format_profile};
 pub use readback::Readback;
-pub use source::{Source, Variant, assemble};
+pub use source::{Source, Target, Variant, assemble};
 
 pub(crate) use crate::params;
 
@@ -145,13 +145,20 @@ impl GpuBuilder {
         let from_env = from_env.split(',').filter_map(|pair| pair.split_once(':'));
         let choices =
             from_env.map(|(family, file)| (family.to_owned(), file.to_owned())).chain(self.choices).collect();
-        let useful = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16;
+        let mut useful =
+            wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16;
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if !info.matrix_tiles.is_empty() {
+            useful |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            experimental_features = trust::experimental_features();
+        }
         let limits = adapter.limits();
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("wgrad"),
                 required_features: adapter.features() & useful,
                 required_limits: limits.clone(),
+                experimental_features,
                 ..Default::default()
             })
             .await
@@ -445,7 +452,7 @@ impl Gpu {
         if let Some(compiled) = kernels.get(&variant.1) {
             return Ok(Arc::clone(compiled));
         }
-        let compiled = Arc::new(Compiled::new(&self.0.device, kernel, variant, self.0.checks)?);
+        let compiled = Arc::new(Compiled::new(&self.0.device, kernel, variant, self.0.checks, &self.0.info)?);
         kernels.insert(variant.1, Arc::clone(&compiled));
         Ok(compiled)
     }

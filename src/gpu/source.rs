@@ -4,12 +4,15 @@
 //! substituted or generated: module scope in WGSL is order-free, so the library goes at the end and line numbers in
 //! error messages stay those of the file.
 
+use super::adapter::AdapterInfo;
 use super::kernel::{Kernel, Text};
 use crate::error::{Error, Result};
 
 /// The library files by the name a `// lib:` line uses.
 static LIB: &[(&str, &str)] = &[
     ("grid", include_str!("../../shaders/lib/grid.wgsl")),
+    ("block", include_str!("../../shaders/lib/block.wgsl")),
+    ("carry", include_str!("../../shaders/lib/carry.wgsl")),
     ("logit_broadcast", include_str!("../../shaders/lib/logit_broadcast.wgsl")),
     ("logit_tile", include_str!("../../shaders/lib/logit_tile.wgsl")),
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
@@ -18,7 +21,41 @@ static LIB: &[(&str, &str)] = &[
     ("strip", include_str!("../../shaders/lib/strip.wgsl")),
     ("special", include_str!("../../shaders/lib/special.wgsl")),
     ("view", include_str!("../../shaders/lib/view.wgsl")),
+    ("matrix", include_str!("../../shaders/lib/matrix.wgsl")),
+    ("stage", include_str!("../../shaders/lib/stage.wgsl")),
+    ("tile16", include_str!("../../shaders/lib/tile16.wgsl")),
+    ("tile8", include_str!("../../shaders/lib/tile8.wgsl")),
 ];
+
+/// What a kernel's text depends on besides itself: facts of the adapter that runs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// Side of the matrix unit's tile, 16 or 8: which file `// lib: tile` names.
+    pub tile: u32,
+    /// Largest subgroup: the value of `override SUBGROUP`.
+    pub subgroup: u32,
+}
+
+impl Default for Target {
+    /// As on most GPUs with matrix units.
+    fn default() -> Self {
+        Self { tile: 16, subgroup: 32 }
+    }
+}
+
+impl Target {
+    pub(super) fn of(info: &AdapterInfo) -> Self {
+        let usual = Self::default();
+        let tile = info.matrix_tiles.first().copied().unwrap_or(usual.tile);
+        Self { tile, subgroup: info.largest_subgroup() }
+    }
+
+    /// A kernel's own constants, and those of the adapter that its text declares.
+    pub(super) fn constants(self, own: &[(&'static str, f64)], text: &str) -> Vec<(&'static str, f64)> {
+        let subgroup = text.contains("override SUBGROUP").then_some(("SUBGROUP", f64::from(self.subgroup)));
+        own.iter().copied().chain(subgroup).collect()
+    }
+}
 
 /// What `Elem`, the type of stored activations, and `Out`, that of a kernel's first output, are in one text of a kernel.
 /// A launch takes the text that fits the tensors it binds.
@@ -114,15 +151,21 @@ pub(super) fn has_variants(wgsl: &str) -> bool {
     libraries(wgsl).any(|lib| lib == "elem")
 }
 
-/// The full text of a kernel file: the file, then the library files its `// lib:` line names.
+/// The full text of a kernel file: the file, then the library files its `// lib:` line names; `tile` is the one that fits
+/// the matrix unit.
 ///
 /// # Errors
 /// [`Error::Kernel`] if the line names a file that is not there.
-pub fn assemble(name: &str, wgsl: &str, variant: Variant) -> Result<String> {
+pub fn assemble(name: &str, wgsl: &str, variant: Variant, target: Target) -> Result<String> {
     let directive = if has_variants(wgsl) { variant.directive() } else { "" };
     let mut text = format!("{directive}{wgsl}");
     for lib in libraries(wgsl) {
-        let known = LIB.iter().find(|(known, _)| *known == lib).map(|(_, body)| *body);
+        let file = match (lib, target.tile) {
+            ("tile", 8) => "tile8",
+            ("tile", _) => "tile16",
+            _ => lib,
+        };
+        let known = LIB.iter().find(|(known, _)| *known == file).map(|(_, body)| *body);
         let Some(body) = known.or_else(|| (lib == "elem").then(|| variant.elem())) else {
             let message = format!("`// lib:` names `{lib}`, which is not in shaders/lib");
             return Err(Error::Kernel { kernel: name.to_owned(), message });
@@ -131,4 +174,12 @@ pub fn assemble(name: &str, wgsl: &str, variant: Variant) -> Result<String> {
         text.push_str(body);
     }
     Ok(text)
+}
+
+/// The extensions that the `enable` directives of a text name.
+pub(super) fn enabled(text: &str) -> impl Iterator<Item = &str> {
+    let directives = text.lines().filter(|line| line.starts_with("enable ")).flat_map(|line| line.split(';'));
+    directives
+        .filter_map(|directive| directive.trim().strip_prefix("enable "))
+        .flat_map(|names| names.split(',').map(str::trim))
 }

@@ -1,7 +1,7 @@
-//! The one place with `unsafe`: shader modules without runtime checks.
+//! The one place with `unsafe`: shader modules without runtime checks, and wgpu's token for experimental features.
 #![expect(
     unsafe_code,
-    reason = "wgpu marks unchecked shader modules unsafe; only text compiled into this crate gets here"
+    reason = "wgpu marks unchecked shader modules unsafe, where only text compiled into this crate gets, and experimental features"
 )]
 
 /// A module without loop bounding and, unless `checks`, without bounds checks.
@@ -22,4 +22,11 @@ pub(super) fn builtin_module(
     // op derives from the shapes of the very tensors it binds; every loop ends by such a size. The test suite runs all
     // kernels with bounds checks too, where an out-of-bounds access would change results against the references.
     unsafe { device.create_shader_module_trusted(descriptor, runtime) }
+}
+
+/// Leave to open experimental features, of which cooperative matrices are one.
+pub(super) fn experimental_features() -> wgpu::ExperimentalFeatures {
+    // SAFETY: the token states that experimental features may have bugs that lead to undefined behaviour. The one that is
+    // opened is `EXPERIMENTAL_COOPERATIVE_MATRIX`; the kernels that use it are tested wherever an adapter has it.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
 }

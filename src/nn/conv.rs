@@ -10,8 +10,8 @@ use crate::tensor::Tensor;
 /// A square convolution without bias, as ResNets use it: NHWC images, weights `[k, k, in, out]`.
 #[derive(Debug, Clone)]
 pub struct Conv2d {
-    weight: ParamId,
-    options: Conv2dOptions,
+    pub(super) weight: ParamId,
+    pub(super) options: Conv2dOptions,
 }
 
 impl Conv2d {

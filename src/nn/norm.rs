@@ -2,6 +2,7 @@
 
 use super::Mode;
 use super::builder::ParamBuilder;
+use super::conv::Conv2d;
 use super::init::Init;
 use super::params::Params;
 use super::segments::{BufferId, FileLayout, ParamId};
@@ -49,14 +50,35 @@ impl BatchNorm {
     #[track_caller]
     #[must_use]
     pub fn forward(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
+        self.apply(params, mode, |options| x.batch_norm(options))
+    }
+
+    /// `conv` and then this layer, as one: see [`Tensor::conv2d_batch_norm`].
+    ///
+    /// # Panics
+    /// As the two layers do.
+    #[track_caller]
+    #[must_use]
+    pub fn after_conv(&self, params: &Params, conv: &Conv2d, x: &Tensor, mode: Mode) -> Tensor {
+        let (weight, conv) = (params.get_as(conv.weight, x.dtype()), conv.options);
+        self.apply(params, mode, |options| x.conv2d_batch_norm(&weight, conv, options))
+    }
+
+    #[track_caller]
+    fn apply(
+        &self,
+        params: &Params,
+        mode: Mode,
+        normalise: impl FnOnce(BatchNormOptions<'_>) -> Tensor,
+    ) -> Tensor {
         let [mean, var] = self.running.map(|id| params.buffer(id));
         let options = match mode {
             Mode::Train => BatchNormOptions::train().running(&mean, &var),
             Mode::Eval => BatchNormOptions::eval(&mean, &var),
         };
         match self.affine.map(|ids| ids.map(|id| params.get(id))) {
-            Some([gamma, beta]) => x.batch_norm(options.affine(&gamma, &beta)),
-            None => x.batch_norm(options),
+            Some([gamma, beta]) => normalise(options.affine(&gamma, &beta)),
+            None => normalise(options),
         }
     }
 }

@@ -160,7 +160,7 @@ impl ResNet {
     pub fn forward(&self, params: &Params, images: &Tensor, mode: Mode) -> Tensor {
         let images = &images.cast(params.precision().dtype());
         let (conv, norm) = &self.stem;
-        let mut x = norm.forward(params, &conv.forward(params, images), mode).relu();
+        let mut x = norm.after_conv(params, conv, images, mode).relu();
         if self.max_pool {
             x = x.max_pool2d(3, 2, 1);
         }
@@ -204,13 +204,13 @@ impl Residual {
     fn forward(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
         let mut y = x.clone();
         for (i, (conv, norm)) in self.body.iter().enumerate() {
-            y = norm.forward(params, &conv.forward(params, &y), mode);
+            y = norm.after_conv(params, conv, &y, mode);
             if i + 1 < self.body.len() {
                 y = y.relu();
             }
         }
         let shortcut = match &self.shortcut {
-            Some((conv, norm)) => norm.forward(params, &conv.forward(params, x), mode),
+            Some((conv, norm)) => norm.after_conv(params, conv, x, mode),
             None => x.clone(),
         };
         y.add(&shortcut).relu()

@@ -127,6 +127,8 @@ pub struct SegmentTable {
     pub ranges: Tensor,
     /// `[1, 2]` u32: 0 and the number of chunks, the whole model as one range.
     pub all: Tensor,
+    /// `[4]` of zeros: the guard of a step that no loss scaler watches.
+    pub unguarded: Tensor,
 }
 
 impl SegmentTable {
@@ -147,6 +149,7 @@ impl SegmentTable {
             chunks: gpu.tensor_u32(chunks.as_flattened(), [chunks.len(), 4])?,
             ranges: gpu.tensor_u32(ranges.as_flattened(), [ranges.len(), 2])?,
             all: gpu.tensor_u32(&[0, chunks.len() as u32], [1, 2])?,
+            unguarded: gpu.zeros([4])?,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Batch normalisation over the last axis: NHWC images or `[n, d]` rows.
 
+use super::conv2d::Stats;
 use super::row_kernel::{RowKernel, check_columns, rows_of};
 use super::strips::Strips;
 use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params};
@@ -15,7 +16,9 @@ static BACKWARD: Kernel = SOURCE.kernel("batch_norm_backward");
 
 params! { struct Params { m: u32, c: u32, strips: u32, interleaved: u32, inv_m: f32 } }
 params! {
-    struct ColumnParams { m: u32, c: u32, strips: u32, interleaved: u32, eps: f32, momentum: f32, affine: u32 }
+    struct ColumnParams {
+        m: u32, c: u32, strips: u32, interleaved: u32, run: u32, eps: f32, momentum: f32, affine: u32,
+    }
 }
 
 /// How [`Tensor::batch_norm`] normalises: `BatchNormOptions::train().affine(&gamma, &beta).running(&mean, &var)`, or
@@ -23,7 +26,9 @@ params! {
 #[derive(Debug, Clone, Copy)]
 pub struct BatchNormOptions<'a> {
     /// Whether the statistics are the batch's own.
-    train: bool,
+    pub(super) train: bool,
+    /// Statistics of strips of `x`, if the op that made it has taken them.
+    stats: Option<&'a Stats>,
     /// `gamma` and `beta`.
     affine: Option<(&'a Tensor, &'a Tensor)>,
     /// Mean and variance: moved towards the batch's in training, used in evaluation.
@@ -36,7 +41,7 @@ impl<'a> BatchNormOptions<'a> {
     /// By the mean and biased variance of the batch.
     #[must_use]
     pub fn train() -> Self {
-        Self { train: true, affine: None, running: None, momentum: 0.1, eps: 1e-5 }
+        Self { train: true, stats: None, affine: None, running: None, momentum: 0.1, eps: 1e-5 }
     }
 
     /// By a given mean and variance, both `[c]` and constants to the gradient.
@@ -62,6 +67,11 @@ impl<'a> BatchNormOptions<'a> {
     #[must_use]
     pub fn momentum(self, momentum: f32) -> Self {
         Self { momentum, ..self }
+    }
+
+    /// With statistics of strips of the input that the op before it has taken.
+    pub(super) fn strips(self, stats: Option<&'a Stats>) -> Self {
+        Self { stats, ..self }
     }
 
     /// Added to the variance; 1e-5 if not set.
@@ -134,7 +144,7 @@ fn params(cut: Strips, inv_m: f32) -> Params {
     Params { m: cut.m, c: cut.c, strips: cut.strips, interleaved: cut.interleaved, inv_m }
 }
 
-fn column_params(cut: Strips, options: &BatchNormOptions<'_>) -> ColumnParams {
+fn column_params(cut: Strips, run: u32, options: &BatchNormOptions<'_>) -> ColumnParams {
     let Strips { m, c, strips, interleaved } = cut;
     let momentum = if options.running.is_some() { options.momentum } else { 0.0 };
     ColumnParams {
@@ -142,6 +152,7 @@ fn column_params(cut: Strips, options: &BatchNormOptions<'_>) -> ColumnParams {
         c,
         strips,
         interleaved,
+        run,
         eps: options.eps,
         momentum,
         affine: u32::from(options.affine.is_some()),
@@ -152,10 +163,19 @@ fn column_params(cut: Strips, options: &BatchNormOptions<'_>) -> ColumnParams {
 pub(super) fn batch_stats(x: &Tensor, options: &BatchNormOptions<'_>) -> Tensor {
     let gpu = x.gpu();
     let (m, c) = rows_of("batch_norm", x);
-    let cut = Strips::for_sums(gpu, m, c);
-    let parts = cut.parts(gpu, "batch_norm");
-    let n = x.len() as u64;
-    gpu.run(&STRIPS, &[&parts, x], &params(cut, 0.0), cut.grid(), Work::new(x.bytes() as u64, 5 * n));
+    let mut cut = Strips::for_sums(gpu, m, c);
+    let (parts, run) = match options.stats {
+        Some(stats) => {
+            cut.strips = cut.m.div_ceil(stats.rows);
+            (stats.parts.clone(), stats.rows)
+        }
+        None => {
+            let parts = cut.parts(gpu, "batch_norm");
+            let work = Work::new(x.bytes() as u64, 5 * x.len() as u64);
+            gpu.run(&STRIPS, &[&parts, x], &params(cut, 0.0), cut.grid(), work);
+            (parts, 0)
+        }
+    };
 
     let alloc = |shape: &[usize]| Tensor::alloc(gpu, "batch_norm", &shape.into(), DType::F32);
     let stats = alloc(&[4, c]);
@@ -171,7 +191,7 @@ pub(super) fn batch_stats(x: &Tensor, options: &BatchNormOptions<'_>) -> Tensor 
         }
     };
     let work = Work::new(8 * u64::from(cut.strips) * c as u64, 8 * u64::from(cut.strips) * c as u64);
-    let params = column_params(cut, options);
+    let params = column_params(cut, run, options);
     MERGE.run(gpu, &[&stats, mean, var, gamma, beta, &parts, x], &params, (c, cut.strips as usize), work);
     mean.mark_written();
     var.mark_written();
@@ -183,7 +203,7 @@ fn fixed_stats(gpu: &Gpu, m: usize, c: usize, options: &BatchNormOptions<'_>) ->
     let (mean, var) = options.running.expect("evaluation is made with running statistics");
     let (gamma, beta) = options.affine.unwrap_or((mean, mean));
     let stats = Tensor::alloc(gpu, "batch_norm", &[4, c].into(), DType::F32);
-    let params = column_params(Strips::for_sums(gpu, m, c), options);
+    let params = column_params(Strips::for_sums(gpu, m, c), 0, options);
     gpu.run(
         &FIXED,
         &[&stats, mean, var, gamma, beta],

@@ -12,6 +12,7 @@
 
 mod blocks;
 mod launch;
+mod matrix;
 
 use crate::tensor::{DType, Tensor};
 use blocks::Wanted;
@@ -184,7 +185,9 @@ impl Contrastive {
                 unreachable!("five tensors were saved, or six");
             };
             let of = OfQueries { positive, excluded, lse, dloss: b.dy };
-            let mut gradients = if q.gpu().info().shuffles_in_register() {
+            let mut gradients = if matrix::chosen(q.gpu()) {
+                matrix::gradients(&call, (q, k), &of, same, [b.needs(0), !same && b.needs(1)])
+            } else if q.gpu().info().shuffles_in_register() {
                 let wanted = if same { Wanted::Both } else { Wanted::Each([b.needs(0), b.needs(1)]) };
                 let [dq, dk] = blocks::backward(&call, wanted, q, k, &of);
                 if same { vec![dq] } else { vec![dq, dk] }

@@ -1,10 +1,14 @@
 //! 2-D convolution as implicit GEMMs on NHWC images and `[KH, KW, Cin, Cout]` weights: nothing is unfolded in memory.
 
+use super::batch_norm::BatchNormOptions;
 use crate::gpu::{Gpu, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
+mod block;
 mod ladder;
+mod matrix;
+mod winograd;
 
 /// The files of `shaders/conv/` that run on `gpu`, lowest rung first.
 pub(super) fn rungs(gpu: &Gpu) -> Vec<&'static str> {
@@ -119,6 +123,17 @@ struct Job<'a> {
     lhs: &'a Tensor,
     /// w, w or dy.
     rhs: &'a Tensor,
+    /// Whether the statistics of y's channels are of use.
+    wants_stats: bool,
+}
+
+/// Statistics of the channels of y `[.., c]`, for strips of `rows` rows (pixels) of it, of which the last may be shorter.
+#[derive(Debug, Clone)]
+pub(super) struct Stats {
+    /// Mean, and sum of squares about that mean, of each strip: `[c, strips, 2]`.
+    pub(super) parts: Tensor,
+    /// Rows of a strip.
+    pub(super) rows: u32,
 }
 
 /// A product as a GEMM: `(classes) x rows x columns`, and the length of the sums.
@@ -186,28 +201,56 @@ impl Tensor {
     #[track_caller]
     #[must_use]
     pub fn conv2d(&self, weight: &Tensor, options: Conv2dOptions) -> Tensor {
-        if (self.dtype(), weight.dtype()) == (DType::F16, DType::F32) {
-            return self.conv2d(&weight.cast(DType::F16), options);
-        }
-        let p = check(self, weight, options);
-        if [p.kh, p.kw, p.sh, p.sw, p.ph, p.pw] == [1, 1, 1, 1, 0, 0] {
-            let [pixels, cin, cout] = [p.n * p.h * p.w, p.cin, p.cout].map(|d| d as usize);
-            let y = self.reshape([pixels, cin]).matmul(&weight.reshape([cin, cout]));
-            return y.reshape([p.n, p.h, p.w, p.cout].map(|d| d as usize));
-        }
-        let y = [p.n, p.oh, p.ow, p.cout].map(|d| d as usize);
-        launch(Pass::Forward, p, y.into(), self, weight, self.dtype()).with_backward(
-            "conv2d",
-            &[self, weight],
-            &[self, weight],
-            move |g| {
-                let [x, w] = g.saved();
-                let dx = g.needs(0).then(|| launch(Pass::InputGradient, p, *x.shape(), g.dy, w, g.dtype(0)));
-                let dw = g.needs(1).then(|| launch(Pass::WeightGradient, p, *w.shape(), x, g.dy, g.dtype(1)));
-                vec![dx, dw]
-            },
-        )
+        conv2d(self, weight, options, false).0
     }
+
+    /// [`Tensor::conv2d`] then [`Tensor::batch_norm`]. In training, a kernel that has the sums of many pixels in one
+    /// workgroup takes the statistics from them, which saves reading the images once more: of the 3 times that
+    /// `batch_norm` reads or writes them, 1.
+    ///
+    /// # Panics
+    /// As the two do.
+    #[track_caller]
+    #[must_use]
+    pub fn conv2d_batch_norm(
+        &self,
+        weight: &Tensor,
+        options: Conv2dOptions,
+        norm: BatchNormOptions<'_>,
+    ) -> Tensor {
+        let (y, stats) = conv2d(self, weight, options, norm.train);
+        y.batch_norm(norm.strips(stats.as_ref()))
+    }
+}
+
+/// [`Tensor::conv2d`], and the statistics of its channels where the kernel has them at hand and `wants_stats`.
+#[track_caller]
+pub(super) fn conv2d(
+    x: &Tensor,
+    weight: &Tensor,
+    options: Conv2dOptions,
+    wants_stats: bool,
+) -> (Tensor, Option<Stats>) {
+    if (x.dtype(), weight.dtype()) == (DType::F16, DType::F32) {
+        return conv2d(x, &weight.cast(DType::F16), options, wants_stats);
+    }
+    let sizes = check(x, weight, options);
+    let Sizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw } = sizes;
+    let shape = [n, oh, ow, cout].map(|d| d as usize);
+    if [kh, kw, sh, sw, ph, pw] == [1, 1, 1, 1, 0, 0] {
+        let [pixels, cin, cout] = [n * h * w, cin, cout].map(|d| d as usize);
+        return (x.reshape([pixels, cin]).matmul(&weight.reshape([cin, cout])).reshape(shape), None);
+    }
+    let (y, stats) = launch(Pass::Forward, sizes, shape.into(), x, weight, x.dtype(), wants_stats);
+    let y = y.with_backward("conv2d", &[x, weight], &[x, weight], move |g| {
+        let [x, w] = g.saved();
+        let dx =
+            g.needs(0).then(|| launch(Pass::InputGradient, sizes, *x.shape(), g.dy, w, x.dtype(), false).0);
+        let dw =
+            g.needs(1).then(|| launch(Pass::WeightGradient, sizes, *w.shape(), x, g.dy, DType::F32, false).0);
+        vec![dx, dw]
+    });
+    (y, stats)
 }
 
 #[track_caller]
@@ -252,14 +295,22 @@ fn check(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> Sizes {
 }
 
 /// Runs one pass: the result gets `shape` and `dtype`; `lhs` and `rhs` are x and w, dy and w, or x and dy.
-fn launch(pass: Pass, sizes: Sizes, shape: Shape, lhs: &Tensor, rhs: &Tensor, dtype: DType) -> Tensor {
+fn launch(
+    pass: Pass,
+    sizes: Sizes,
+    shape: Shape,
+    lhs: &Tensor,
+    rhs: &Tensor,
+    dtype: DType,
+    wants_stats: bool,
+) -> (Tensor, Option<Stats>) {
     let result = Tensor::alloc(lhs.gpu(), "conv2d", &shape, dtype);
     if result.is_empty() {
-        return result;
+        return (result, None);
     }
     if lhs.is_empty() || rhs.is_empty() {
-        return result.full_like(0.0);
+        return (result.full_like(0.0), None);
     }
-    ladder::run(&Job { pass, sizes, result: &result, lhs, rhs });
-    result
+    let stats = ladder::run(&Job { pass, sizes, result: &result, lhs, rhs, wants_stats });
+    (result, stats)
 }

@@ -1,5 +1,7 @@
 //! Matrix products A B, A Bᵀ and Aᵀ B, plain or batched. Each is the backward of the others, so none copies a transpose.
 
+pub(super) mod matrix;
+
 use super::unary::assert_float;
 use crate::gpu::{Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
@@ -43,7 +45,7 @@ params! {
 
 /// Which operand is transposed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     /// A B
     Nn,
     /// A Bᵀ
@@ -154,7 +156,15 @@ fn launch(op: &str, form: Form, p: Params, c: &Tensor, a: &Tensor, b: &Tensor) {
     let (b_k, b_col) = if form == Form::Nt { (1, p.k) } else { (p.n, 1) };
     let tiles =
         |rows, columns| u64::from(p.batch) * u64::from(p.m.div_ceil(rows)) * u64::from(p.n.div_ceil(columns));
-    let file = super::rung(gpu, "matmul");
+    let file = match gpu.kernel_choice("matmul") {
+        None if matrix::fits(a, b) => "11_matrix",
+        _ => super::rung(gpu, "matmul"),
+    };
+    match file {
+        "11_matrix" => return matrix::half(op, form, &p, c, a, b),
+        "13_split_f32" => return matrix::split_f32(op, form, &p, c, a, b),
+        _ => {}
+    }
     // Lanes lie along the columns as far as there are columns, the rest along the rows.
     let lanes_n = p.n.div_ceil(8).next_power_of_two().min(8);
     let groups = match file {

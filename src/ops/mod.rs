@@ -42,8 +42,11 @@ pub fn ladders(adapter: &AdapterInfo) -> [(&'static str, &'static str); 2] {
 
 /// The rungs of a class of adapters that run whatever the shape.
 const fn class_ladders(is_cpu: bool) -> [(&'static str, &'static str); 2] {
-    let rung = if is_cpu { "2_register" } else { "3_workgroup" };
-    [("matmul", rung), ("conv", rung)]
+    if is_cpu {
+        [("matmul", "2_register"), ("conv", "2_register")]
+    } else {
+        [("matmul", "3_workgroup"), ("conv", "4_block")]
+    }
 }
 
 /// The rung of `family` that runs on `gpu`: the one that was chosen for it, or that of the adapter.

@@ -22,6 +22,9 @@ params! {
         correct1: f32,
         correct2: f32,
         eps: f32,
+        steps: f32,
+        log_beta1: f32,
+        log_beta2: f32,
     }
 }
 
@@ -46,7 +49,7 @@ impl Default for AdamWOptions {
 /// AdamW (Loshchilov & Hutter 2019) as `torch.optim.AdamW` without AMSGrad. One launch a step.
 ///
 /// `w *= 1 - lr wd`, `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`,
-/// `w -= lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)`, `t` counted from 1.
+/// `w -= lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)`, `t` counted from 1 without skipped steps.
 #[derive(Debug)]
 pub struct AdamW {
     options: AdamWOptions,
@@ -75,7 +78,7 @@ impl AdamW {
 
 impl Optimizer for AdamW {
     #[track_caller]
-    fn step(&mut self, params: &Params, grads: &Tensor, lr: f32) {
+    fn step_guarded(&mut self, params: &Params, grads: &Tensor, lr: f32, guard: &Tensor) {
         let n = check_flat("AdamW", params, grads);
         self.steps += 1;
         let AdamWOptions { betas: (b1, b2), eps, weight_decay } = self.options;
@@ -91,11 +94,14 @@ impl Optimizer for AdamW {
             correct1: correct(b1),
             correct2: correct(b2),
             eps: eps as f32,
+            steps: self.steps as f32,
+            log_beta1: b1.ln() as f32,
+            log_beta2: b2.ln() as f32,
         };
         let (w, blocks) = (params.flat(), &params.table().block_segment);
         params.gpu().run(
             &ADAMW,
-            &[w, &self.mean, &self.square, grads, blocks, &self.groups],
+            &[w, &self.mean, &self.square, grads, blocks, &self.groups, guard],
             &launch,
             Grid::items(n),
             Work::new(112 * u64::from(n), 60 * u64::from(n)),

@@ -56,14 +56,14 @@ impl Lars {
 
 impl Optimizer for Lars {
     #[track_caller]
-    fn step(&mut self, params: &Params, grads: &Tensor, lr: f32) {
+    fn step_guarded(&mut self, params: &Params, grads: &Tensor, lr: f32, guard: &Tensor) {
         let n = check_flat("Lars", params, grads);
         let LarsOptions { momentum, weight_decay, eta } = self.options;
         let norms = norms(params, grads, &Of::Update { groups: &self.groups, weight_decay });
         let (w, blocks) = (params.flat(), &params.table().block_segment);
         params.gpu().run(
             &LARS,
-            &[w, &self.velocity, grads, blocks, &self.groups, &norms],
+            &[w, &self.velocity, grads, blocks, &self.groups, &norms, guard],
             &LarsParams { n, lr, weight_decay, momentum, eta },
             Grid::items(n),
             Work::new(80 * u64::from(n), 28 * u64::from(n)),

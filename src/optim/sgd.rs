@@ -50,7 +50,7 @@ impl Sgd {
 
 impl Optimizer for Sgd {
     #[track_caller]
-    fn step(&mut self, params: &Params, grads: &Tensor, lr: f32) {
+    fn step_guarded(&mut self, params: &Params, grads: &Tensor, lr: f32, guard: &Tensor) {
         let n = check_flat("Sgd", params, grads);
         let SgdOptions { momentum, nesterov, weight_decay } = self.options;
         let (gpu, w, blocks) = (params.gpu(), params.flat(), &params.table().block_segment);
@@ -59,13 +59,13 @@ impl Optimizer for Sgd {
             Some(v) => {
                 let launch = Momentum { n, lr, weight_decay, momentum, nesterov: u32::from(nesterov) };
                 let work = Work::new(5 * bytes, 6 * bytes / 4);
-                gpu.run(&SGD_MOMENTUM, &[w, v, grads, blocks, &self.groups], &launch, grid, work);
+                gpu.run(&SGD_MOMENTUM, &[w, v, grads, blocks, &self.groups, guard], &launch, grid, work);
                 v.mark_written();
             }
             None => {
                 let launch = Plain { n, lr, weight_decay };
                 let work = Work::new(3 * bytes, bytes);
-                gpu.run(&SGD, &[w, grads, blocks, &self.groups], &launch, grid, work);
+                gpu.run(&SGD, &[w, grads, blocks, &self.groups, guard], &launch, grid, work);
             }
         }
         w.mark_written();

@@ -20,4 +20,5 @@ pub mod rows;
 pub mod select;
 pub mod softmax;
 pub mod softmax_cross_entropy;
+pub mod split;
 pub mod unary;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::config::Config;
 use crate::error::{Error, Result};
 use crate::nn::{NamedTensor, Params, Segment, read_safetensors, write_safetensors};
-use crate::optim::Optimizer;
+use crate::optim::{LossScaler, Optimizer};
 use crate::tensor::Tensor;
 
 /// File name of the checkpoint in a run directory.
@@ -75,12 +75,14 @@ pub struct State {
     step: u64,
     networks: Vec<(String, Params)>,
     tensors: Vec<(String, Tensor)>,
+    /// What the log reads the loss scale from.
+    loss_scale: Option<Tensor>,
 }
 
 impl State {
     /// The state of a run at `step`, empty.
     pub(super) fn new(step: u64) -> Self {
-        Self { step, networks: vec![], tensors: vec![] }
+        Self { step, networks: vec![], tensors: vec![], loss_scale: None }
     }
 
     /// Adds parameters and running statistics, saved as `prefix` + name in PyTorch's layouts. A teacher is a network too.
@@ -98,6 +100,19 @@ impl State {
             self.tensors.push((format!("{name}.{part}"), tensor.clone()));
         }
         self
+    }
+
+    /// Adds a loss scaler, saved as `loss_scaler`; its scale is logged. Nothing where it does nothing, in `f32`.
+    #[must_use]
+    pub fn scaler(mut self, scaler: &LossScaler) -> Self {
+        let Some(state) = scaler.state() else { return self };
+        self.loss_scale = Some(state.clone());
+        self.tensor("loss_scaler", state)
+    }
+
+    /// What holds the loss scale, if there is one, in its first element.
+    pub(super) fn loss_scale(&self) -> Option<&Tensor> {
+        self.loss_scale.as_ref()
     }
 
     /// Adds an `f32` tensor that is written in place: a queue, a bank, a centre.

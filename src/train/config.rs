@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::flags::{Defaults, Flags, Length};
 use crate::error::{Error, Result};
+use crate::nn::Precision;
 
 /// Everything that decides what a run computes, every default filled in. Stored as `config.toml` and in the checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,7 +16,7 @@ pub struct Config {
     pub wgrad: String,
     /// The driver's name for the adapter. Another adapter rounds differently.
     pub adapter: String,
-    /// Type of stored values.
+    /// Type of stored activations, `f32` or `f16`.
     pub precision: String,
     /// Where the images come from.
     pub data: String,
@@ -86,10 +87,8 @@ impl Config {
             return Err(refuse("tau", tau, "must be a positive number"));
         }
         let precision = flags.precision.clone().unwrap_or_else(|| "f32".into());
-        match precision.as_str() {
-            "f32" => {}
-            "f16" => return Err(refuse("precision", "f16", "not there yet; this version computes in f32")),
-            other => return Err(refuse("precision", other, "must be f32")),
+        if Precision::from_name(&precision).is_none() {
+            return Err(refuse("precision", precision, "must be f32 or f16"));
         }
         Ok(Self {
             method: method.to_owned(),

@@ -35,7 +35,7 @@ pub struct Flags {
     /// Names every random draw of the run
     #[arg(long, value_name = "N")]
     pub seed: Option<u32>,
-    /// f32; f16 is not there yet
+    /// f32, or f16: activations in f16, weights and sums in f32
     #[arg(long, value_name = "TYPE")]
     pub precision: Option<String>,
     /// tiny, resnet8, resnet18, resnet34 or resnet50

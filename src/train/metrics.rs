@@ -41,14 +41,17 @@ pub struct Row {
     pub mi_bound: Option<f64>,
     /// Taken at evaluations.
     pub quality: Option<Quality>,
+    /// Scale of the loss after this step, in mixed precision.
+    pub loss_scale: Option<f32>,
 }
 
 /// The columns of `metrics.csv`, in order.
 const HEADER: &str =
-    "step,loss,lr,tau,images_per_s,mi_bound,embedding_std,alignment,uniformity,rankme,knn_top1";
+    "step,loss,lr,tau,images_per_s,mi_bound,embedding_std,alignment,uniformity,rankme,knn_top1,loss_scale";
 
 impl Row {
-    /// The row as CSV; what was not measured is an empty cell. `loss`, `lr` and `tau` read back to the same bits.
+    /// The row as CSV; what was not measured is an empty cell. `loss`, `lr`, `tau` and `loss_scale` read back to the same
+    /// bits.
     #[must_use]
     pub fn to_csv(&self) -> String {
         let cell = |value: Option<f64>| value.map_or_else(String::new, |v| format!("{v:.6}"));
@@ -67,6 +70,10 @@ impl Row {
         ] {
             line.push(',');
             line += &cell(value);
+        }
+        line.push(',');
+        if let Some(scale) = self.loss_scale {
+            let _ = write!(line, "{scale}");
         }
         line
     }
@@ -91,6 +98,7 @@ impl Row {
             images_per_s: number(4)?,
             mi_bound: number(5),
             quality,
+            loss_scale: cells.get(11).and_then(|c| c.parse().ok()),
         })
     }
 }
@@ -147,7 +155,7 @@ pub struct Summary {
     pub method: String,
     /// The driver's name for the adapter.
     pub adapter: String,
-    /// Type of stored values.
+    /// Type that activations were stored in; `f32` also where `f16` was asked for and the adapter lacks it.
     pub precision: String,
     /// Steps done.
     pub steps: u64,
@@ -195,8 +203,9 @@ mod tests {
             images_per_s: 812.5,
             mi_bound: Some(-0.25),
             quality: Some(quality),
+            loss_scale: Some(65536.0),
         };
-        let bare = Row { tau: None, mi_bound: None, quality: None, ..full };
+        let bare = Row { tau: None, mi_bound: None, quality: None, loss_scale: None, ..full };
         for row in [full, bare] {
             assert_eq!(Row::from_csv(&row.to_csv()), Some(row));
             assert_eq!(row.to_csv().split(',').count(), HEADER.split(',').count());

@@ -8,7 +8,7 @@ use super::config::Config;
 use super::evaluate::{Accuracy, Baselines, Data, Features, Model, protocol, quality};
 use super::flags::Flags;
 use super::interrupt::Interrupt;
-use super::losses::Losses;
+use super::losses::{Losses, Step};
 use super::metrics::{Metrics, Quality, Row, Summary};
 use super::progress::Progress;
 use super::report;
@@ -65,7 +65,7 @@ impl<'a> Run<'a> {
         Interrupt::catch_signals()?;
         let loader = Loader::builder(&data.train, config.batch).seed(config.seed).start(done).build()?;
         Ok(Self {
-            losses: Losses::new(&gpu)?,
+            losses: Losses::new(&gpu, state.loss_scale().is_some())?,
             metrics: Metrics::open(dir.file("metrics.csv"), done)?,
             progress: Progress::new(config.steps, done),
             interrupt: Interrupt::default(),
@@ -119,7 +119,7 @@ impl<'a> Run<'a> {
     /// If `loss` is not one number.
     pub fn end_step(&mut self, loss: &Tensor, lr: f32) -> Result<()> {
         self.done += 1;
-        self.losses.push(loss);
+        self.losses.push(loss, self.state.loss_scale());
         self.rates.push_back(lr);
         while let Some(values) = self.losses.arrived()? {
             self.log(&values, None)?;
@@ -142,15 +142,15 @@ impl<'a> Run<'a> {
     }
 
     /// Logs losses that came back, in order; `quality` belongs to the last.
-    fn log(&mut self, losses: &[f32], quality: Option<Quality>) -> Result<()> {
+    fn log(&mut self, losses: &[Step], quality: Option<Quality>) -> Result<()> {
         let images_per_s = self.clock.lap(losses.len()) * self.config.batch as f64;
         let tau = (self.config.tau > 0.0).then_some(self.config.tau as f32);
-        for (i, &loss) in losses.iter().enumerate() {
+        for (i, &Step { loss, loss_scale }) in losses.iter().enumerate() {
             let step = self.done - self.rates.len() as u64 + 1;
             let lr = self.rates.pop_front().unwrap_or_default();
             let mi_bound = self.model.candidates.map(|n| f64::from(mi_bound(loss, n)));
             let quality = quality.filter(|_| i + 1 == losses.len());
-            self.metrics.push(Row { step, loss, lr, tau, images_per_s, mi_bound, quality })?;
+            self.metrics.push(Row { step, loss, lr, tau, images_per_s, mi_bound, quality, loss_scale })?;
             if !loss.is_finite() {
                 let checkpoint = match self.saved {
                     0 => "none".to_owned(),

@@ -13,7 +13,7 @@ use super::run_dir::RunDir;
 use crate::data::{DataSource, Dataset, Splits};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
-use crate::nn::ResNetConfig;
+use crate::nn::{Precision, ResNetConfig};
 use crate::rng::Rng;
 
 /// What a method finds before it builds its network.
@@ -51,10 +51,16 @@ impl Setup {
         let gpu = builder.build()?;
         let defaults = defaults(gpu.is_cpu());
         let Splits { mut train, test } = source.load()?;
-        let config = match resumed {
+        let mut config = match resumed {
             Some(config) => config,
             None => Config::resolve(method, flags, &defaults, &gpu.info().name, train.len())?,
         };
+        let precision = precision(&config.precision)?;
+        if !precision.runs_on(&gpu) {
+            let (name, wanted) = (&gpu.info().name, precision.name());
+            eprintln!("wgrad: {name} has no {wanted} in shaders; this run is in f32");
+            config.precision = Precision::F32.name().to_owned();
+        }
         encoder(&config.encoder, train.channels)?;
         train.truncate(config.train_images);
         let data = Data { train: Arc::new(train), test };
@@ -74,8 +80,8 @@ impl Setup {
         let (c, info, test) = (&self.config, self.gpu.info(), self.data.test.len());
         println!("{} on {} ({})", c.method, info.name, info.backend);
         println!(
-            "{}: {} training and {test} test images; encoder {}, {} steps of {} images, seed {}",
-            self.data.train.name, c.train_images, c.encoder, c.steps, c.batch, c.seed
+            "{}: {} training and {test} test images; encoder {}, {} steps of {} images, seed {}, {}",
+            self.data.train.name, c.train_images, c.encoder, c.steps, c.batch, c.seed, c.precision
         );
         let small = self.flags.encoder.is_none() || self.flags.train_limit.is_none();
         if self.gpu.is_cpu() && small && self.checkpoint.is_none() {
@@ -125,6 +131,15 @@ impl Setup {
         encoder(&self.config.encoder, self.data.train.channels).expect("checked when opened")
     }
 
+    /// What `--precision` names, if the adapter has it; for [`Params::with_precision`](crate::nn::Params::with_precision).
+    ///
+    /// # Panics
+    /// Never: [`Setup::open`] has checked the name.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        precision(&self.config.precision).expect("checked when opened")
+    }
+
     /// Random numbers of this run: key `(seed, 0)`.
     #[must_use]
     pub fn rng(&self) -> Rng {
@@ -149,6 +164,11 @@ impl Setup {
 
 fn profile_by_env() -> bool {
     std::env::var("WGRAD_PROFILE").is_ok_and(|v| v != "0")
+}
+
+fn precision(name: &str) -> Result<Precision> {
+    let unknown = || Error::Argument(format!("--precision {name}: must be f32 or f16"));
+    Precision::from_name(name).ok_or_else(unknown)
 }
 
 /// A preset by name.

@@ -5,7 +5,7 @@ use wgrad::reference::contrastive::{Spec, contrastive, contrastive_backward};
 use wgrad::{Gpu, Tensor};
 
 /// `n` rows of width `d`, each of length 1.
-fn unit_rows(seed: u32, n: usize, d: usize) -> Vec<f32> {
+pub(crate) fn unit_rows(seed: u32, n: usize, d: usize) -> Vec<f32> {
     let mut x = data(seed, n * d);
     for row in x.chunks_exact_mut(d) {
         let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
@@ -72,7 +72,7 @@ impl Case {
 
 /// `|L - L64| <= 1e-5 |L64| + 8 eps / tau + 2e-6`: a logit of size 1 / tau is rounded to eps / tau.
 #[track_caller]
-fn assert_loss(what: &str, got: f32, want: f64, tau: f32) {
+pub(crate) fn assert_loss(what: &str, got: f32, want: f64, tau: f32) {
     let slack = 1e-5 * want.abs() + 8.0 * f64::from(f32::EPSILON) / f64::from(tau) + 2e-6;
     assert!((f64::from(got) - want).abs() <= slack, "{what}: loss {got}, want {want} +- {slack:e}");
 }

@@ -2,13 +2,13 @@
 
 use crate::common::*;
 use wgrad::Gpu;
-use wgrad::ops::Conv2dOptions;
+use wgrad::ops::{BatchNormOptions, Conv2dOptions};
 use wgrad::reference::conv2d::{Conv, conv2d, conv2d_backward};
 
 /// Sums of up to some thousand products of values in [-1, 1).
 const SUM: Tol = Tol::new(1e-4, 2e-5);
 
-const fn conv(
+pub(crate) const fn conv(
     n: usize,
     input: [usize; 2],
     cin: usize,
@@ -20,7 +20,7 @@ const fn conv(
     Conv { n, input, cin, cout, kernel, stride, padding }
 }
 
-const CASES: [Conv; 14] = [
+pub(crate) const CASES: [Conv; 19] = [
     conv(1, [1, 1], 1, 1, [1, 1], [1, 1], [0, 0]),
     conv(2, [5, 7], 3, 5, [1, 1], [1, 1], [0, 0]), // a matmul
     conv(2, [5, 7], 4, 8, [1, 1], [2, 2], [0, 0]), // a shortcut: most of dx is zero
@@ -35,6 +35,11 @@ const CASES: [Conv; 14] = [
     conv(1, [3, 4], 4, 4, [5, 2], [1, 1], [4, 1]),   // padding beyond the image
     conv(3, [8, 8], 16, 8, [3, 3], [1, 1], [1, 1]),  // whole tiles
     conv(1, [9, 7], 64, 68, [3, 1], [1, 1], [1, 0]),
+    conv(2, [7, 9], 8, 4, [3, 3], [1, 1], [0, 2]),
+    conv(2, [9, 7], 3, 5, [1, 1], [2, 2], [0, 0]),
+    conv(2, [9, 9], 5, 12, [3, 3], [1, 1], [1, 1]),
+    conv(2, [9, 8], 33, 12, [3, 3], [2, 2], [0, 0]),
+    conv(2, [9, 9], 1, 8, [7, 7], [1, 1], [3, 3]),
 ];
 
 #[test]
@@ -61,6 +66,11 @@ fn gradients() {
 
 /// Value and gradients on a device of its own, against the specification; `dy` comes through a product with the output.
 fn check_on(gpu: &Gpu, what: &str, case: &Conv) {
+    check_with(gpu, what, case, data);
+}
+
+/// The same with `data` as the source of all values.
+pub(crate) fn check_with(gpu: &Gpu, what: &str, case: &Conv, data: fn(u32, usize) -> Vec<f32>) {
     let Conv { n, input: [h, w], cin, cout, kernel: [kh, kw], stride, padding } = *case;
     let (x, k) = (data(1, n * h * w * cin), data(2, kh * kw * cin * cout));
     let images = gpu.tensor(&x, [n, h, w, cin]).unwrap().requires_grad();
@@ -78,10 +88,7 @@ fn check_on(gpu: &Gpu, what: &str, case: &Conv) {
 
 #[test]
 fn every_kernel_file() {
-    for file in ["1_naive", "2_register", "3_workgroup", "8_broadcast"] {
-        if file == "8_broadcast" && !gpu().info().shuffles_in_register() {
-            continue;
-        }
+    for file in wgrad::ops::rungs("conv", gpu()) {
         let gpu = Gpu::builder().quiet().kernel("conv", file).build().unwrap();
         for case in &CASES {
             check_on(&gpu, file, case);
@@ -89,6 +96,38 @@ fn every_kernel_file() {
         // Long enough for the weight gradient to be split.
         check_on(&gpu, file, &conv(3, [21, 20], 4, 8, [3, 3], [1, 1], [1, 1]));
         check_on(&gpu, file, &conv(3, [21, 20], 1, 3, [3, 3], [2, 1], [1, 1]));
+    }
+}
+
+/// Statistics from the convolution's kernel, or by reading its output: one result. The mean is far from 0.
+#[test]
+fn with_batch_norm() {
+    for file in ["1_naive", "4_block"] {
+        let gpu = Gpu::builder().quiet().kernel("conv", file).build().unwrap();
+        // 1,782 pixels: enough tiles that the sums are not split, the last tile short.
+        let (x, w) = (data(1, 3 * 35 * 20 * 4), data(2, 9 * 4 * 12));
+        let x: Vec<f32> = x.iter().map(|v| v + 3.0).collect();
+        let [x, w] = [gpu.tensor(&x, [3, 35, 20, 4]), gpu.tensor(&w, [3, 3, 4, 12])]
+            .map(|t| t.unwrap().requires_grad());
+        let [gamma, beta] = [3, 4].map(|seed| gpu.tensor(&data(seed, 12), [12]).unwrap().requires_grad());
+        let dy = gpu.tensor(&data(5, 3 * 33 * 18 * 12), [3 * 33 * 18 * 12, 1]).unwrap();
+        let outcome = |fused: bool| {
+            let (mean, var) = (gpu.zeros([12]).unwrap(), gpu.full([12], 1.0).unwrap());
+            let norm = BatchNormOptions::train().affine(&gamma, &beta).running(&mean, &var);
+            let y = if fused {
+                x.conv2d_batch_norm(&w, Conv2dOptions::new(), norm)
+            } else {
+                x.conv2d(&w, Conv2dOptions::new()).batch_norm(norm)
+            };
+            let grads = y.reshape([1, y.len()]).matmul(&dy).backward();
+            let grads = [&x, &w, &gamma, &beta].map(|t| grads.get(t).unwrap().to_vec().unwrap());
+            let [g0, g1, g2, g3] = grads;
+            [y.to_vec().unwrap(), mean.to_vec().unwrap(), var.to_vec().unwrap(), g0, g1, g2, g3]
+        };
+        for (i, (got, want)) in outcome(true).iter().zip(outcome(false)).enumerate() {
+            let scale = want.iter().fold(1.0f64, |top, v| top.max(f64::from(v.abs())));
+            assert_close(&format!("{file}, result {i}"), got, &f64s(&want), Tol::new(1e-5 * scale, 1e-5));
+        }
     }
 }
 

@@ -349,6 +349,38 @@ fn products() {
     }
 }
 
+/// Every kernel file, and the gradient of a weight that is used in f16: written in f32, from f16 operands.
+#[test]
+fn products_of_every_kernel_file() {
+    if !has_f16() {
+        return;
+    }
+    for file in ["1_naive", "2_register", "3_workgroup", "10_broadcast"] {
+        if file == "10_broadcast" && !gpu().info().shuffles_in_register() {
+            continue;
+        }
+        let gpu = Gpu::builder().quiet().kernel("matmul", file).build().unwrap();
+        for sizes in [[7, 13, 27], [64, 64, 16], [65, 68, 20], [5, 9, 700]] {
+            let [m, n, k] = sizes;
+            let (a, b) = (half_data(1, m * k), half_data(2, k * n));
+            let x = gpu.tensor(&a, [m, k]).unwrap().cast(DType::F16);
+            let weight = gpu.tensor(&b, [k, n]).unwrap().requires_grad();
+            let y = x.matmul(&weight.cast(DType::F16));
+            let (a, b) = (f64s(&a), f64s(&b));
+            let what = format!("f16 {file} {sizes:?}");
+            let value = Tol::new(2e-3 * (k as f64).sqrt(), 2e-3);
+            assert_close(&what, &y.to_vec().unwrap(), &matmul::matmul(&a, &b, sizes), value);
+            let dy = half_data(3, m * n);
+            let mask = gpu.tensor(&dy, [m, n]).unwrap().cast(DType::F16);
+            let grads = y.mul(&mask).sum_all().backward();
+            let got = grads.get(&weight).unwrap();
+            assert_eq!(got.dtype(), DType::F32);
+            let want = matmul::matmul_backward(&a, &b, &f64s(&dy), sizes).1;
+            assert_close(&format!("{what}: gradient"), &got.to_vec().unwrap(), &want, Tol::new(1e-5, 1e-5));
+        }
+    }
+}
+
 /// Value and gradients of a product of f16 images with f32 weights, on a device that takes kernels from `file`.
 fn check_conv(gpu: &Gpu, file: &str, case: &conv2d::Conv) {
     let conv2d::Conv { n, input: [h, w], cin, cout, kernel: [kh, kw], stride, padding } = *case;
@@ -392,12 +424,10 @@ fn convolutions_of_every_kernel_file() {
         conv2d::Conv { cin: 5, cout: 9, kernel: [1, 1], padding: [0, 0], ..base },
         conv2d::Conv { n: 3, input: [21, 20], cin: 4, cout: 8, ..base },
     ];
-    for (_, file) in wgrad::ops::ladders(gpu().info()).into_iter().filter(|(family, _)| *family == "conv") {
-        for file in [file, "1_naive", "3_workgroup"] {
-            let gpu = Gpu::builder().quiet().kernel("conv", file).build().unwrap();
-            for case in &cases {
-                check_conv(&gpu, file, case);
-            }
+    for file in wgrad::ops::rungs("conv", gpu()) {
+        let gpu = Gpu::builder().quiet().kernel("conv", file).build().unwrap();
+        for case in &cases {
+            check_conv(&gpu, file, case);
         }
     }
 }

@@ -7,19 +7,19 @@ use wgrad::{Gpu, Tensor};
 /// A sum of k products of values in [-1, 1): rounding grows with k, here at most a few hundred.
 const SUM: Tol = Tol::new(2e-5, 2e-5);
 
-type Product = fn(&[f64], &[f64], [usize; 3]) -> Vec<f64>;
-type ProductBackward = fn(&[f64], &[f64], &[f64], [usize; 3]) -> (Vec<f64>, Vec<f64>);
+pub(crate) type Product = fn(&[f64], &[f64], [usize; 3]) -> Vec<f64>;
+pub(crate) type ProductBackward = fn(&[f64], &[f64], &[f64], [usize; 3]) -> (Vec<f64>, Vec<f64>);
 
 /// A form of the product: name, op, specification, and the shapes of A and B for sizes m, n, k.
-struct Form {
-    name: &'static str,
-    op: fn(&Tensor, &Tensor) -> Tensor,
-    value: Product,
-    backward: ProductBackward,
-    shapes: fn([usize; 3]) -> [[usize; 2]; 2],
+pub(crate) struct Form {
+    pub(crate) name: &'static str,
+    pub(crate) op: fn(&Tensor, &Tensor) -> Tensor,
+    pub(crate) value: Product,
+    pub(crate) backward: ProductBackward,
+    pub(crate) shapes: fn([usize; 3]) -> [[usize; 2]; 2],
 }
 
-const FORMS: [Form; 3] = [
+pub(crate) const FORMS: [Form; 3] = [
     Form {
         name: "matmul",
         op: Tensor::matmul,
@@ -44,7 +44,7 @@ const FORMS: [Form; 3] = [
 ];
 
 /// (m, n, k): ones, primes, K = 27, tile - 1, tile, tile + 1 of all kernels, multiples of 4 that are no tile.
-const SIZES: [[usize; 3]; 10] = [
+pub(crate) const SIZES: [[usize; 3]; 10] = [
     [1, 1, 1],
     [2, 3, 5],
     [7, 13, 27],

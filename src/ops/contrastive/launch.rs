@@ -1,6 +1,6 @@
 //! The launches of the contrastive loss: how rows and columns are cut into invocations and dispatches.
 
-use super::Column;
+use super::{Column, matrix};
 use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
@@ -165,6 +165,10 @@ impl Call {
     ) -> (Tensor, Tensor) {
         let gpu = q.gpu();
         let Self { n, m, d4, tau, .. } = *self;
+        if matrix::chosen(gpu) {
+            let (state, states) = matrix::states(self, q, k, excluded);
+            return self.finish((&state, states), q, k, extra, positive);
+        }
         let small = 8 * u64::from(BROADCAST.states) * u64::from(n) <= SCRATCH_BYTES;
         let tiles = match gpu.info() {
             a if a.shuffles_in_register() && small => &BROADCAST,
@@ -186,8 +190,21 @@ impl Call {
             let work = self.work(n, cut.columns(begin, end, m), 1);
             gpu.run(&tiles.kernel, &[&state, q, k, excluded], &params, tiles.grid(n, &cut), work);
         }
+        self.finish((&state, states), q, k, extra, positive)
+    }
+
+    /// Loss and log-sum-exp of each row from the pairs of its chunks.
+    fn finish(
+        &self,
+        (state, states): (&Tensor, u32),
+        q: &Tensor,
+        k: &Tensor,
+        extra: Option<&Tensor>,
+        positive: &Tensor,
+    ) -> (Tensor, Tensor) {
+        let (gpu, &Self { n, d4, .. }) = (q.gpu(), self);
         let (row_losses, lse) = (alloc(gpu, &[n]), alloc(gpu, &[n]));
-        let bindings: [&dyn Bind; 6] = [&row_losses, &lse, &state, q, extra.unwrap_or(k), positive];
+        let bindings: [&dyn Bind; 6] = [&row_losses, &lse, state, q, extra.unwrap_or(k), positive];
         let params = self.rows(states, extra.is_some());
         let bytes = u64::from(n) * (32 * u64::from(d4) + 8 * u64::from(states) + 12);
         gpu.run(&FINISH, &bindings, &params, Grid::items(n), Work::new(bytes, u64::from(n) * self.flops(1)));

@@ -1,8 +1,8 @@
 //! The rungs of `shaders/conv/`: what each needs, and how it is launched. A further rung is one entry in [`RUNGS`].
 
-use super::{Job, Pass, Sizes};
+use super::{Job, Pass, Sizes, Stats, block, winograd};
 use crate::gpu::{Gpu, Grid, Kernel, Source};
-use crate::ops::matmul::{split_output, splits, sum_splits};
+use crate::ops::matmul::{matrix, split_output, splits, sum_splits};
 
 /// A way to run the three products.
 pub(super) struct Rung {
@@ -12,8 +12,8 @@ pub(super) struct Rung {
     pub(super) adapter: fn(&Gpu) -> bool,
     /// What it needs of the product; where it does not fit, the rung of the adapter's class runs instead.
     pub(super) fits: fn(&Job<'_>) -> bool,
-    /// Computes `job.result`.
-    pub(super) launch: fn(&Job<'_>),
+    /// Computes `job.result`; also the statistics of its channels, if they are wanted and this is where they are cheap.
+    pub(super) launch: fn(&Job<'_>) -> Option<Stats>,
 }
 
 /// Every rung, lowest first.
@@ -21,6 +21,8 @@ pub(super) static RUNGS: &[Rung] = &[
     Rung { file: "1_naive", adapter: any_adapter, fits: any_job, launch: naive },
     Rung { file: "2_register", adapter: any_adapter, fits: any_job, launch: register },
     Rung { file: "3_workgroup", adapter: any_adapter, fits: any_job, launch: workgroup },
+    Rung { file: "4_block", adapter: any_adapter, fits: any_job, launch: block::launch },
+    Rung { file: "5_winograd", adapter: any_adapter, fits: winograd::fits, launch: winograd::launch },
     Rung { file: "8_broadcast", adapter: shuffles, fits: whole_vectors, launch: broadcast },
 ];
 
@@ -42,16 +44,24 @@ fn whole_vectors(job: &Job<'_>) -> bool {
 
 /// Runs `job` on the rung that was chosen for its device.
 #[track_caller]
-pub(super) fn run(job: &Job<'_>) {
+pub(super) fn run(job: &Job<'_>) -> Option<Stats> {
     let gpu = job.gpu();
+    // Not a rung among the others: it rounds operands that are not f16, so it runs for those that are, or when named.
+    if gpu.kernel_choice("conv").map_or(matrix::fits(job.lhs, job.rhs), |file| file == "9_matrix") {
+        super::matrix::launch(job);
+        return None;
+    }
     let named = |file: &str| {
         let rung = RUNGS.iter().find(|rung| rung.file == file);
         let rung = rung.unwrap_or_else(|| panic!("conv2d: there is no shaders/conv/{file}.wgsl"));
         ((rung.adapter)(gpu) && (rung.fits)(job)).then_some(rung)
     };
-    let chosen = named(crate::ops::rung(gpu, "conv"));
+    // By the adapter; and by the shape, where nobody has named a rung.
+    let open = gpu.kernel_choice("conv").is_none();
+    let by_shape = if open && gpu.is_cpu() && winograd::pays(job) { named("5_winograd") } else { None };
+    let chosen = by_shape.or_else(|| named(crate::ops::rung(gpu, "conv")));
     let rung = chosen.or_else(|| named(crate::ops::class_rung(gpu.is_cpu(), "conv")));
-    (rung.expect("the rung of an adapter's class fits everything").launch)(job);
+    (rung.expect("the rung of an adapter's class fits everything").launch)(job)
 }
 
 static NAIVE_SOURCE: Source =
@@ -62,7 +72,7 @@ static NAIVE: [Kernel; 3] = [
     NAIVE_SOURCE.kernel("weight_gradient"),
 ];
 
-fn naive(job: &Job<'_>) {
+fn naive(job: &Job<'_>) -> Option<Stats> {
     let Sizes { n, oh, ow, .. } = job.sizes;
     // One invocation sums a whole weight gradient's pixels: cut, so that its loops end well under lavapipe's limit.
     let lines = if job.pass == Pass::WeightGradient { n * oh } else { 1 };
@@ -73,6 +83,7 @@ fn naive(job: &Job<'_>) {
     let sizes = job.sizes.split(chunk, splits);
     job.gpu().run(&NAIVE[job.pass as usize], &[&part, job.lhs, job.rhs], &sizes, grid, job.work());
     sum_splits(job.result, &part, splits);
+    None
 }
 
 static FORWARD_SOURCE: Source = Source::new(
@@ -98,7 +109,7 @@ static RAGGED: [Kernel; 3] = [
     WEIGHT_SOURCE.kernel("weight_gradient_ragged"),
 ];
 
-fn register(job: &Job<'_>) {
+fn register(job: &Job<'_>) -> Option<Stats> {
     let Sizes { n, oh, .. } = job.sizes;
     let kernels = if job.sizes.vectors() { &REGISTER } else { &RAGGED };
     let kernel = &kernels[job.pass as usize];
@@ -117,32 +128,28 @@ fn register(job: &Job<'_>) {
         let grid = Grid::groups(gemm.tiles(64, 8));
         job.gpu().run(kernel, &[job.result, job.lhs, job.rhs], &job.sizes, grid, job.work());
     }
+    None
 }
 
 static WORKGROUP_SOURCE: Source =
     Source::new("conv/3_workgroup.wgsl", include_str!("../../../shaders/conv/3_workgroup.wgsl"));
-static WORKGROUP: [Kernel; 2] = [
+static WORKGROUP: [Kernel; 3] = [
     WORKGROUP_SOURCE.kernel("conv").with(&[("PASS", 0.0)]),
     WORKGROUP_SOURCE.kernel("conv").with(&[("PASS", 1.0)]),
-];
-static WORKGROUP_PARTS: [Kernel; 3] = [
-    WORKGROUP_SOURCE.kernel("conv_parts").with(&[("PASS", 0.0)]),
-    WORKGROUP_SOURCE.kernel("conv_parts").with(&[("PASS", 1.0)]),
-    WORKGROUP_SOURCE.kernel("conv_parts").with(&[("PASS", 2.0)]),
+    WORKGROUP_SOURCE.kernel("conv").with(&[("PASS", 2.0)]),
 ];
 
-fn workgroup(job: &Job<'_>) {
+fn workgroup(job: &Job<'_>) -> Option<Stats> {
     let gemm = job.gemm();
     let groups = gemm.tiles(64, 64);
     let chunk = gemm.k.div_ceil(u64::from(splits(job.gpu().is_cpu(), groups, gemm.k)));
     let splits = gemm.k.div_ceil(chunk) as u32;
     let part = split_output("conv2d", job.result, splits);
-    let parts = splits > 1 || job.pass == Pass::WeightGradient;
-    let kernel = if parts { &WORKGROUP_PARTS[job.pass as usize] } else { &WORKGROUP[job.pass as usize] };
     let grid = Grid::groups(groups * u64::from(splits));
     let sizes = job.sizes.split(chunk as u32, splits);
-    job.gpu().run(kernel, &[&part, job.lhs, job.rhs], &sizes, grid, job.work());
+    job.gpu().run(&WORKGROUP[job.pass as usize], &[&part, job.lhs, job.rhs], &sizes, grid, job.work());
     sum_splits(job.result, &part, splits);
+    None
 }
 
 static BROADCAST_FORWARD: Source = Source::new(
@@ -168,7 +175,7 @@ static BROADCAST_8: [Kernel; 3] = [
     BROADCAST_WEIGHT.kernel("weight_gradient_8"),
 ];
 
-fn broadcast(job: &Job<'_>) {
+fn broadcast(job: &Job<'_>) -> Option<Stats> {
     let Sizes { n, oh, .. } = job.sizes;
     let gemm = job.gemm();
     let (kernels, columns, rows) =
@@ -189,4 +196,5 @@ fn broadcast(job: &Job<'_>) {
         let grid = Grid::groups(gemm.tiles(64, columns));
         job.gpu().run(kernel, &[job.result, job.lhs, job.rhs], &job.sizes, grid, job.work());
     }
+    None
 }

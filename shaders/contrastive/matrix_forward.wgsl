@@ -1,0 +1,76 @@
+enable f16, wgpu_cooperative_matrix;
+// forward.wgsl on matrix units: lse_i = ln sum_j exp(s_ij) over logits s_ij = a_i . b_j / tau of f16 rows, never stored.
+//
+// A workgroup owns BM queries and streams a chunk of the keys, BN at a time: each block of logits is a product of
+// lib/matrix.wgsl, of which `take` gets a strip of rows at a time. WG / (2 TILE) lanes share a row of it; each keeps its
+// own pair (max, sum of exp(s - max)), which `contrastive_finish` adds up as it does those of chunks.
+// lib: grid stage tile matrix
+
+const A_ALONG_K = true;
+const B_ALONG_K = true;
+const MASKED: f32 = -3.4e38;
+
+struct Params {
+    n: u32,         // queries
+    m: u32,         // keys
+    d: u32,         // width of a row, a multiple of 4
+    chunk: u32,     // keys in a chunk: whole blocks
+    chunks: u32,
+    begin: u32,     // the part of every chunk that this dispatch streams: whole blocks too
+    end: u32,
+    inv_tau: f32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> state: array<vec2f>;     // (chunks, lanes, n): max, sum
+@group(0) @binding(2) var<storage, read> a: array<vec4<f16>>;           // (n, d) queries
+@group(0) @binding(3) var<storage, read> b: array<vec4<f16>>;           // (m, d) keys
+@group(0) @binding(4) var<storage, read> excluded: array<u32>;          // (n) the key a query leaves out; m or more: none
+
+var<private> online: array<vec2f, 4>;       // of this invocation's row in each strip
+
+fn load_a(i: u32, l: u32, l1: u32) -> vec4<f16> {
+    if i >= p.n || l >= l1 { return vec4<f16>(); }
+    return a[(i * p.d + l) / 4u];
+}
+
+fn load_b(l: u32, j: u32, l1: u32) -> vec4<f16> {
+    if j >= p.m || l >= l1 { return vec4<f16>(); }
+    return b[(j * p.d + l) / 4u];
+}
+
+fn logit(row: u32, column: u32, j: u32, out: u32) -> f32 {
+    return select(MASKED, c_tile[strip_at(row, column)] * p.inv_tau, j < p.m && j != out);
+}
+
+fn take(i0: u32, j0: u32, r: u32, lid: u32) {
+    let lanes = WG / (2u * TILE);
+    let row = lid / lanes;
+    let out = excluded[min(i0 + strip_row(r, row), p.n - 1u)];
+    var top = online[r].x;
+    for (var c = lid % lanes; c < BN; c += lanes) { top = max(top, logit(row, c, j0 + c, out)); }
+    // Sums made while every key was masked count ones; the first real maximum multiplies them by 0.
+    var sum = online[r].y * exp(online[r].x - top);
+    for (var c = lid % lanes; c < BN; c += lanes) { sum += exp(logit(row, c, j0 + c, out) - top); }
+    online[r] = vec2f(top, sum);
+}
+
+@compute @workgroup_size(WG)
+fn contrastive_forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
+    let blocks = (p.n + BM - 1u) / BM;
+    let group = group_index(wid, nwg);
+    let chunk = group / blocks;
+    let i0 = group % blocks * BM;
+    let lanes = WG / (2u * TILE);
+    let pairs = (chunk * lanes + lid % lanes) * p.n;
+    for (var r = 0u; r < 4u; r++) {
+        online[r] = vec2f(MASKED, 0.0);
+        if p.begin > 0u && chunk < p.chunks { online[r] = state[pairs + min(i0 + strip_row(r, lid / lanes), p.n - 1u)]; }
+    }
+    // A workgroup past the work, which folding the grid may add, has no keys.
+    let stop = select(0u, min(chunk * p.chunk + min(p.end, p.chunk), p.m), chunk < p.chunks);
+    for (var j = chunk * p.chunk + p.begin; j < stop; j += BN) { product(i0, j, 0u, p.d, lid, subgroup); }
+    for (var r = 0u; r < 4u; r++) {
+        let i = i0 + strip_row(r, lid / lanes);
+        if i < p.n && chunk < p.chunks { state[pairs + i] = online[r]; }
+    }
+}

@@ -1,0 +1,142 @@
+// C = A B on matrix units (cooperative matrices): f16 operands, f32 sums.
+//
+// A workgroup makes 8 x 8 tiles of C. Four subgroups share it, 2 x 2, and each keeps 4 x 4 tiles of sums, in named
+// variables because naga has no arrays of matrices. Every step copies (BM, BK) of A and (BK, BN) of B to workgroup
+// memory; while it is multiplied, the next one is on its way into registers. An element of A is read BN times for each
+// time it is loaded, and a matrix in registers 4 times for each time it is read from workgroup memory.
+//
+// The kernel says what is multiplied:
+//   override A_ALONG_K, B_ALONG_K             whether four neighbours in memory lie along k, or along the rows of A and
+//                                             the columns of B; they are staged as they lie
+//   fn load_a(i, l, l1) -> vec4<f16>          four neighbours from A[i, l] on; 0 outside, with l1 the end of k
+//   fn load_b(l, j, l1) -> vec4<f16>          the same from B[l, j] on
+//   fn take(i0, j0, r, lid)                   does what is to be done with rows `strip_row(r, ..)` of the block at (i0, j0)
+// Wants `stage` and `tile`. SUBGROUP is set by the engine: the adapter's largest subgroup.
+
+override SUBGROUP: u32 = 32;
+override WG: u32 = 4 * SUBGROUP;
+
+const BM = 8u * TILE;
+const BN = 8u * TILE;
+const C_ROW = 4u * TILE + 4u;
+alias Staged = array<vec4<f16>, 16>;    // what an invocation stages of one operand: BM BK / 4 / WG, at most 64 32 / 4 / 32
+
+var<workgroup> a_tile: array<Stage, BM * (BK + PAD) / WIDE>;    // (BM, BK + PAD) or (BK, BM + PAD)
+var<workgroup> b_tile: array<Stage, BN * (BK + PAD) / WIDE>;    // (BN, BK + PAD) or (BK, BN + PAD)
+var<workgroup> c_tile: array<f32, 4u * TILE * C_ROW>;           // (4 subgroups, TILE, 4 TILE + 4): a strip of C
+
+// This invocation's share of the next block of A, and of B.
+fn fetch_a(x: ptr<function, Staged>, i0: u32, l: u32, l1: u32, lid: u32) {
+    for (var s = 0u; s < BM * BK / 4u / WG; s++) {
+        let at = place(lid + s * WG, A_ALONG_K, BM);
+        (*x)[s] = load_a(i0 + at.y, l + at.x, l1);
+    }
+}
+
+fn fetch_b(y: ptr<function, Staged>, j0: u32, l: u32, l1: u32, lid: u32) {
+    for (var s = 0u; s < BN * BK / 4u / WG; s++) {
+        let at = place(lid + s * WG, B_ALONG_K, BN);
+        (*y)[s] = load_b(l + at.x, j0 + at.y, l1);
+    }
+}
+
+fn mat_a(i: u32, l: u32) -> MatA {
+    let at = offset(vec2u(l, i), A_ALONG_K, BM) / WIDE;
+    let row = (BK + PAD) / WIDE;
+    let column = (BM + PAD) / WIDE;
+    if A_ALONG_K { return coopLoadT<MatA>(&a_tile[at], row); }
+    return coopLoad<MatA>(&a_tile[at], column);
+}
+
+fn mat_b(l: u32, j: u32) -> MatB {
+    let at = offset(vec2u(l, j), B_ALONG_K, BN) / WIDE;
+    let column = (BK + PAD) / WIDE;
+    let row = (BN + PAD) / WIDE;
+    if B_ALONG_K { return coopLoad<MatB>(&b_tile[at], column); }
+    return coopLoadT<MatB>(&b_tile[at], row);
+}
+
+// C from row i0 and column j0 on, summed over k in [l0, l1). All invocations of a workgroup call it alike.
+fn product(i0: u32, j0: u32, l0: u32, l1: u32, lid: u32, subgroup: u32) {
+    let i = subgroup % 4u / 2u * 4u * TILE;     // where this subgroup's sums are in the block
+    let j = subgroup % 2u * 4u * TILE;
+    var c00 = MatC(); var c01 = MatC(); var c02 = MatC(); var c03 = MatC();
+    var c10 = MatC(); var c11 = MatC(); var c12 = MatC(); var c13 = MatC();
+    var c20 = MatC(); var c21 = MatC(); var c22 = MatC(); var c23 = MatC();
+    var c30 = MatC(); var c31 = MatC(); var c32 = MatC(); var c33 = MatC();
+    var x: Staged;
+    var y: Staged;
+    fetch_a(&x, i0, l0, l1, lid);
+    fetch_b(&y, j0, l0, l1, lid);
+    for (var l = l0; l < l1; l += BK) {
+        for (var s = 0u; s < BM * BK / 4u / WG; s++) {
+            put_a(offset(place(lid + s * WG, A_ALONG_K, BM), A_ALONG_K, BM), x[s]);
+        }
+        for (var s = 0u; s < BN * BK / 4u / WG; s++) {
+            put_b(offset(place(lid + s * WG, B_ALONG_K, BN), B_ALONG_K, BN), y[s]);
+        }
+        workgroupBarrier();
+        fetch_a(&x, i0, l + BK, l1, lid);
+        fetch_b(&y, j0, l + BK, l1, lid);
+        for (var s = 0u; s < BK; s += TILE) {
+            let b0 = mat_b(s, j);
+            let b1 = mat_b(s, j + TILE);
+            let b2 = mat_b(s, j + 2u * TILE);
+            let b3 = mat_b(s, j + 3u * TILE);
+            let a0 = mat_a(i, s);
+            c00 = coopMultiplyAdd(a0, b0, c00);
+            c01 = coopMultiplyAdd(a0, b1, c01);
+            c02 = coopMultiplyAdd(a0, b2, c02);
+            c03 = coopMultiplyAdd(a0, b3, c03);
+            let a1 = mat_a(i + TILE, s);
+            c10 = coopMultiplyAdd(a1, b0, c10);
+            c11 = coopMultiplyAdd(a1, b1, c11);
+            c12 = coopMultiplyAdd(a1, b2, c12);
+            c13 = coopMultiplyAdd(a1, b3, c13);
+            let a2 = mat_a(i + 2u * TILE, s);
+            c20 = coopMultiplyAdd(a2, b0, c20);
+            c21 = coopMultiplyAdd(a2, b1, c21);
+            c22 = coopMultiplyAdd(a2, b2, c22);
+            c23 = coopMultiplyAdd(a2, b3, c23);
+            let a3 = mat_a(i + 3u * TILE, s);
+            c30 = coopMultiplyAdd(a3, b0, c30);
+            c31 = coopMultiplyAdd(a3, b1, c31);
+            c32 = coopMultiplyAdd(a3, b2, c32);
+            c33 = coopMultiplyAdd(a3, b3, c33);
+        }
+        workgroupBarrier();
+    }
+    spill(subgroup, c00, c01, c02, c03);
+    take(i0, j0, 0u, lid);
+    spill(subgroup, c10, c11, c12, c13);
+    take(i0, j0, 1u, lid);
+    spill(subgroup, c20, c21, c22, c23);
+    take(i0, j0, 2u, lid);
+    spill(subgroup, c30, c31, c32, c33);
+    take(i0, j0, 3u, lid);
+}
+
+// A row of each subgroup's tiles to workgroup memory: together a strip of 2 TILE rows and BN columns of C. Where
+// subgroups are smaller than SUBGROUP there are more than four; a fifth has the sums of the first and writes the same.
+fn spill(subgroup: u32, c0: MatC, c1: MatC, c2: MatC, c3: MatC) {
+    workgroupBarrier();
+    let at = subgroup % 4u * TILE * C_ROW;
+    let at1 = at + TILE;
+    let at2 = at + 2u * TILE;
+    let at3 = at + 3u * TILE;
+    let row = C_ROW;
+    coopStoreT(c0, &c_tile[at], row);
+    coopStoreT(c1, &c_tile[at1], row);
+    coopStoreT(c2, &c_tile[at2], row);
+    coopStoreT(c3, &c_tile[at3], row);
+    workgroupBarrier();
+}
+
+// Which row of the block is row `row` of strip r.
+fn strip_row(r: u32, row: u32) -> u32 { return (row / TILE * 4u + r) * TILE + row % TILE; }
+
+// Where an element of the strip is in c_tile.
+fn strip_at(row: u32, column: u32) -> u32 {
+    let subgroup = row / TILE * 2u + column / (4u * TILE);
+    return (subgroup * TILE + row % TILE) * C_ROW + column % (4u * TILE);
+}

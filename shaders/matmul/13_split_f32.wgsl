@@ -1,0 +1,160 @@
+enable f16, wgpu_cooperative_matrix;
+// Matrix product of f32 accuracy on matrix units that take f16 (Ootomo & Yokota, 2022, doi:10.1177/10943420221090256).
+//
+//   C[i, j] = 2^(ea[i] + eb[j]) sum_l (hi hi + (hi lo + lo hi) / 2^11),   A and B as `split.wgsl` made them
+//
+// Three products on matrix units for one in f32; lo lo is below the last bit. Matrix units may cut off where f32 rounds,
+// so the large term is added outside of them: each product starts from zero, and `sum + product` is f32 arithmetic.
+// The small terms are added up inside: an error there counts 2^-11 of it.
+//
+// |C - C64| / (|A||B|) for N(0, 1), K = 300: 4e-8, one f32 sum after another 2e-7; rows and columns scaled by 2^-40 to 2^40
+// change nothing. Where A falls along k by a spread in which B rises: 5e-8 up to 2^28, 1e-6 at 2^34, 6e-5 at 2^40.
+// Three products, and 12 bytes an operand's element to prepare it, 4 for each time it is loaded.
+//
+// A workgroup makes 4 x 4 tiles of C; four subgroups, 2 x 2, keep 2 x 2 tiles each, twice: the large sum and the small.
+// lib: grid stage tile
+
+override SUBGROUP: u32 = 32;            // set by the engine: the adapter's largest subgroup
+override WG: u32 = 4 * SUBGROUP;
+override A_ALONG_K: bool = true;        // a (M, K), else (K, M)
+override B_ALONG_K: bool = false;       // b (N, K), else (K, N)
+
+const BM = 4u * TILE;
+const BN = 4u * TILE;
+const PART = BM * (BK + PAD);           // f16 values of a staged part
+
+// Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own. lda and ldb: length of the last axis.
+struct Params { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, lda: u32, ldb: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> c: array<f32>;       // (splits, batch, M, N)
+@group(0) @binding(2) var<storage, read> a: array<vec4<f16>>;       // (2, batch, ...)
+@group(0) @binding(3) var<storage, read> b: array<vec4<f16>>;
+@group(0) @binding(4) var<storage, read> ea: array<i32>;            // (batch, M)
+@group(0) @binding(5) var<storage, read> eb: array<i32>;            // (batch, N)
+
+var<workgroup> a_tile: array<Stage, 2u * PART / WIDE>;          // (2, BM, BK + PAD) or (2, BK, BM + PAD)
+var<workgroup> b_tile: array<Stage, 2u * PART / WIDE>;
+var<workgroup> c_tile: array<f32, 8u * TILE * TILE>;            // (4 subgroups, TILE, 2 TILE)
+
+fn mat_a(part: u32, i: u32, l: u32) -> MatA {
+    let at = (part * PART + offset(vec2u(l, i), A_ALONG_K, BM)) / WIDE;
+    let row = (BK + PAD) / WIDE;
+    let column = (BM + PAD) / WIDE;
+    if A_ALONG_K { return coopLoadT<MatA>(&a_tile[at], row); }
+    return coopLoad<MatA>(&a_tile[at], column);
+}
+
+fn mat_b(part: u32, l: u32, j: u32) -> MatB {
+    let at = (part * PART + offset(vec2u(l, j), B_ALONG_K, BN)) / WIDE;
+    let column = (BK + PAD) / WIDE;
+    let row = (BN + PAD) / WIDE;
+    if B_ALONG_K { return coopLoad<MatB>(&b_tile[at], column); }
+    return coopLoadT<MatB>(&b_tile[at], row);
+}
+
+// Index of the vec4 at (row r, k l) of an operand with `rows` rows, which lie along its first or its last axis.
+fn index(matrix: u32, r: u32, l: u32, rows: u32, last: u32, along_k: bool) -> u32 {
+    if along_k { return ((matrix * rows + r) * last + l) / 4u; }
+    return ((matrix * p.k + l) * last + r) / 4u;
+}
+
+// Copies both parts of a block of each operand to workgroup memory.
+fn stage(matrix: u32, i0: u32, j0: u32, l0: u32, l1: u32, lid: u32) {
+    for (var e = lid; e < BM * BK / 4u; e += WG) {
+        let at = place(e, A_ALONG_K, BM);
+        let to = offset(at, A_ALONG_K, BM);
+        var hi = vec4<f16>();
+        var lo = vec4<f16>();
+        if i0 + at.y < p.m && l0 + at.x < l1 {
+            let x = index(matrix, i0 + at.y, l0 + at.x, p.m, p.lda, A_ALONG_K);
+            hi = a[x];
+            lo = a[arrayLength(&a) / 2u + x];
+        }
+        put_a(to, hi);
+        put_a(PART + to, lo);
+    }
+    for (var e = lid; e < BN * BK / 4u; e += WG) {
+        let at = place(e, B_ALONG_K, BN);
+        let to = offset(at, B_ALONG_K, BN);
+        var hi = vec4<f16>();
+        var lo = vec4<f16>();
+        if j0 + at.y < p.n && l0 + at.x < l1 {
+            let y = index(matrix, j0 + at.y, l0 + at.x, p.n, p.ldb, B_ALONG_K);
+            hi = b[y];
+            lo = b[arrayLength(&b) / 2u + y];
+        }
+        put_b(to, hi);
+        put_b(PART + to, lo);
+    }
+}
+
+@compute @workgroup_size(WG)
+fn matmul(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
+    let tiles_m = (p.m + BM - 1u) / BM;
+    let tiles_n = (p.n + BN - 1u) / BN;
+    let group = group_index(wid, nwg);
+    let slot = group / (tiles_m * tiles_n);
+    let i0 = group / tiles_n % tiles_m * BM;
+    let j0 = group % tiles_n * BN;
+    let l0 = slot / p.batch * p.chunk;
+    let i = subgroup % 4u / 2u * 2u * TILE;     // where this subgroup's sums are in the block
+    let j = subgroup % 2u * 2u * TILE;
+    var c00 = MatC(); var c01 = MatC(); var c10 = MatC(); var c11 = MatC();     // large terms
+    var d00 = MatC(); var d01 = MatC(); var d10 = MatC(); var d11 = MatC();     // small terms
+    // A workgroup past the work, which folding the grid may add, has an empty range.
+    let l1 = min(l0 + p.chunk, p.k);
+    for (var l = l0; l < l1; l += BK) {
+        stage(slot % p.batch, i0, j0, l, l1, lid);
+        workgroupBarrier();
+        for (var s = 0u; s < BK; s += TILE) {
+            let b0 = mat_b(0u, s, j);
+            let b1 = mat_b(0u, s, j + TILE);
+            let small_b0 = mat_b(1u, s, j);
+            let small_b1 = mat_b(1u, s, j + TILE);
+            let a0 = mat_a(0u, i, s);
+            let small_a0 = mat_a(1u, i, s);
+            c00 = c00 + coopMultiplyAdd(a0, b0, MatC());
+            c01 = c01 + coopMultiplyAdd(a0, b1, MatC());
+            d00 = coopMultiplyAdd(small_a0, b0, coopMultiplyAdd(a0, small_b0, d00));
+            d01 = coopMultiplyAdd(small_a0, b1, coopMultiplyAdd(a0, small_b1, d01));
+            let a1 = mat_a(0u, i + TILE, s);
+            let small_a1 = mat_a(1u, i + TILE, s);
+            c10 = c10 + coopMultiplyAdd(a1, b0, MatC());
+            c11 = c11 + coopMultiplyAdd(a1, b1, MatC());
+            d10 = coopMultiplyAdd(small_a1, b0, coopMultiplyAdd(a1, small_b0, d10));
+            d11 = coopMultiplyAdd(small_a1, b1, coopMultiplyAdd(a1, small_b1, d11));
+        }
+        workgroupBarrier();
+    }
+    spill(subgroup, c00 + d00 * (1.0 / 2048.0), c01 + d01 * (1.0 / 2048.0));
+    drain(i0, j0, slot, lid);
+    spill(subgroup, c10 + d10 * (1.0 / 2048.0), c11 + d11 * (1.0 / 2048.0));
+    drain(i0 + TILE, j0, slot, lid);
+}
+
+// One row of a subgroup's tiles to workgroup memory. Where subgroups are smaller than SUBGROUP there are more than four;
+// a fifth has the sums of the first and writes the same values.
+fn spill(subgroup: u32, c0: MatC, c1: MatC) {
+    let at = subgroup % 4u * 2u * TILE * TILE;
+    let at1 = at + TILE;
+    let row = 2u * TILE;
+    coopStoreT(c0, &c_tile[at], row);
+    coopStoreT(c1, &c_tile[at1], row);
+}
+
+fn power(n: i32) -> f32 { return bitcast<f32>(u32(clamp(n, -126, 127) + 127) << 23u); }
+
+// What four subgroups have spilled, scaled, to C.
+fn drain(i0: u32, j0: u32, slot: u32, lid: u32) {
+    workgroupBarrier();
+    for (var e = lid; e < 8u * TILE * TILE; e += WG) {
+        let subgroup = e / (2u * TILE * TILE);
+        let i = i0 + subgroup / 2u * 2u * TILE + e / (2u * TILE) % TILE;
+        let j = j0 + subgroup % 2u * 2u * TILE + e % (2u * TILE);
+        if i < p.m && j < p.n && slot < p.splits * p.batch {
+            let n = ea[slot % p.batch * p.m + i] + eb[slot % p.batch * p.n + j];
+            c[(slot * p.m + i) * p.n + j] = c_tile[e] * power(n / 2) * power(n - n / 2);    // 2^n may be out of range
+        }
+    }
+    workgroupBarrier();
+}

@@ -1,0 +1,40 @@
+//! Convolution on matrix units: f16 operands, f32 sums.
+
+use super::{Job, Pass, Sizes, product};
+use crate::gpu::{Grid, Kernel, Source};
+use crate::ops::matmul::matrix::{pack, tile};
+use crate::ops::matmul::{split_output, splits, sum_splits};
+
+static SOURCE: Source =
+    Source::new("conv/9_matrix.wgsl", include_str!("../../../shaders/conv/9_matrix.wgsl"));
+/// With [`Pass`] as index.
+static CONV: [Kernel; 3] = [
+    SOURCE.kernel("conv").with(&[("PASS", 0.0), ("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)]),
+    SOURCE.kernel("conv").with(&[("PASS", 1.0), ("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0)]),
+    SOURCE.kernel("conv").with(&[("PASS", 2.0), ("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0)]),
+];
+
+/// Runs one product. What is f32 is rounded to f16, so this is for those who asked for it.
+pub(super) fn launch(job: &Job<'_>) {
+    let gpu = job.gpu();
+    let Some(tile) = tile(gpu, "conv/9_matrix") else { return };
+    let Sizes { n, h, w, cin, oh, ow, cout, kh, kw, .. } = job.sizes;
+    let padded = |channels: u32| channels.next_multiple_of(4);
+    let (rows, columns, k) = match job.pass {
+        Pass::Forward => (product(&[n, oh, ow]), cout, product(&[kh, kw, padded(cin)])),
+        Pass::InputGradient => (product(&[n, h, w]), cin, product(&[kh, kw, padded(cout)])),
+        Pass::WeightGradient => (product(&[kh, kw, padded(cin)]), cout, product(&[n, oh, ow])),
+    };
+    let side = 8 * tile;
+    let groups = rows.div_ceil(u64::from(side)) * u64::from(columns.div_ceil(side));
+    let wanted = if job.pass == Pass::WeightGradient { splits(gpu.is_cpu(), groups, k) } else { 1 };
+    let chunk = k.div_ceil(u64::from(wanted)).next_multiple_of(32) as u32;
+    let splits = k.div_ceil(u64::from(chunk)) as u32;
+
+    let ((lhs, _), (rhs, _)) = (pack("conv2d", job.lhs), pack("conv2d", job.rhs));
+    let part = split_output("conv2d", job.result, splits);
+    let grid = Grid::groups(groups * u64::from(splits));
+    let sizes = job.sizes.split(chunk, splits);
+    gpu.run(&CONV[job.pass as usize], &[&part, &lhs, &rhs], &sizes, grid, job.work());
+    sum_splits(job.result, &part, splits);
+}

@@ -1,0 +1,75 @@
+//! `5_winograd`: 3x3 convolutions of stride 1 as 16 matrix products between two transforms.
+
+use super::{Job, Pass, Sizes, Stats, product};
+use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::tensor::{DType, Tensor};
+
+static SOURCE: Source =
+    Source::new("conv/5_winograd.wgsl", include_str!("../../../shaders/conv/5_winograd.wgsl"));
+static INPUT: Kernel = SOURCE.kernel("transform_input");
+static WEIGHTS: Kernel = SOURCE.kernel("transform_weights");
+static OUTPUT: Kernel = SOURCE.kernel("transform_output");
+
+params! {
+    struct Params {
+        n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32, ph: u32, pw: u32, th: u32, tw: u32, rotate: u32,
+    }
+}
+
+/// Whether it costs less than the direct kernels of a CPU adapter: from 32 to 64 channels on, where the products cost more
+/// than the transforms, and where few outputs of the tiles lie outside the image.
+pub(super) fn pays(job: &Job<'_>) -> bool {
+    let Sizes { n, h, w, cin, oh, ow, cout, .. } = job.sizes;
+    let (h, w, cin, cout) = if job.pass == Pass::Forward { (oh, ow, cin, cout) } else { (h, w, cout, cin) };
+    let computed = 4 * product(&[n, h.div_ceil(2), w.div_ceil(2)]);
+    cin >= 32 && cout >= 64 && 5 * computed <= 6 * product(&[n, h, w])
+}
+
+/// Values and input gradients of 3x3 convolutions of stride 1, channels in multiples of 4.
+pub(super) fn fits(job: &Job<'_>) -> bool {
+    let Sizes { kh, kw, sh, sw, ph, pw, .. } = job.sizes;
+    job.pass != Pass::WeightGradient
+        && [kh, kw, sh, sw] == [3, 3, 1, 1]
+        && ph.max(pw) <= 2
+        && job.sizes.vectors()
+}
+
+pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
+    let Sizes { n, h, w, cin, oh, ow, cout, ph, pw, .. } = job.sizes;
+    let p = if job.pass == Pass::Forward {
+        Params { n, h, w, cin, oh, ow, cout, ph, pw, th: oh.div_ceil(2), tw: ow.div_ceil(2), rotate: 0 }
+    } else {
+        // A convolution of dy with the weights turned, padded so that dx comes out as large as x.
+        let (th, tw) = (h.div_ceil(2), w.div_ceil(2));
+        Params {
+            n,
+            h: oh,
+            w: ow,
+            cin: cout,
+            oh: h,
+            ow: w,
+            cout: cin,
+            ph: 2 - ph,
+            pw: 2 - pw,
+            th,
+            tw,
+            rotate: 1,
+        }
+    };
+    let gpu = job.gpu();
+    let tiles = product(&[n, p.th, p.tw]);
+    let [rows, cin, cout] = [tiles as usize, p.cin as usize, p.cout as usize];
+    let alloc = |shape: [usize; 3]| Tensor::alloc(gpu, "conv2d", &shape.into(), DType::F32);
+    let bytes = |read: &Tensor, written: &Tensor| (read.bytes() + written.bytes()) as u64;
+
+    let v = alloc([16, rows, cin]);
+    let work = Work::new(bytes(job.lhs, &v), 32 * tiles * u64::from(p.cin));
+    gpu.run(&INPUT, &[&v, job.lhs], &p, Grid::items(tiles * u64::from(p.cin / 4)), work);
+    let u = alloc([16, cin, cout]);
+    let pairs = product(&[p.cin, p.cout]);
+    gpu.run(&WEIGHTS, &[&u, job.rhs], &p, Grid::items(pairs), Work::new(bytes(job.rhs, &u), 42 * pairs));
+    let products = v.matmul(&u);
+    let work = Work::new(bytes(&products, job.result), 24 * tiles * u64::from(p.cout));
+    gpu.run(&OUTPUT, &[job.result, &products], &p, Grid::items(tiles * u64::from(p.cout / 4)), work);
+    None
+}

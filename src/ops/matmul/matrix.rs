@@ -1,0 +1,176 @@
+//! Products on matrix units: f16 operands as they are (`11_matrix`), f32 operands as two f16 each (`13_split_f32`).
+
+use super::{Form, Params, split_output, splits, sum_splits};
+use crate::error::Error;
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Work, params};
+use crate::shape::Shape;
+use crate::tensor::{DType, Tensor};
+
+/// With [`super::Form`] as index: how the operands lie.
+macro_rules! forms {
+    ($source:ident) => {
+        [
+            $source.kernel("matmul").with(&[("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)]),
+            $source.kernel("matmul").with(&[("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0)]),
+            $source.kernel("matmul").with(&[("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0)]),
+        ]
+    };
+}
+
+static MATRIX_SOURCE: Source =
+    Source::new("matmul/11_matrix.wgsl", include_str!("../../../shaders/matmul/11_matrix.wgsl"));
+static MATRIX: [Kernel; 3] = forms!(MATRIX_SOURCE);
+static PACK_SOURCE: Source =
+    Source::new("matmul/pack.wgsl", include_str!("../../../shaders/matmul/pack.wgsl"));
+static PACK: Kernel = PACK_SOURCE.kernel("pack");
+static PACK_F16: Kernel = PACK_SOURCE.kernel("pack_f16");
+static SPLIT_F32_SOURCE: Source =
+    Source::new("matmul/13_split_f32.wgsl", include_str!("../../../shaders/matmul/13_split_f32.wgsl"));
+static SPLIT_F32: [Kernel; 3] = forms!(SPLIT_F32_SOURCE);
+static SPLIT_SOURCE: Source =
+    Source::new("matmul/split.wgsl", include_str!("../../../shaders/matmul/split.wgsl"));
+static SCALES: Kernel = SPLIT_SOURCE.kernel("scales");
+static SPLIT: Kernel = SPLIT_SOURCE.kernel("split");
+
+params! {
+    struct MatrixParams { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, lda: u32, ldb: u32 }
+}
+params! {
+    struct PackParams { rows: u32, columns: u32 }
+}
+params! {
+    struct ScalesParams { count: u32, rows: u32, k: u32, step: u32, k_step: u32, lanes: u32 }
+}
+params! {
+    struct SplitParams { count: u32, columns: u32, k: u32, along_k: u32 }
+}
+
+/// Invocations of a workgroup of `split.wgsl`.
+const WG: u32 = 64;
+
+/// Whether matrix units are the choice for these operands: f16 on a GPU that has them. f32 never becomes f16 unasked.
+pub(in crate::ops) fn fits(a: &Tensor, b: &Tensor) -> bool {
+    let half = a.dtype() == DType::F16 && b.dtype() == DType::F16;
+    half && !a.gpu().is_cpu() && !a.gpu().info().matrix_tiles.is_empty()
+}
+
+/// C = A B with f16 operands and f32 sums. What is f32 is rounded to f16, so this is for those who asked for it.
+pub(super) fn half(op: &str, form: Form, p: &Params, c: &Tensor, a: &Tensor, b: &Tensor) {
+    let Some(tile) = tile(c.gpu(), "matmul/11_matrix") else { return };
+    let (a, lda) = pack(op, a);
+    let (b, ldb) = pack(op, b);
+    let cut = Cut::of(c.gpu(), 8 * tile, p, [lda, ldb]);
+    run(op, &MATRIX[form as usize], &cut, c, &[&a, &b]);
+}
+
+/// C = A B with the accuracy of f32, in three products of f16.
+pub(super) fn split_f32(op: &str, form: Form, p: &Params, c: &Tensor, a: &Tensor, b: &Tensor) {
+    let Some(tile) = tile(c.gpu(), "matmul/13_split_f32") else { return };
+    let (a, ea, lda) = split(op, a, p.batch, p.m, p.k, form != Form::Tn);
+    let (b, eb, ldb) = split(op, b, p.batch, p.n, p.k, form == Form::Nt);
+    let cut = Cut::of(c.gpu(), 4 * tile, p, [lda, ldb]);
+    run(op, &SPLIT_F32[form as usize], &cut, c, &[&a, &b, &ea, &eb]);
+}
+
+/// Side of the matrix unit's tile. Where there is none, that is the device's error: `file` was forced.
+pub(in crate::ops) fn tile(gpu: &Gpu, file: &str) -> Option<u32> {
+    let tile = gpu.info().matrix_tiles.first().copied();
+    if tile.is_none() {
+        let adapter = &gpu.info().name;
+        let message =
+            format!("needs matrix units with f16 operands and f32 sums, which {adapter} does not have");
+        gpu.latch(Error::Kernel { kernel: file.to_owned(), message });
+    }
+    tile
+}
+
+/// A B for f16 matrices whose last axes are `lda` and `ldb` long, as f32 splits `[splits, M, N]` that are yet to be added up.
+pub(in crate::ops) fn parts(
+    op: &str,
+    form: Form,
+    tile: u32,
+    [m, n, k]: [u32; 3],
+    [lda, ldb]: [u32; 2],
+    a: &Tensor,
+    b: &Tensor,
+) -> (Tensor, u32) {
+    let cut = Cut::of(a.gpu(), 8 * tile, &Params { batch: 1, m, n, k, ..Params::default() }, [lda, ldb]);
+    let shape = [cut.params.splits, m, n].map(|length| length as usize);
+    let part = Tensor::alloc(a.gpu(), op, &Shape::new(&shape), DType::F32);
+    cut.launch(&MATRIX[form as usize], &part, &[a, b]);
+    (part, cut.params.splits)
+}
+
+/// Launches a kernel that makes `side` squared of C a workgroup, and adds up its splits.
+fn run(op: &str, kernel: &Kernel, cut: &Cut, c: &Tensor, inputs: &[&Tensor]) {
+    let part = split_output(op, c, cut.params.splits);
+    cut.launch(kernel, &part, inputs);
+    sum_splits(c, &part, cut.params.splits);
+}
+
+/// How a product is cut into workgroups and splits.
+struct Cut {
+    params: MatrixParams,
+    groups: u64,
+}
+
+impl Cut {
+    fn of(gpu: &Gpu, side: u32, p: &Params, [lda, ldb]: [u32; 2]) -> Self {
+        let &Params { batch, m, n, k, .. } = p;
+        let blocks = u64::from(batch) * u64::from(m.div_ceil(side)) * u64::from(n.div_ceil(side));
+        let chunk = k.div_ceil(splits(gpu.is_cpu(), blocks, u64::from(k))).next_multiple_of(32);
+        let splits = k.div_ceil(chunk);
+        let params = MatrixParams { batch, m, n, k, chunk, splits, lda, ldb };
+        Self { params, groups: blocks * u64::from(splits) }
+    }
+
+    fn launch(&self, kernel: &Kernel, part: &Tensor, inputs: &[&Tensor]) {
+        let MatrixParams { batch, m, n, k, .. } = self.params;
+        let bytes = (inputs.iter().map(|t| t.bytes()).sum::<usize>() + part.bytes()) as u64;
+        let flops = 2 * [batch, m, n, k].into_iter().map(u64::from).product::<u64>();
+        let mut tensors: Vec<&dyn Bind> = vec![part];
+        tensors.extend(inputs.iter().map(|&t| t as &dyn Bind));
+        part.gpu().run(kernel, &tensors, &self.params, Grid::groups(self.groups), Work::new(bytes, flops));
+    }
+}
+
+/// Length of the last axis, and of all others together.
+fn rows_columns(x: &Tensor) -> (u32, u32) {
+    let columns = x.shape()[x.shape().rank() - 1];
+    ((x.len() / columns) as u32, columns as u32)
+}
+
+/// `x` as f16 with its last axis padded to a multiple of 4, and the length of that: `x` itself where it is such.
+pub(in crate::ops) fn pack(op: &str, x: &Tensor) -> (Tensor, u32) {
+    let (rows, columns) = rows_columns(x);
+    let padded = columns.next_multiple_of(4);
+    let half = x.dtype() == DType::F16;
+    if half && padded == columns {
+        return (x.clone(), columns);
+    }
+    let y = Tensor::alloc(x.gpu(), op, &Shape::new(&[rows as usize, padded as usize]), DType::F16);
+    let work = Work::new((x.bytes() + y.bytes()) as u64, 0_u64);
+    let kernel = if half { &PACK_F16 } else { &PACK };
+    x.gpu().run(kernel, &[&y, x], &PackParams { rows, columns }, Grid::items(rows * padded / 4), work);
+    (y, padded)
+}
+
+/// `x` as two f16 a value, the exponents of its `rows` rows (or columns, where k is not its last axis) a batch, and the
+/// padded length of its last axis.
+fn split(op: &str, x: &Tensor, batch: u32, rows: u32, k: u32, along_k: bool) -> (Tensor, Tensor, u32) {
+    let gpu = x.gpu();
+    let count = batch * rows;
+    let e = Tensor::alloc(gpu, op, &Shape::new(&[count as usize]), DType::U32);
+    let (step, k_step, lanes) = if along_k { (k, 1, WG) } else { (1, rows, 8) };
+    let p = ScalesParams { count, rows, k, step, k_step, lanes };
+    let grid = Grid::groups(u64::from(count.div_ceil(WG / lanes)));
+    gpu.run(&SCALES, &[&e, x], &p, grid, Work::new((x.bytes() + e.bytes()) as u64, x.len() as u64));
+
+    let (count, columns) = rows_columns(x);
+    let padded = columns.next_multiple_of(4);
+    let y = Tensor::alloc(gpu, op, &Shape::new(&[2, count as usize, padded as usize]), DType::F16);
+    let p = SplitParams { count, columns, k, along_k: u32::from(along_k) };
+    let work = Work::new((x.bytes() + y.bytes() + e.bytes()) as u64, 6 * x.len() as u64);
+    gpu.run(&SPLIT, &[&y, x, &e], &p, Grid::items(count * padded / 4), work);
+    (y, e, padded)
+}

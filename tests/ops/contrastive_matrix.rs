@@ -1,0 +1,81 @@
+//! The contrastive loss on matrix units, wherever the adapter has them.
+
+use crate::common::*;
+use crate::contrastive::{assert_loss, unit_rows};
+use crate::matmul_matrix::with_matrix_units;
+use wgrad::Gpu;
+use wgrad::ops::Contrastive;
+use wgrad::reference::contrastive::{Spec, contrastive, contrastive_backward};
+
+fn on_matrix_units() -> Option<Gpu> {
+    with_matrix_units("contrastive", "matrix", |gpu| {
+        let z = gpu.full([4, 4], 0.5).unwrap();
+        Contrastive::new(0.1).forward(&z, &z).loss
+    })
+}
+
+/// Rows of about length 1 that f16 holds exactly: logits are then as accurate as in f32.
+fn half_rows(seed: u32, n: usize, d: usize) -> Vec<f32> {
+    unit_rows(seed, n, d).iter().map(|x| (x * 1024.0).round() / 1024.0).collect()
+}
+
+/// `||g - g64|| <= 2e-3 ||g64||`: weights are rounded to f16, 2^-11 of themselves.
+#[track_caller]
+fn assert_gradient(what: &str, got: &[f32], want: &[f64]) {
+    let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|v| v * v).sum::<f64>().sqrt();
+    let off = norm(&mut got.iter().zip(want).map(|(&g, w)| f64::from(g) - w));
+    let size = norm(&mut want.iter().copied());
+    assert!(off <= 2e-3 * size, "{what}: off by {off:e} of {size:e}");
+}
+
+#[test]
+fn loss_and_gradients() {
+    let Some(gpu) = on_matrix_units() else { return };
+    let tau = 0.1;
+    // One row; less and more than a block of 64 or 128; ragged widths; chunks and slabs cut into dispatches.
+    for (n, m, d) in [(1, 1, 3), (64, 64, 8), (65, 130, 27), (130, 257, 20), (300, 70, 64), (9, 1500, 130)] {
+        for (excludes, extra) in [(false, false), (true, false), (true, true)] {
+            let what = format!("{n} x {m}, {d} wide, excludes {excludes}, extra {extra}");
+            let (q, k, e) = (half_rows(1, n, d), half_rows(2, m, d), half_rows(3, n, d));
+            let leaf = |x: &[f32], rows: usize| gpu.tensor(x, [rows, d]).unwrap().requires_grad();
+            let (tq, tk, te) = (leaf(&q, n), leaf(&k, m), leaf(&e, n));
+            let excludes = excludes && m > 1;
+            let mut op = Contrastive::new(tau);
+            op = if excludes { op.exclude_offset(1) } else { op };
+            op = if extra { op.extra_positive(&te) } else { op };
+            let out = op.dispatch_flops(if n + m > 300 { 1 } else { 1 << 35 }).forward(&tq, &tk);
+
+            let (q, k, e) = (f64s(&q), f64s(&k), f64s(&e));
+            let positive: Vec<usize> = (0..n).map(|i| i % m).collect();
+            let excluded: Vec<Option<usize>> = (0..n).map(|i| excludes.then_some((i + 1) % m)).collect();
+            let extra = extra.then_some(&e[..]);
+            let spec = Spec { d, tau: f64::from(tau), positive: &positive, excluded: &excluded, extra };
+            assert_loss(&what, out.loss.item().unwrap(), contrastive(&q, &k, &spec).loss, tau);
+            let want = contrastive_backward(&q, &k, &spec, 1.0);
+            let grads = out.loss.backward();
+            let got = |leaf| grads.get(leaf).unwrap().to_vec().unwrap();
+            if m > 1 {
+                assert_gradient(&format!("{what}: dq"), &got(&tq), &want.queries);
+                assert_gradient(&format!("{what}: dk"), &got(&tk), &want.keys);
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_against_themselves() {
+    let Some(gpu) = on_matrix_units() else { return };
+    for (n, d) in [(66, 16), (200, 128)] {
+        let x = half_rows(5, n, d);
+        let z = gpu.tensor(&x, [n, d]).unwrap().requires_grad();
+        let positive: Vec<usize> = (0..n).map(|i| (i + n / 2) % n).collect();
+        let excluded: Vec<Option<usize>> = (0..n).map(Some).collect();
+        let x = f64s(&x);
+        let spec = Spec { d, tau: 0.1, positive: &positive, excluded: &excluded, extra: None };
+        let loss = Contrastive::new(0.1).positive_offset(n / 2).exclude_offset(0).forward_self(&z).loss;
+        assert_loss("self", loss.item().unwrap(), contrastive(&x, &x, &spec).loss, 0.1);
+        let want = contrastive_backward(&x, &x, &spec, 1.0);
+        let sum: Vec<f64> = want.queries.iter().zip(&want.keys).map(|(a, b)| a + b).collect();
+        assert_gradient("self: dz", &loss.backward().get(&z).unwrap().to_vec().unwrap(), &sum);
+    }
+}
