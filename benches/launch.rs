@@ -30,6 +30,9 @@ fn add(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @
 const N: usize = 64;
 const OPS: usize = 400;
 
+/// Records `OPS` ops or more on a device.
+type Pass<'a> = &'a dyn Fn(&Gpu);
+
 fn main() {
     let mut criterion = Criterion::default()
         .sample_size(10)
@@ -37,7 +40,7 @@ fn main() {
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();
     let kernel = Kernel::new(ADD, "add").unwrap_or_else(|e| panic!("{e}"));
-    let cases: [(&str, &dyn Fn(&Gpu)); 3] = [
+    let cases: [(&str, Pass<'_>); 3] = [
         ("gpu.launch", &|gpu| {
             let (x, y) = (full(gpu), full(gpu));
             for _ in 0..OPS {
