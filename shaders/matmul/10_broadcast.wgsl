@@ -47,19 +47,22 @@ fn tile_of(group: u32) -> Tile {
 
 alias Sums = array<array<vec4f, VECTORS>, ROWS>;
 
-fn finish(sum: vec4f, j4: u32) -> vec4f {
-    var x = sum;
-    if p.add_bias != 0u { x += bias[j4]; }
-    return select(x, vec4f(), vec4<bool>(p.relu != 0u) & (x <= vec4f()));
-}
-
+// What does not depend on the row is outside the loop over rows, which is unrolled: 32 times bias and guards compile for longer
+// than the product.
 fn store(t: Tile, lane: u32, sums: Sums) {
-    for (var r = 0u; r < ROWS; r++) {
-        for (var v = 0u; v < VECTORS; v++) {
-            let j4 = t.j / 4u + v * LANES + lane;
-            if t.i + r < p.m && j4 < p.n / 4u {
-                c[(t.slot * p.m + t.i + r) * (p.n / 4u) + j4] = Out4(finish(sums[r][v], j4));
-            }
+    if t.i >= p.m { return; }
+    let n4 = p.n / 4u;
+    let rows = p.m - t.i;
+    let first = (t.slot * p.m + t.i) * n4;
+    let relu = vec4<bool>(p.relu != 0u);
+    for (var v = 0u; v < VECTORS; v++) {
+        let j4 = t.j / 4u + v * LANES + lane;
+        if j4 >= n4 { continue; }
+        var add = vec4f();
+        if p.add_bias != 0u { add = bias[j4]; }
+        for (var r = 0u; r < ROWS; r++) {
+            let x = sums[r][v] + add;
+            if r < rows { c[first + r * n4 + j4] = Out4(select(x, vec4f(), relu & (x <= vec4f()))); }
         }
     }
 }
@@ -165,13 +168,18 @@ fn ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u
             for (var q = 0u; q < LANES; q++) { sums[r][q] += xr * y[q]; }
         }
     }
-    for (var r = 0u; r < ROWS; r++) {
-        for (var q = 0u; q < LANES; q++) {
-            let j = t.j + q * LANES + lane;
-            if t.i + r >= p.m || j >= p.n { continue; }
-            var x = sums[r][q];
-            if p.add_bias != 0u { x += bias1[j]; }
-            c1[(t.slot * p.m + t.i + r) * p.n + j] = Out(select(x, 0.0, p.relu != 0u && x <= 0.0));
+    if t.i >= p.m { return; }
+    let rows = p.m - t.i;
+    let first = (t.slot * p.m + t.i) * p.n;
+    let relu = p.relu != 0u;
+    for (var q = 0u; q < LANES; q++) {
+        let j = t.j + q * LANES + lane;
+        if j >= p.n { continue; }
+        var add = 0.0;
+        if p.add_bias != 0u { add = bias1[j]; }
+        for (var r = 0u; r < ROWS; r++) {
+            let x = sums[r][q] + add;
+            if r < rows { c1[first + r * p.n + j] = Out(select(x, 0.0, relu && x <= 0.0)); }
         }
     }
 }

@@ -16,7 +16,6 @@ static LIB: &[(&str, &str)] = &[
     ("logit_block", include_str!("../../shaders/lib/logit_block.wgsl")),
     ("block", include_str!("../../shaders/lib/block.wgsl")),
     ("carry", include_str!("../../shaders/lib/carry.wgsl")),
-    ("logit_broadcast", include_str!("../../shaders/lib/logit_broadcast.wgsl")),
     ("logit_tile", include_str!("../../shaders/lib/logit_tile.wgsl")),
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
     ("segments", include_str!("../../shaders/lib/segments.wgsl")),

@@ -19,18 +19,15 @@ use crate::tensor::{DType, Tensor};
 use blocks::Wanted;
 use launch::{Call, OfQueries, Role};
 
-pub(super) use launch::rungs;
+pub(super) use launch::RUNGS;
 
 /// The file of `shaders/contrastive/` that runs on `gpu`.
 ///
 /// # Panics
-/// If one was chosen that the adapter cannot run.
+/// If one was chosen that there is not.
 fn rung(gpu: &Gpu) -> &str {
     let file = super::rung(gpu, "contrastive");
-    assert!(
-        rungs(gpu).contains(&file),
-        "contrastive: there is no shaders/contrastive/{file} for this adapter"
-    );
+    assert!(RUNGS.contains(&file), "contrastive: there is no shaders/contrastive/{file}*.wgsl");
     file
 }
 
@@ -203,7 +200,7 @@ impl Contrastive {
             let of = OfQueries { positive, excluded, lse, dloss: b.dy };
             let mut gradients = if matrix::chosen(q.gpu()) {
                 matrix::gradients(&call, (q, k), &of, same, [b.needs(0), !same && b.needs(1)])
-            } else if rung(q.gpu()) == "4_broadcast" {
+            } else if rung(q.gpu()) == "4_blocks" {
                 let wanted = if same { Wanted::Both } else { Wanted::Each([b.needs(0), b.needs(1)]) };
                 let [dq, dk] = blocks::backward(&call, wanted, q, k, &of);
                 if same { vec![dq] } else { vec![dq, dk] }

@@ -36,7 +36,7 @@ pub use softmax_cross_entropy::RowLosses;
 pub fn ladders(adapter: &AdapterInfo) -> [(&'static str, &'static str); 3] {
     match adapter {
         a if a.shuffles_in_register() => {
-            [("matmul", "10_broadcast"), ("conv", "8_broadcast"), ("contrastive", "4_broadcast")]
+            [("matmul", "10_broadcast"), ("conv", "8_broadcast"), ("contrastive", "4_blocks")]
         }
         a => class_ladders(a.is_cpu),
     }
@@ -45,7 +45,7 @@ pub fn ladders(adapter: &AdapterInfo) -> [(&'static str, &'static str); 3] {
 /// The rungs of a class of adapters that run whatever the shape.
 const fn class_ladders(is_cpu: bool) -> [(&'static str, &'static str); 3] {
     if is_cpu {
-        [("matmul", "9_register"), ("conv", "2_register"), ("contrastive", "2_register")]
+        [("matmul", "9_register"), ("conv", "2_register"), ("contrastive", "4_blocks")]
     } else {
         [("matmul", "8_subgroup"), ("conv", "4_block"), ("contrastive", "3_workgroup")]
     }
@@ -74,7 +74,7 @@ fn of(ladders: [(&'static str, &'static str); 3], family: &str) -> &'static str 
 pub fn rungs(family: &str, gpu: &Gpu) -> Vec<&'static str> {
     match family {
         "matmul" => matmul::rungs(gpu),
-        "contrastive" => contrastive::rungs(gpu),
+        "contrastive" => contrastive::RUNGS.to_vec(),
         "conv" => conv2d::rungs(gpu),
         _ => panic!("no ladder of kernels named {family}"),
     }

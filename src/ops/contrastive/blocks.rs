@@ -1,28 +1,29 @@
-//! The contrastive loss on CPU adapters with subgroups of 8: gradients by way of blocks of weights.
+//! The contrastive loss by blocks of logits, which are plain matrix products: for CPU adapters.
 //!
-//! The register tiles of `2_register_backward.wgsl` compute the logits twice, once for the queries' gradient and once for the keys'.
-//! Here a block of `w = dloss/ds` is computed once and stays in a cache for both products, `dq += w k` and
-//! `dk += wᵀ q`, which are plain matrix products: four products in all with the forward one instead of five. Scratch is
-//! one block, whatever N and M.
+//! A tiled kernel of `2_register_backward.wgsl`'s kind computes the logits twice, once for the queries' gradient and once for the
+//! keys'. Here a block of products stays in a cache: forward a pass over it updates the rows' log-sum-exp; backward a
+//! pass turns it into weights `w = dloss/ds` for the two products `dq += w k` and `dk += wᵀ q`. That is four
+//! products in all instead of five, each as fast as the matmul ladder makes it. Scratch is one block, whatever N and M.
 
 use super::launch::{Call, OfQueries};
 use crate::gpu::{Bind, Grid, Kernel, Source, Work, params};
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new(
-    "contrastive/4_broadcast_weights.wgsl",
-    include_str!("../../../shaders/contrastive/4_broadcast_weights.wgsl"),
-);
+static SOURCE: Source =
+    Source::new("contrastive/4_blocks.wgsl", include_str!("../../../shaders/contrastive/4_blocks.wgsl"));
+static STATES: Kernel = SOURCE.kernel("contrastive_states");
 static WEIGHTS: Kernel = SOURCE.kernel("contrastive_weights");
 
 params! {
     struct Params {
-        n: u32, m: u32, d4: u32, row: u32, column: u32, keys: u32, inv_tau: f32, scale: f32, both: u32,
+        n: u32, m4: u32, row: u32, column4: u32, queries: u32, keys: u32, inv_tau: f32, scale: f32, both: u32,
     }
 }
 
-/// Rows and columns of a block at most: 1 MiB of weights.
+/// Rows and columns of a block at most: 1 MiB.
 const BLOCK: usize = 512;
+/// Columns of a row that an invocation takes.
+const STRIP: usize = 64;
 
 /// Which gradients are wanted.
 #[derive(Clone, Copy)]
@@ -33,6 +34,20 @@ pub(super) enum Wanted {
     Both,
 }
 
+/// For each query the pairs (max, sum of exp(s - max)) of its keys: `[pairs, N, 2]`, and how many pairs.
+pub(super) fn states(call: &Call, q: &Tensor, k: &Tensor, excluded: &Tensor) -> (Tensor, u32) {
+    let k = whole_vectors(k);
+    let strips = k.shape()[0].min(BLOCK).div_ceil(STRIP);
+    let state = Tensor::alloc(q.gpu(), "contrastive", &[strips, call.n as usize, 2].into(), DType::F32);
+    for (i, q_block) in blocks(q) {
+        for (j, k_block) in blocks(&k) {
+            let products = q_block.matmul_nt(&k_block);
+            run(call, &STATES, false, [i, j], &products, &[&state, &products, excluded]);
+        }
+    }
+    (state, strips as u32)
+}
+
 /// Gradients of queries and keys; that of rows that are both is the first.
 pub(super) fn backward(
     call: &Call,
@@ -41,23 +56,19 @@ pub(super) fn backward(
     k: &Tensor,
     of: &OfQueries<'_>,
 ) -> [Option<Tensor>; 2] {
-    let (d, [n, m]) = (q.shape()[1], [q, k].map(|t| t.shape()[0]));
-    let (want_q, want_k) = match wanted {
-        Wanted::Each([q, k]) => (q, k),
-        Wanted::Both => (true, false),
+    let (want_q, want_k, both) = match wanted {
+        Wanted::Each([q, k]) => (q, k, false),
+        Wanted::Both => (true, false, true),
     };
-    // Whole vec4s of weights a row; a block's own rows and columns start at multiples of BLOCK.
-    let padded = m.next_multiple_of(4);
-    let k = if padded == m { k.clone() } else { pad_rows(k, padded) };
-    let rows = |t: &Tensor, at: usize, count: usize| Tensor::view(t, at * d, [count, d]);
+    let (m, k) = (k.shape()[0], whole_vectors(k));
     let mut dq = vec![];
-    let mut dk: Vec<Option<Tensor>> = vec![None; padded.div_ceil(BLOCK)];
-    for i in (0..n).step_by(BLOCK) {
-        let q_block = rows(q, i, BLOCK.min(n - i));
+    let mut dk: Vec<Option<Tensor>> = vec![None; k.shape()[0].div_ceil(BLOCK)];
+    for (i, q_block) in blocks(q) {
         let mut sum: Option<Tensor> = None;
-        for (j, dk) in (0..padded).step_by(BLOCK).zip(&mut dk) {
-            let k_block = rows(&k, j, BLOCK.min(padded - j));
-            let w = weights(call, matches!(wanted, Wanted::Both), [i, j], &q_block, &k_block, of);
+        for ((j, k_block), dk) in blocks(&k).zip(&mut dk) {
+            let w = q_block.matmul_nt(&k_block);
+            let bindings: [&dyn Bind; 5] = [&w, of.excluded, of.positive, of.lse, of.dloss];
+            run(call, &WEIGHTS, both, [i, j], &w, &bindings);
             if want_q {
                 sum = Some(add(sum, w.matmul(&k_block)));
             }
@@ -75,8 +86,32 @@ pub(super) fn backward(
         }
     };
     let dk: Vec<Tensor> = dk.into_iter().flatten().collect();
-    let dk = join(&dk).map(|dk| if padded == m { dk } else { dk.slice_rows(0, m) });
+    let dk = join(&dk).map(|dk| if dk.shape()[0] == m { dk } else { dk.slice_rows(0, m) });
     [join(&dq), dk]
+}
+
+/// A pass over the block of `products` whose first row and column are `at`.
+fn run(call: &Call, kernel: &Kernel, both: bool, at: [usize; 2], products: &Tensor, bindings: &[&dyn Bind]) {
+    let (n, m) = (products.shape()[0], products.shape()[1]);
+    let params = Params {
+        n: n as u32,
+        m4: m as u32 / 4,
+        row: at[0] as u32,
+        column4: at[1] as u32 / 4,
+        queries: call.n,
+        keys: call.m,
+        inv_tau: call.tau.recip(),
+        scale: call.scale(),
+        both: u32::from(both),
+    };
+    let work = Work::new(8 * products.len() as u64, 4 * products.len() as u64);
+    products.gpu().run(kernel, bindings, &params, Grid::items(n * m.div_ceil(STRIP)), work);
+}
+
+/// Blocks of rows, each with the index of its first.
+fn blocks(x: &Tensor) -> impl Iterator<Item = (usize, Tensor)> {
+    let (rows, d) = (x.shape()[0], x.shape()[1]);
+    (0..rows).step_by(BLOCK).map(move |at| (at, Tensor::view(x, at * d, [BLOCK.min(rows - at), d])))
 }
 
 fn add(sum: Option<Tensor>, term: Tensor) -> Tensor {
@@ -86,37 +121,12 @@ fn add(sum: Option<Tensor>, term: Tensor) -> Tensor {
     }
 }
 
-fn weights(
-    call: &Call,
-    both: bool,
-    [row, column]: [usize; 2],
-    q: &Tensor,
-    k: &Tensor,
-    of: &OfQueries<'_>,
-) -> Tensor {
-    let (gpu, [n, m]) = (q.gpu(), [q, k].map(|t| t.shape()[0]));
-    let w = Tensor::alloc(gpu, "contrastive", &[n, m].into(), DType::F32);
-    let params = Params {
-        n: n as u32,
-        m: m as u32,
-        d4: call.d4,
-        row: row as u32,
-        column: column as u32,
-        keys: call.m,
-        inv_tau: call.tau.recip(),
-        scale: call.scale(),
-        both: u32::from(both),
-    };
-    let groups = n.div_ceil(16) * m.div_ceil(64);
-    let work = Work::new(4 * (q.len() + k.len() + w.len()) as u64, 2 * (n * k.len()) as u64);
-    let bindings: [&dyn Bind; 7] = [&w, q, k, of.excluded, of.positive, of.lse, of.dloss];
-    gpu.run(&WEIGHTS, &bindings, &params, Grid::groups(groups), work);
-    w
-}
-
-/// The rows of `k` and then zeros up to `rows`.
-fn pad_rows(k: &Tensor, rows: usize) -> Tensor {
-    let zeros =
-        Tensor::alloc(k.gpu(), "contrastive", &[rows - k.shape()[0], k.shape()[1]].into(), DType::F32);
+/// The keys, filled up with rows of zeros to a multiple of four: whole vec4s of logits a row.
+fn whole_vectors(k: &Tensor) -> Tensor {
+    let (m, d) = (k.shape()[0], k.shape()[1]);
+    if m.is_multiple_of(4) {
+        return k.clone();
+    }
+    let zeros = Tensor::alloc(k.gpu(), "contrastive", &[m.next_multiple_of(4) - m, d].into(), DType::F32);
     Tensor::concat_rows(&[k, &zeros.full_like(0.0)])
 }

@@ -1,6 +1,6 @@
 //! The launches of the contrastive loss: how rows and columns are cut into invocations and dispatches.
 
-use super::{Column, matrix};
+use super::{Column, blocks, matrix};
 use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
@@ -23,10 +23,6 @@ static WORKGROUP_BACKWARD_SOURCE: Source = Source::new(
     "contrastive/3_workgroup_backward.wgsl",
     include_str!("../../../shaders/contrastive/3_workgroup_backward.wgsl"),
 );
-static BROADCAST_SOURCE: Source = Source::new(
-    "contrastive/4_broadcast_forward.wgsl",
-    include_str!("../../../shaders/contrastive/4_broadcast_forward.wgsl"),
-);
 static ROWS_SOURCE: Source =
     Source::new("contrastive/rows.wgsl", include_str!("../../../shaders/contrastive/rows.wgsl"));
 
@@ -38,24 +34,17 @@ struct Tiles {
     streamed: u32,
     /// Invocations for every 8 owned rows.
     invocations: u32,
-    /// Forward states that a chunk leaves for each owned row.
-    states: u32,
     /// Lanes of a row that keep a state of their own from one part of a chunk to the next, in a tensor beside the states.
     lanes: u32,
 }
 
 impl Tiles {
     const fn new(kernel: Kernel, owned: u32, streamed: u32) -> Self {
-        Self { kernel, owned, streamed, invocations: 1, states: 1, lanes: 0 }
+        Self { kernel, owned, streamed, invocations: 1, lanes: 0 }
     }
 
     const fn invocations(mut self, invocations: u32) -> Self {
         self.invocations = invocations;
-        self
-    }
-
-    const fn states(mut self, states: u32) -> Self {
-        self.states = states;
         self
     }
 
@@ -85,27 +74,19 @@ static WORKGROUP: [Tiles; 2] = [
     Tiles::new(WORKGROUP_FORWARD_SOURCE.kernel("contrastive_forward"), 64, 128).invocations(16).lanes(16),
     Tiles::new(WORKGROUP_BACKWARD_SOURCE.kernel("contrastive_backward"), 64, 64).invocations(16),
 ];
-// `shaders/lib/logit_broadcast.wgsl`; its backward is `super::blocks`.
-static BROADCAST: Tiles = Tiles::new(BROADCAST_SOURCE.kernel("contrastive_forward"), 16, 64).states(8);
 
-/// The rungs of `shaders/contrastive/` that run on `gpu`.
-pub(in crate::ops) fn rungs(gpu: &Gpu) -> Vec<&'static str> {
-    let mut rungs = vec!["1_naive", "2_register", "3_workgroup"];
-    if gpu.info().shuffles_in_register() {
-        rungs.push("4_broadcast");
-    }
-    rungs
-}
+/// The rungs of `shaders/contrastive/`, each of which runs on every adapter.
+pub(in crate::ops) const RUNGS: [&str; 4] = ["1_naive", "2_register", "3_workgroup", "4_blocks"];
 
-/// Forward and backward kernels of a rung, or of the adapter's class where `file` has none.
-fn tiles(gpu: &Gpu, file: &str) -> &'static [Tiles; 2] {
+/// Forward and backward kernels of a rung that works by tiles.
+fn tiles(file: &str) -> &'static [Tiles; 2] {
     match file {
         "1_naive" => &NAIVE,
         "2_register" => &REGISTER,
-        "3_workgroup" => &WORKGROUP,
-        _ => tiles(gpu, crate::ops::class_rung(gpu.is_cpu(), "contrastive")),
+        _ => &WORKGROUP,
     }
 }
+
 static COLUMNS: Kernel = ROWS_SOURCE.kernel("contrastive_columns");
 static FINISH: Kernel = ROWS_SOURCE.kernel("contrastive_finish");
 static EXTRA_BACKWARD: Kernel = ROWS_SOURCE.kernel("contrastive_extra_backward");
@@ -234,22 +215,15 @@ impl Call {
             let (state, states) = matrix::states(self, q, k, excluded);
             return self.finish((&state, states), q, k, extra, positive);
         }
-        let small = 8 * u64::from(BROADCAST.states) * u64::from(n) <= SCRATCH_BYTES;
-        let tiles = match super::rung(gpu) {
-            "4_broadcast" if small => &BROADCAST,
-            file => &tiles(gpu, file)[0],
-        };
+        if super::rung(gpu) == "4_blocks" {
+            let (state, states) = blocks::states(self, q, k, excluded);
+            return self.finish((&state, states), q, k, extra, positive);
+        }
+        let tiles = &tiles(super::rung(gpu))[0];
         let pairs = self.dispatch_flops / self.flops(1);
-        let cut = Cut::of(
-            gpu.is_cpu(),
-            [tiles.streamed, tiles.invocations],
-            [n, m, d4],
-            STATE_CHUNKS,
-            8 * u64::from(tiles.states),
-            pairs,
-        );
-        let states = cut.chunks * tiles.states;
-        let state = alloc(gpu, &[states, n, 2]);
+        let cut =
+            Cut::of(gpu.is_cpu(), [tiles.streamed, tiles.invocations], [n, m, d4], STATE_CHUNKS, 8, pairs);
+        let state = alloc(gpu, &[cut.chunks, n, 2]);
         // Not touched where a chunk is one part.
         let lane_rows = if cut.part < cut.chunk { cut.chunks * n } else { 1 };
         let lanes = (tiles.lanes > 0).then(|| alloc(gpu, &[tiles.lanes, lane_rows, 2]));
@@ -262,7 +236,7 @@ impl Call {
                 None => gpu.run(&tiles.kernel, &[&state, q, k, excluded], &params, grid, work),
             }
         }
-        self.finish((&state, states), q, k, extra, positive)
+        self.finish((&state, cut.chunks), q, k, extra, positive)
     }
 
     /// Loss and log-sum-exp of each row from the pairs of its chunks.
@@ -292,7 +266,7 @@ impl Call {
         };
         let Self { d4, tau, .. } = *self;
         let pairs = self.dispatch_flops / self.flops(2);
-        let tiles = &tiles(gpu, super::rung(gpu))[1];
+        let tiles = &tiles(super::rung(gpu))[1];
         let tile = [tiles.streamed, tiles.invocations];
         let cut = Cut::of(gpu.is_cpu(), tile, [n, m, d4], GRADIENT_CHUNKS, 16 * u64::from(d4), pairs);
         let parts = alloc(gpu, &[cut.chunks, n, 4 * d4]);
