@@ -234,3 +234,29 @@ fn reading_needs_no_blocking() {
     });
     assert_eq!(values.unwrap(), [3.0; 1000]);
 }
+
+/// Compiled pipelines are kept where the driver allows it; a file that is cut, foreign or changed costs nothing but time.
+#[test]
+fn pipelines_are_kept_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = || {
+        let gpu = Gpu::builder().quiet().cache_dir(folder.path()).build().unwrap();
+        let x = gpu.tensor(&[1.0, -2.0, 3.0], [3]).unwrap();
+        assert_eq!(x.relu().sum_all().item().unwrap(), 4.0);
+    };
+    run();
+    let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().path()).collect();
+    if gpu().info().backend != "Vulkan" {
+        return;
+    }
+    let [file] = &files[..] else { panic!("one file for one adapter: {files:?}") };
+    let whole = std::fs::read(file).unwrap();
+    let changed = whole.iter().enumerate().map(|(i, b)| if i == whole.len() / 2 { !b } else { *b }).collect();
+    for bad in [vec![], whole[..whole.len() / 2].to_vec(), changed, b"another program's".repeat(9)] {
+        std::fs::write(file, &bad).unwrap();
+        run();
+        assert_ne!(std::fs::read(file).unwrap(), bad, "a whole file is written again");
+    }
+    run();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+}

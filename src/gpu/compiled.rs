@@ -1,6 +1,7 @@
 //! A kernel compiled for one device.
 
 use super::adapter::AdapterInfo;
+use super::compiler::{Compiler, Pipeline};
 use super::kernel::{Kernel, Params, Scalar, reflect};
 use super::pool::{Bind, Storage};
 use super::source::{Target, Variant, enabled};
@@ -15,7 +16,7 @@ pub(super) const MAX_PARAMS_BYTES: u32 = 256;
 pub(super) struct Compiled {
     pub(super) id: u32,
     pub(super) name: String,
-    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) pipeline: Pipeline,
     pub(super) layout: wgpu::BindGroupLayout,
     pub(super) params_bytes: u32,
     pub(super) writable: Vec<bool>,
@@ -25,9 +26,11 @@ pub(super) struct Compiled {
 }
 
 impl Compiled {
-    /// Compiles a variant of `kernel`, which goes by `id`; without `checks`, a kernel of this crate runs without bounds checks.
+    /// Starts compiling a variant of `kernel`, which goes by `id`; without `checks`, a kernel of this crate runs without bounds
+    /// checks. What its text gets wrong comes back at once.
     pub(super) fn new(
         device: &wgpu::Device,
+        compiler: &Compiler,
         kernel: &Kernel,
         (variant, id): (Variant, u32),
         checks: bool,
@@ -47,14 +50,6 @@ impl Compiled {
                 format!("{} bytes of parameters; at most {MAX_PARAMS_BYTES} fit", facts.params_bytes);
             return Err(Error::Kernel { kernel: name, message });
         }
-        let unchecked = !checks && kernel.is_builtin();
-        let module = if kernel.is_builtin() {
-            trust::builtin_module(device, &name, text, checks)
-        } else {
-            let source = wgpu::ShaderSource::Wgsl(text.into());
-            device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(&name), source })
-        };
-
         let uniform = (facts.params_bytes > 0).then_some((0, wgpu::BufferBindingType::Uniform));
         let storage =
             facts.writable.iter().zip(1..).map(|(&writable, binding)| {
@@ -83,16 +78,26 @@ impl Compiled {
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
-        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(&name),
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some(kernel.entry()),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &constants,
-                zero_initialize_workgroup_memory: !unchecked,
-            },
-            cache: None,
+        let (builtin, entry, label, device) =
+            (kernel.is_builtin(), kernel.entry().to_owned(), name.clone(), device.clone());
+        let pipeline = compiler.start(move |cache| {
+            let module = if builtin {
+                trust::builtin_module(&device, &label, text, checks)
+            } else {
+                let source = wgpu::ShaderSource::Wgsl(text.into());
+                device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(&label), source })
+            };
+            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(&label),
+                layout: Some(&pipeline_layout),
+                module: &module,
+                entry_point: Some(&entry),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants: &constants,
+                    zero_initialize_workgroup_memory: checks || !builtin,
+                },
+                cache,
+            })
         });
         Ok(Self {
             id,

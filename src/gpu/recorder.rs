@@ -2,8 +2,11 @@
 //!
 //! Parameters of all launches of a submission lie in one uniform arena, bound with dynamic offsets and written once a
 //! flush. Bind groups are cached by what they bind. In steady state a launch allocates nothing.
+//!
+//! A launch whose pipeline is still being compiled, and all that comes after it, is put off to the flush.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::compiled::{Compiled, MAX_PARAMS_BYTES};
@@ -18,12 +21,31 @@ const MAX_IN_FLIGHT: usize = 3;
 /// Bind groups kept; a program with more distinct ones starts over.
 const MAX_BIND_GROUPS: usize = 8192;
 
+/// What is encoded later, because a pipeline before it is not there yet.
+enum Command {
+    Dispatch {
+        kernel: Arc<Compiled>,
+        bind_group: wgpu::BindGroup,
+        params_at: u32,
+        groups: [u32; 3],
+        work: Work,
+    },
+    Copy {
+        from: wgpu::Buffer,
+        from_at: u64,
+        to: wgpu::Buffer,
+        to_at: u64,
+        bytes: u64,
+    },
+}
+
 pub(super) struct Recorder {
     device: wgpu::Device,
     queue: wgpu::Queue,
     encoder: Option<wgpu::CommandEncoder>,
     pass: Option<wgpu::ComputePass<'static>>,
     pipeline: u32,
+    put_off: Vec<Command>,
     arena: wgpu::Buffer,
     /// Bytes to be written to the arena at the next flush.
     params: Vec<u8>,
@@ -63,6 +85,7 @@ impl Recorder {
             encoder: None,
             pass: None,
             pipeline: u32::MAX,
+            put_off: Vec::new(),
             arena,
             params: Vec::new(),
             alignment,
@@ -81,7 +104,7 @@ impl Recorder {
     /// Records one dispatch. `write_params` appends the uniform's bytes.
     pub(super) fn dispatch(
         &mut self,
-        kernel: &Compiled,
+        kernel: &Arc<Compiled>,
         bindings: &[&Storage],
         write_params: impl FnOnce(&mut Vec<u8>),
         groups: [u32; 3],
@@ -91,7 +114,36 @@ impl Recorder {
         write_params(&mut self.params);
         self.params.resize((start + kernel.params_bytes as usize).next_multiple_of(self.alignment), 0);
         self.cache_bind_group(kernel, bindings);
+        if self.put_off.is_empty() && kernel.pipeline.is_ready() {
+            let bind_group = self.bind_groups[self.key.as_slice()].clone();
+            self.encode_dispatch(kernel, &bind_group, start as u32, groups, work);
+        } else {
+            self.put_off.push(Command::Dispatch {
+                kernel: Arc::clone(kernel),
+                bind_group: self.bind_groups[self.key.as_slice()].clone(),
+                params_at: start as u32,
+                groups,
+                work,
+            });
+        }
+        for binding in bindings {
+            self.touch(binding);
+        }
+        self.launches += 1;
+        self.cost += work.flops + work.bytes;
+        if self.launches == MAX_LAUNCHES || self.cost >= self.max_cost {
+            self.flush();
+        }
+    }
 
+    fn encode_dispatch(
+        &mut self,
+        kernel: &Compiled,
+        bind_group: &wgpu::BindGroup,
+        params_at: u32,
+        groups: [u32; 3],
+        work: Work,
+    ) {
         let timestamps = match &mut self.profiler {
             Some(profiler) => {
                 drop(self.pass.take()); // a pass for each dispatch: its boundaries carry the timestamps
@@ -107,22 +159,12 @@ impl Recorder {
             encoder.begin_compute_pass(&descriptor).forget_lifetime()
         });
         if self.pipeline != kernel.id {
-            pass.set_pipeline(&kernel.pipeline);
+            pass.set_pipeline(kernel.pipeline.wait());
             self.pipeline = kernel.id;
         }
-        let offset = [start as u32];
-        let offsets = if kernel.params_bytes > 0 { &offset[..] } else { &[] };
-        pass.set_bind_group(0, &self.bind_groups[self.key.as_slice()], offsets);
+        let offsets = if kernel.params_bytes > 0 { &[params_at][..] } else { &[] };
+        pass.set_bind_group(0, bind_group, offsets);
         pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
-
-        for binding in bindings {
-            self.touch(binding);
-        }
-        self.launches += 1;
-        self.cost += work.flops + work.bytes;
-        if self.launches == MAX_LAUNCHES || self.cost >= self.max_cost {
-            self.flush();
-        }
     }
 
     /// Records a copy; offsets are relative to the ranges, in bytes.
@@ -135,22 +177,24 @@ impl Recorder {
         bytes: u64,
     ) {
         let (Some(from), Some(to)) = (src.raw(), dst.raw()) else { return };
-        let encoder = self.encoder_outside_pass();
-        encoder.copy_buffer_to_buffer(
-            &from.wgpu,
-            src.offset + src_offset,
-            &to.wgpu,
-            dst.offset + dst_offset,
-            bytes,
-        );
+        self.copy_buffer(&from.wgpu, src.offset + src_offset, &to.wgpu, dst.offset + dst_offset, bytes);
         self.touch(src);
         self.touch(dst);
     }
 
     /// Records a copy to a buffer that is not a tensor's.
     pub(super) fn copy_out(&mut self, src: &Storage, raw: &RawBuffer, dst: &wgpu::Buffer) {
-        self.encoder_outside_pass().copy_buffer_to_buffer(&raw.wgpu, src.offset, dst, 0, src.bytes);
+        self.copy_buffer(&raw.wgpu, src.offset, dst, 0, src.bytes);
         self.touch(src);
+    }
+
+    fn copy_buffer(&mut self, from: &wgpu::Buffer, from_at: u64, to: &wgpu::Buffer, to_at: u64, bytes: u64) {
+        if self.put_off.is_empty() {
+            self.encoder_outside_pass().copy_buffer_to_buffer(from, from_at, to, to_at, bytes);
+        } else {
+            let (from, to) = (from.clone(), to.clone());
+            self.put_off.push(Command::Copy { from, from_at, to, to_at, bytes });
+        }
     }
 
     /// Writes host bytes to a range. `write_buffer` acts before anything not yet submitted, so work that uses the buffer
@@ -163,8 +207,18 @@ impl Recorder {
         self.queue.write_buffer(&raw.wgpu, dst.offset, bytes);
     }
 
-    /// Submits what is recorded; waits only while too much is in flight.
+    /// Submits what is recorded; waits only while too much is in flight, or for a pipeline.
     pub(super) fn flush(&mut self) {
+        for command in std::mem::take(&mut self.put_off) {
+            match command {
+                Command::Dispatch { kernel, bind_group, params_at, groups, work } => {
+                    self.encode_dispatch(&kernel, &bind_group, params_at, groups, work);
+                }
+                Command::Copy { from, from_at, to, to_at, bytes } => {
+                    self.encoder_outside_pass().copy_buffer_to_buffer(&from, from_at, &to, to_at, bytes);
+                }
+            }
+        }
         drop(self.pass.take());
         let Some(mut encoder) = self.encoder.take() else { return };
         if let Some(profiler) = &mut self.profiler {

@@ -1,7 +1,7 @@
-//! The one place with `unsafe`: shader modules without runtime checks, and wgpu's token for experimental features.
+//! The one place with `unsafe`: shader modules without runtime checks, wgpu's token for experimental features, its pipeline cache.
 #![expect(
     unsafe_code,
-    reason = "wgpu marks unchecked shader modules unsafe, where only text compiled into this crate gets, and experimental features"
+    reason = "wgpu marks unsafe: unchecked shader modules, which only text compiled into this crate gets; experimental features; pipeline caches"
 )]
 
 /// A module without loop bounding and, unless `checks`, without bounds checks.
@@ -29,4 +29,15 @@ pub(super) fn experimental_features() -> wgpu::ExperimentalFeatures {
     // SAFETY: the token states that experimental features may have bugs that lead to undefined behaviour. The one that is
     // opened is `EXPERIMENTAL_COOPERATIVE_MATRIX`; the kernels that use it are tested wherever an adapter has it.
     unsafe { wgpu::ExperimentalFeatures::enabled() }
+}
+
+/// A pipeline cache with what an earlier one held.
+///
+/// The caller passes what `Compiler` wrote for this adapter and driver, its checksum compared.
+pub(super) fn pipeline_cache(device: &wgpu::Device, data: Option<&[u8]>) -> wgpu::PipelineCache {
+    let descriptor = wgpu::PipelineCacheDescriptor { label: Some("wgrad"), data, fallback: true };
+    // SAFETY: the bytes came from `PipelineCache::get_data` of a device of the same adapter and driver: the file's name says
+    // so, its checksum shows that nobody cut or changed it, and wgpu's own header in it is compared once more (`fallback`: an
+    // unfit one is replaced by an empty cache). Whoever can write the user's cache folder can run code as that user anyway.
+    unsafe { device.create_pipeline_cache(&descriptor) }
 }

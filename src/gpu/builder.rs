@@ -1,0 +1,168 @@
+//! Options of a device, and opening it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use super::compiler::Compiler;
+use super::fault::Faults;
+use super::profile::Profiler;
+use super::recorder::Recorder;
+use super::{AdapterInfo, Gpu, Inner, adapter, disk, trust};
+use crate::error::{Error, Result};
+
+/// Options for a [`Gpu`]; [`Gpu::builder`].
+#[derive(Debug, Clone, Default)]
+pub struct GpuBuilder {
+    wanted: adapter::Wanted,
+    checks: Option<bool>,
+    memory_limit: Option<u64>,
+    profile: Option<bool>,
+    quiet: bool,
+    cache: Option<PathBuf>,
+    choices: Vec<(String, String)>,
+}
+
+impl GpuBuilder {
+    /// Takes the first adapter whose name contains `name` (any case), instead of `WGPU_ADAPTER_NAME` or the best.
+    #[must_use]
+    pub fn adapter(mut self, name: impl Into<String>) -> Self {
+        self.wanted.name = Some(name.into());
+        self
+    }
+
+    /// Refuses CPU adapters such as lavapipe.
+    #[must_use]
+    pub fn gpu_only(mut self) -> Self {
+        self.wanted.gpu_only = true;
+        self
+    }
+
+    /// Runtime checks (bounds, zeroed workgroup memory) in this crate's kernels. Default: `WGRAD_CHECKS=1|0`, else
+    /// on in debug builds. A user's own kernels are always checked.
+    #[must_use]
+    pub fn checks(mut self, on: bool) -> Self {
+        self.checks = Some(on);
+        self
+    }
+
+    /// Bytes that live and pooled buffers may hold; growth past it is [`Error::OutOfMemory`].
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Times every launch ([`Gpu::profile`]). Default: `WGRAD_PROFILE=1`. Costs the overlap of host and device.
+    #[must_use]
+    pub fn profile(mut self, on: bool) -> Self {
+        self.profile = Some(on);
+        self
+    }
+
+    /// Takes the kernels of `family` from `shaders/<family>/<file>.wgsl`, instead of choosing by adapter: `kernel("matmul",
+    /// "1_naive")`. Default: `WGRAD_KERNEL=matmul:1_naive,conv:1_naive`. An op panics on a file it does not know.
+    #[must_use]
+    pub fn kernel(mut self, family: impl Into<String>, file: impl Into<String>) -> Self {
+        self.choices.push((family.into(), file.into()));
+        self
+    }
+
+    /// Folder for compiled pipelines, made if need be. Default: `WGRAD_CACHE_DIR` (empty for none), else `wgrad` in the
+    /// user's cache folder.
+    #[must_use]
+    pub fn cache_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.cache = Some(folder.into());
+        self
+    }
+
+    /// Leaves out the notice that is printed to stderr when kernels will run on a CPU.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
+    /// Opens the device, waiting for it.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`].
+    #[cfg(not(target_family = "wasm"))]
+    pub fn build(self) -> Result<Gpu> {
+        pollster::block_on(self.build_async())
+    }
+
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`].
+    pub async fn build_async(self) -> Result<Gpu> {
+        let adapter = adapter::choose(&self.wanted).await?;
+        let info = AdapterInfo::of(&adapter);
+        if info.is_cpu && !self.quiet {
+            eprintln!("wgrad: no GPU in use; kernels run on the CPU adapter {}", info.name);
+        }
+        let from_env = std::env::var("WGRAD_KERNEL").unwrap_or_default();
+        let from_env = from_env.split(',').filter_map(|pair| pair.split_once(':'));
+        let choices =
+            from_env.map(|(family, file)| (family.to_owned(), file.to_owned())).chain(self.choices).collect();
+        let mut useful = wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::SUBGROUP
+            | wgpu::Features::SHADER_F16
+            | wgpu::Features::PIPELINE_CACHE;
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if !info.matrix_tiles.is_empty() {
+            useful |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            experimental_features = trust::experimental_features();
+        }
+        let limits = adapter.limits();
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("wgrad"),
+                required_features: adapter.features() & useful,
+                required_limits: limits.clone(),
+                experimental_features,
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| Error::Device { adapter: info.name.clone(), message: e.to_string() })?;
+
+        let faults = Arc::new(Faults::default());
+        let latch = Arc::clone(&faults);
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            latch.latch(match error {
+                wgpu::Error::OutOfMemory { .. } => {
+                    Error::OutOfMemory { op: "device".into(), bytes: 0, in_use: 0, limit: 0 }
+                }
+                other => Error::Validation(other.to_string()),
+            });
+        }));
+        let latch = Arc::clone(&faults);
+        device.set_device_lost_callback(move |reason, message| {
+            // A device dropped with its last handle is not lost.
+            if reason != wgpu::DeviceLostReason::Destroyed || !message.contains("dropped") {
+                latch.latch(Error::DeviceLost(format!("{reason:?}: {message}")));
+            }
+        });
+
+        let env = |name| std::env::var(name).ok().map(|v| v != "0");
+        let checks = self.checks.or_else(|| env("WGRAD_CHECKS")).unwrap_or(cfg!(debug_assertions));
+        let profile = self.profile.or_else(|| env("WGRAD_PROFILE")).unwrap_or(false);
+        let profiler = (profile && info.timestamps).then(|| Profiler::new(&device, &queue));
+        let compiler = Compiler::new(&device, &adapter.get_info(), self.cache.or_else(disk::cache_dir));
+        let recorder = Recorder::new(&device, &queue, info.is_cpu, profiler);
+        Ok(Gpu(Arc::new(Inner {
+            recorder: Mutex::new(recorder),
+            device,
+            info,
+            limits,
+            checks,
+            memory_limit: self.memory_limit.unwrap_or(u64::MAX),
+            choices,
+            faults,
+            kernels: Mutex::default(),
+            compiler,
+            pool: Mutex::default(),
+            staging: Mutex::default(),
+        })))
+    }
+}
