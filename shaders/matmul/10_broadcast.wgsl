@@ -9,7 +9,8 @@
 //   nt: C = A B^T    a (M, K), b (N, K)
 //   tn: C = A^T B    a (K, M), b (K, N)
 //
-//   ragged: any of them by strides, scalar loads. The others want the last axes of a, b and c to be multiples of 4.
+//   ragged: any of them by strides, scalar loads. The others want the last axes of a, b and c to be multiples of 4. A product of
+//           few columns is made as C^T = B^T A^T, whose few rows fit the tile better.
 //
 // Rows and columns past the edge are clamped when read, and not written. The store may do C = relu(A B + bias). Wants subgroups of 8.
 // lib: grid elem
@@ -21,7 +22,8 @@ const VECTORS = 2u;     // of columns, a lane
 // Split s sums k in [s chunk, (s + 1) chunk) and writes a partial C of its own.
 struct Params {
     batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32,
-    add_bias: u32, relu: u32
+    add_bias: u32, relu: u32,
+    transposed: u32     // ragged: 1 if C, and what bias there is, belong to the transposed product
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> c: array<Out4>;     // (splits, batch, M, N)
@@ -170,16 +172,22 @@ fn ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u
     }
     if t.i >= p.m { return; }
     let rows = p.m - t.i;
-    let first = (t.slot * p.m + t.i) * p.n;
+    let strides = select(vec2u(p.n, 1u), vec2u(1u, p.m), p.transposed != 0u);
+    let by_column = p.add_bias != 0u && p.transposed == 0u;
+    let by_row = p.add_bias != 0u && p.transposed != 0u;
     let relu = p.relu != 0u;
     for (var q = 0u; q < LANES; q++) {
         let j = t.j + q * LANES + lane;
         if j >= p.n { continue; }
+        let first = t.slot * p.m * p.n + t.i * strides.x + j * strides.y;
         var add = 0.0;
-        if p.add_bias != 0u { add = bias1[j]; }
+        if by_column { add = bias1[j]; }
         for (var r = 0u; r < ROWS; r++) {
-            let x = sums[r][q] + add;
-            if r < rows { c1[first + r * p.n + j] = Out(select(x, 0.0, relu && x <= 0.0)); }
+            var x = sums[r][q] + add;
+            if r < rows {
+                if by_row { x += bias1[t.i + r]; }
+                c1[first + r * strides.x] = Out(select(x, 0.0, relu && x <= 0.0));
+            }
         }
     }
 }

@@ -111,7 +111,7 @@ params! {
 params! {
     struct BroadcastParams {
         batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32,
-        add_bias: u32, relu: u32,
+        add_bias: u32, relu: u32, transposed: u32,
     }
 }
 
@@ -345,14 +345,24 @@ static BROADCAST: [Kernel; 3] =
 static BROADCAST_RAGGED: Kernel = BROADCAST_SOURCE.kernel("ragged");
 
 fn broadcast(job: &Job<'_>) {
+    const ROWS: u32 = 16;
+    const COLUMNS: u32 = 64;
     let kernel = if job.vectors() { &BROADCAST[job.form as usize] } else { &BROADCAST_RAGGED };
-    split(job, job.blocks(16, 64), |part, p, grid| {
-        let Params { batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col } = p;
+    let transposed = !job.vectors() && job.n <= ROWS && job.m > ROWS;
+    let groups = if transposed { job.blocks(COLUMNS, ROWS) } else { job.blocks(ROWS, COLUMNS) };
+    split(job, groups, |part, p, grid| {
+        let Params { batch, mut m, mut n, k, chunk, splits, mut a_row, mut a_k, mut b_k, mut b_col } = p;
+        let (mut a, mut b) = (job.a, job.b);
+        if transposed {
+            (m, n, a, b) = (n, m, b, a);
+            (a_row, a_k, b_k, b_col) = (b_col, b_k, a_k, a_row);
+        }
         let (bias, [add_bias, relu]) = fused(job, splits);
+        let transposed = u32::from(transposed);
         #[rustfmt::skip]
         let p = BroadcastParams {
-            batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col, add_bias, relu,
+            batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col, add_bias, relu, transposed,
         };
-        job.gpu().run(kernel, &[part, job.a, job.b, bias], &p, grid, job.work(part));
+        job.gpu().run(kernel, &[part, a, b, bias], &p, grid, job.work(part));
     });
 }
