@@ -5,10 +5,10 @@ use crate::gpu::{Source, Work, params};
 use crate::tensor::Tensor;
 
 static SOURCE: Source = Source::new("softmax.wgsl", include_str!("../../shaders/softmax.wgsl"));
-static SOFTMAX: RowKernel = RowKernel::new(&SOURCE, "softmax");
-static SOFTMAX_BACKWARD: RowKernel = RowKernel::new(&SOURCE, "softmax_backward");
-static LOG_SOFTMAX: RowKernel = RowKernel::new(&SOURCE, "log_softmax");
-static LOG_SOFTMAX_BACKWARD: RowKernel = RowKernel::new(&SOURCE, "log_softmax_backward");
+static SOFTMAX: RowKernel = RowKernel::lanes(&SOURCE, "softmax");
+static SOFTMAX_BACKWARD: RowKernel = RowKernel::lanes(&SOURCE, "softmax_backward");
+static LOG_SOFTMAX: RowKernel = RowKernel::lanes(&SOURCE, "log_softmax");
+static LOG_SOFTMAX_BACKWARD: RowKernel = RowKernel::lanes(&SOURCE, "log_softmax_backward");
 
 params! { struct Params { rows: u32, c: u32, inv_tau: f32 } }
 
