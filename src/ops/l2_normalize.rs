@@ -67,7 +67,7 @@ mod tests {
             let want = crate::reference::l2_normalize::forward(&x64, c, 1e-12);
             let x = gpu.tensor(&x, [rows, c]).unwrap();
             let params = Params { rows: rows as u32, c: c as u32, eps: EPS };
-            FORWARD.each_form(&gpu, &params, (rows, c), |form, launch| {
+            FORWARD.each_form(&gpu, &params, (rows, c), |form, _, launch| {
                 let (y, norms) = (x.full_like(f32::NAN), gpu.zeros([rows]).unwrap());
                 launch(&[&y, &norms, &x]);
                 for (got, want) in y.to_vec().unwrap().iter().zip(&want) {

@@ -71,6 +71,20 @@ impl RowKernel {
         Self { narrow: widths(source, entry, false), wide: Some(widths(source, entry, true)) }
     }
 
+    /// How many invocations would share one of `rows` rows of `c` elements, and how many cells it has.
+    pub(super) fn sharing(&self, gpu: &Gpu, rows: usize, c: usize) -> (usize, usize) {
+        let (_, lane) = self.cells(c);
+        (WIDTHS[choose(gpu, rows, c / lane, lane)].lanes as usize, c / lane)
+    }
+
+    /// The kernels for rows of `c` elements, and the elements of a cell.
+    fn cells(&self, c: usize) -> (&[Kernel; 6], usize) {
+        match &self.wide {
+            Some(wide) if c.is_multiple_of(4) => (wide, 4),
+            _ => (&self.narrow, 1),
+        }
+    }
+
     /// Launches it over `rows` rows of `c` elements.
     #[track_caller]
     pub(super) fn run<P: Params>(
@@ -81,30 +95,42 @@ impl RowKernel {
         (rows, c): (usize, usize),
         work: Work,
     ) {
-        let (kernels, lane) = match &self.wide {
-            Some(wide) if c.is_multiple_of(4) => (wide, 4),
-            _ => (&self.narrow, 1),
-        };
+        let (kernels, lane) = self.cells(c);
         let i = choose(gpu, rows, c / lane, lane);
         launch(&kernels[i], WIDTHS[i], gpu, tensors, params, rows, work);
     }
 
-    /// Hands `check` every form that runs on `gpu`, and its name: each width, with cells of one element and of four where
-    /// they fit.
+    /// Launches it over the columns of a matrix of `rows` by `c`, a cell of them at a time.
+    #[track_caller]
+    pub(super) fn run_columns<P: Params>(
+        &self,
+        gpu: &Gpu,
+        tensors: &[&dyn Bind],
+        params: &P,
+        (rows, c): (usize, usize),
+        work: Work,
+    ) {
+        let (kernels, lane) = self.cells(c);
+        let i = choose(gpu, c / lane, rows, 1);
+        launch(&kernels[i], WIDTHS[i], gpu, tensors, params, c / lane, work);
+    }
+
+    /// Hands `check` every form that runs on `gpu`, its name, and how many elements of a row its invocations take at a time:
+    /// each width, with cells of one element and of four where they fit.
     #[cfg(test)]
     pub(super) fn each_form<P: Params>(
         &self,
         gpu: &Gpu,
         params: &P,
         (rows, c): (usize, usize),
-        mut check: impl FnMut(&str, &dyn Fn(&[&dyn Bind])),
+        mut check: impl FnMut(&str, usize, &dyn Fn(&[&dyn Bind])),
     ) {
         let wide = self.wide.as_ref().filter(|_| c.is_multiple_of(4));
         for (kernels, lane) in [(Some(&self.narrow), 1), (wide, 4)] {
             for (kernel, width) in kernels.into_iter().flatten().zip(WIDTHS) {
                 if !width.shuffled || gpu.info().shuffles_in_register() {
                     let name = format!("{width:?}, cells of {lane}, {rows} x {c}");
-                    check(&name, &|tensors| {
+                    check(&name, lane * width.lanes as usize, &|tensors| {
                         launch(kernel, width, gpu, tensors, params, rows, Work::default());
                     });
                 }
