@@ -129,4 +129,24 @@ mod tests {
             }
         }
     }
+
+    /// Every form of the second pass over rows of parts, whichever the adapter would choose.
+    #[test]
+    fn all_forms_agree() {
+        let gpu = Gpu::builder().quiet().build().unwrap();
+        for (strips, c) in [(1, 1), (7, 5), (70, 12), (300, 8)] {
+            let parts: Vec<f32> = (0..strips * 2 * c).map(|i| (i * 31 % 101) as f32 - 50.0).collect();
+            let mut want = vec![0.0; 2 * c];
+            parts.iter().enumerate().for_each(|(i, v)| want[i % (2 * c)] += v);
+            let parts = gpu.tensor(&parts, [strips, 2, c]).unwrap();
+            let params = Params { c: c as u32, strips: strips as u32 };
+            // A row for each column: more than there are cells of four, which the kernel leaves out.
+            ADD_STRIP_ROWS.each_form(&gpu, &params, (c, c), |form, _, launch| {
+                let sums = [(); 2].map(|()| gpu.full([c], f32::NAN).unwrap());
+                launch(&[&sums[0], &sums[1], &parts]);
+                let sums = sums.map(|sum| sum.to_vec().unwrap()).concat();
+                assert_eq!(sums, want, "{form}, {strips} strips");
+            });
+        }
+    }
 }
