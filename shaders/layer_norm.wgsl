@@ -95,28 +95,39 @@ fn add_cell(sums: Sums, row: StripRow, j: u32, means: vec2f) -> Sums {
     return Sums(sums.dy + d, sums.dy_xhat + d * xhat);
 }
 
+// Rows at a time: what `partial` is read and written for once.
+const ROWS: u32 = 4;
+
 // The sums of a strip's columns lie in `partial`, of which a strip's part stays in a cache; add_strips.wgsl adds up the strips.
 @compute @workgroup_size(WG)
 fn layer_norm_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
     let strip = group_index(wid, nwg) * (WG / LANES) + lid / LANES;
     let at = strip * 2u * (q.c / LANE);
     let longest = strip_count(0u, q.strips, q.m, q.interleaved);
-    for (var k = 0u; k < longest; k++) {
-        let row = row_of_strip(strip, k);
-        let means = gradient_means(row, lid);
-        for (var j = lid % LANES; j < row.cells; j += LANES) {
+    for (var k = 0u; k < longest; k += ROWS) {
+        var rows: array<StripRow, ROWS>;
+        var means: array<vec2f, ROWS>;
+        for (var r = 0u; r < ROWS; r++) {
+            rows[r] = row_of_strip(strip, k + r);
+            means[r] = gradient_means(rows[r], lid);
+        }
+        let cells = rows[0].cells;
+        for (var j = lid % LANES; j < cells; j += LANES) {
             var sums = Sums();
-            if k > 0u { sums = Sums(partial[at + j], partial[at + row.cells + j]); }
-            sums = add_cell(sums, row, j, means);
+            if k > 0u { sums = Sums(partial[at + j], partial[at + cells + j]); }
+            for (var r = 0u; r < ROWS; r++) {
+                if j < rows[r].cells { sums = add_cell(sums, rows[r], j, means[r]); }
+            }
             partial[at + j] = sums.dy;
-            partial[at + row.cells + j] = sums.dy_xhat;
+            partial[at + cells + j] = sums.dy_xhat;
         }
     }
 }
 
-// The same with the sums in registers, for rows of at most HELD cells a lane.
+// Cells of a row for each lane at most, in the next kernel.
 const HELD: u32 = 8;
 
+// The same with the sums in registers, for rows of at most HELD cells a lane.
 @compute @workgroup_size(WG)
 fn layer_norm_backward_held(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
     let strip = group_index(wid, nwg) * (WG / LANES) + lid / LANES;
