@@ -2,7 +2,7 @@
 //   dx = (dy - y sum y dy) / norm      where norm >= eps
 //   dx = dy / eps                      where the clamp holds, and y no longer depends on the norm
 // One row belongs to LANES invocations.
-// lib: grid elem row
+// lib: grid elem lane row
 
 override WG: u32 = 64;
 override LANES: u32 = 32;
@@ -11,39 +11,39 @@ struct Params { rows: u32, c: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 
 // Forward.
-@group(0) @binding(1) var<storage, read_write> y: array<Elem>;           // (rows, c)
+@group(0) @binding(1) var<storage, read_write> y: array<Cell>;           // (rows, c)
 @group(0) @binding(2) var<storage, read_write> norms: array<f32>;        // (rows)
-@group(0) @binding(3) var<storage, read> x: array<Elem>;                 // (rows, c)
+@group(0) @binding(3) var<storage, read> x: array<Cell>;                 // (rows, c)
 
 // Backward.
-@group(0) @binding(1) var<storage, read_write> dx: array<Elem>;          // (rows, c)
-@group(0) @binding(2) var<storage, read> dy: array<Elem>;                // (rows, c)
-@group(0) @binding(3) var<storage, read> result: array<Elem>;            // y of the forward pass, (rows, c)
+@group(0) @binding(1) var<storage, read_write> dx: array<Cell>;          // (rows, c)
+@group(0) @binding(2) var<storage, read> dy: array<Cell>;                // (rows, c)
+@group(0) @binding(3) var<storage, read> result: array<Cell>;            // y of the forward pass, (rows, c)
 @group(0) @binding(4) var<storage, read> saved_norms: array<f32>;        // (rows)
 
 @compute @workgroup_size(WG)
 fn l2_normalize(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c);
-    var part = 0.0;
+    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c / LANE);
+    var part = Lane();
     for (var i = row.begin; i < row.end; i += LANES) {
-        let v = f32(x[i]);
+        let v = Lane(x[i]);
         part += v * v;
     }
-    let norm = sqrt(row_sum(vec2f(part), lid).x);
+    let norm = sqrt(row_sum(vec2f(lane_sum(part)), lid).x);
     let scale = 1.0 / max(norm, p.eps);
-    for (var i = row.begin; i < row.end; i += LANES) { y[i] = Elem(f32(x[i]) * scale); }
+    for (var i = row.begin; i < row.end; i += LANES) { y[i] = Cell(Lane(x[i]) * scale); }
     if row.live && row.lane == 0u { norms[row.index] = norm; }
 }
 
 @compute @workgroup_size(WG)
 fn l2_normalize_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c);
-    var part = 0.0;
-    for (var i = row.begin; i < row.end; i += LANES) { part += f32(result[i]) * f32(dy[i]); }
-    var dot = row_sum(vec2f(part), lid).x;
+    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c / LANE);
+    var part = Lane();
+    for (var i = row.begin; i < row.end; i += LANES) { part += Lane(result[i]) * Lane(dy[i]); }
+    var dot = row_sum(vec2f(lane_sum(part)), lid).x;
     if !row.live { return; }
     let norm = saved_norms[row.index];
     if norm < p.eps { dot = 0.0; }
     let scale = 1.0 / max(norm, p.eps);
-    for (var i = row.begin; i < row.end; i += LANES) { dx[i] = Elem((f32(dy[i]) - f32(result[i]) * dot) * scale); }
+    for (var i = row.begin; i < row.end; i += LANES) { dx[i] = Cell((Lane(dy[i]) - Lane(result[i]) * dot) * scale); }
 }

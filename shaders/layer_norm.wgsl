@@ -2,89 +2,152 @@
 // mean and biased variance of each row.
 //   g = gamma dy,  dx = (g - mean(g) - xhat mean(g xhat)) / sqrt(var + eps)      mean over the row
 //   dgamma = sum over rows of dy xhat,  dbeta = sum over rows of dy
-// lib: grid elem row strip
+// Elements read and written, of rows c: forward x, x, y; backward x, dy, x, dy, dx, the second time from a cache.
+// lib: grid elem lane row strip
 
 override WG: u32 = 64;
 override LANES: u32 = 32;
 
-// Row kernels: one row belongs to LANES invocations.
+// Forward: one row belongs to LANES invocations.
 struct Params { rows: u32, c: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
-
-@group(0) @binding(1) var<storage, read_write> y: array<Elem>;           // (rows, c)
+@group(0) @binding(1) var<storage, read_write> y: array<Cell>;           // (rows, c)
 @group(0) @binding(2) var<storage, read_write> stats: array<vec2f>;      // mean and 1 / sqrt(var + eps), (rows, 2)
-@group(0) @binding(3) var<storage, read> x: array<Elem>;                 // (rows, c)
-@group(0) @binding(4) var<storage, read> gamma: array<f32>;              // (c)
-@group(0) @binding(5) var<storage, read> beta: array<f32>;               // (c)
+@group(0) @binding(3) var<storage, read> x: array<Cell>;                 // (rows, c)
+@group(0) @binding(4) var<storage, read> gamma: array<Lane>;             // (c)
+@group(0) @binding(5) var<storage, read> beta: array<Lane>;              // (c)
 
-@group(0) @binding(1) var<storage, read_write> dx: array<Elem>;          // (rows, c)
-@group(0) @binding(2) var<storage, read> dy: array<Elem>;                // (rows, c)
+// Backward: one strip of rows belongs to LANES invocations, which take its rows one after another.
+struct StripParams { m: u32, c: u32, strips: u32, interleaved: u32 }
+@group(0) @binding(0) var<uniform> q: StripParams;
+@group(0) @binding(1) var<storage, read_write> dx: array<Cell>;          // (m, c)
+@group(0) @binding(2) var<storage, read_write> partial: array<Lane>;     // sums of dy and of dy xhat, (strips, 2, c)
 // x, gamma as above
-@group(0) @binding(5) var<storage, read> row_stats: array<vec2f>;        // stats of the forward pass, (rows, 2)
+@group(0) @binding(5) var<storage, read> dy: array<Cell>;                // (m, c)
+@group(0) @binding(6) var<storage, read> row_stats: array<vec2f>;        // stats of the forward pass, (m, 2)
 
-// Column kernel: one invocation takes one column of one strip of rows.
-struct ColumnParams { m: u32, c: u32, strips: u32, interleaved: u32 }
-@group(0) @binding(0) var<uniform> q: ColumnParams;
-@group(0) @binding(1) var<storage, read_write> partial: array<vec2f>;    // sums of dy and of dy xhat, (c, strips)
-// dy, x as above
-@group(0) @binding(4) var<storage, read> strip_stats: array<vec2f>;      // stats of the forward pass, (rows, 2)
-
-// The mean is taken twice: the second pass sums what the first, rounded one left over, and corrects both moments by it.
+// Mean and m2 = sum (x - mean)^2 of what each column of a lane has seen, in one pass (Welford 1962); then of the row, the
+// mean first and m2 about it (Chan, Golub, LeVeque 1983). Means are distances from the row's first element, which keeps a
+// large common mean out of the sums.
 @compute @workgroup_size(WG)
 fn layer_norm(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c);
+    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c / LANE);
+    let first = row.index * (p.c / LANE);
+    var origin = 0.0;
+    if row.live { origin = lane_at(Lane(x[first]), 0u); }
+    var count = 0.0;
+    var own_mean = Lane();
+    var m2 = Lane();
+    for (var i = row.begin; i < row.end; i += LANES) {
+        let v = Lane(x[i]) - origin;
+        let step = v - own_mean;
+        count += 1.0;
+        own_mean += step * (1.0 / count);
+        m2 += step * (v - own_mean);
+    }
     let inv_c = 1.0 / f32(p.c);
-    var part = 0.0;
-    for (var i = row.begin; i < row.end; i += LANES) { part += f32(x[i]); }
-    let near = row_sum(vec2f(part), lid).x * inv_c;
-    var moments = vec2f();
+    let mean = row_sum(vec2f(count * lane_sum(own_mean)), lid).x * inv_c;
+    let d = own_mean - mean;
+    let variance = row_sum(vec2f(lane_sum(m2 + count * d * d)), lid).x * inv_c;
+    let inv_std = 1.0 / sqrt(variance + p.eps);
     for (var i = row.begin; i < row.end; i += LANES) {
-        let d = f32(x[i]) - near;
-        moments += vec2f(d, d * d);
+        y[i] = Cell((Lane(x[i]) - origin - mean) * inv_std * gamma[i - first] + beta[i - first]);
     }
-    moments = row_sum(moments, lid) * inv_c;
-    let mean = near + moments.x;
-    let inv_std = 1.0 / sqrt(max(moments.y - moments.x * moments.x, 0.0) + p.eps);
-    for (var i = row.begin; i < row.end; i += LANES) {
-        let col = i - row.index * p.c;
-        y[i] = Elem((f32(x[i]) - mean) * inv_std * gamma[col] + beta[col]);
-    }
-    if row.live && row.lane == 0u { stats[row.index] = vec2f(mean, inv_std); }
+    if row.live && row.lane == 0u { stats[row.index] = vec2f(origin + mean, inv_std); }
 }
 
+// A row of a strip as one of its lanes sees it.
+struct StripRow {
+    begin: u32,      // its first cell in the tensor
+    cells: u32,      // 0 where the strip has no such row: such lanes still reach every barrier
+    mean: f32,
+    inv_std: f32,
+}
+
+fn row_of_strip(strip: u32, k: u32) -> StripRow {
+    let cells = q.c / LANE;
+    let s = strip_of(strip, 0u, q.strips, q.m, cells, q.interleaved);
+    if strip >= q.strips || k >= s.count { return StripRow(0u, 0u, 0.0, 0.0); }
+    let begin = s.at + k * s.stride;
+    let moments = row_stats[begin / cells];
+    return StripRow(begin, cells, moments.x, moments.y);
+}
+
+// mean(g) and mean(g xhat) of a row. All invocations of the workgroup must call it.
+fn gradient_means(row: StripRow, lid: u32) -> vec2f {
+    var sum = Lane();
+    var sum_xhat = Lane();
+    for (var j = lid % LANES; j < row.cells; j += LANES) {
+        let g = Lane(dy[row.begin + j]) * gamma[j];
+        sum += g;
+        sum_xhat += g * ((Lane(x[row.begin + j]) - row.mean) * row.inv_std);
+    }
+    return row_sum(vec2f(lane_sum(sum), lane_sum(sum_xhat)), lid) / f32(q.c);
+}
+
+struct Sums { dy: Lane, dy_xhat: Lane }
+
+// Writes dx of cell j of a row, and adds the cell to the sums of its columns.
+fn add_cell(sums: Sums, row: StripRow, j: u32, means: vec2f) -> Sums {
+    let d = Lane(dy[row.begin + j]);
+    let xhat = (Lane(x[row.begin + j]) - row.mean) * row.inv_std;
+    dx[row.begin + j] = Cell((d * gamma[j] - means.x - xhat * means.y) * row.inv_std);
+    return Sums(sums.dy + d, sums.dy_xhat + d * xhat);
+}
+
+// Rows at a time: what `partial` is read and written for once.
+const ROWS: u32 = 4;
+
+// The sums of a strip's columns lie in `partial`, of which a strip's part stays in a cache; add_strips.wgsl adds up the strips.
 @compute @workgroup_size(WG)
 fn layer_norm_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c);
-    var s = vec2f();
-    if row.live { s = row_stats[row.index]; }
-    var sums = vec2f();
-    for (var i = row.begin; i < row.end; i += LANES) {
-        let g = f32(dy[i]) * gamma[i - row.index * p.c];
-        sums += g * vec2f(1.0, (f32(x[i]) - s.x) * s.y);
-    }
-    let means = row_sum(sums, lid) / f32(p.c);
-    for (var i = row.begin; i < row.end; i += LANES) {
-        let g = f32(dy[i]) * gamma[i - row.index * p.c];
-        let xhat = (f32(x[i]) - s.x) * s.y;
-        dx[i] = Elem((g - means.x - xhat * means.y) * s.y);
+    let strip = group_index(wid, nwg) * (WG / LANES) + lid / LANES;
+    let at = strip * 2u * (q.c / LANE);
+    let longest = strip_count(0u, q.strips, q.m, q.interleaved);
+    for (var k = 0u; k < longest; k += ROWS) {
+        var rows: array<StripRow, ROWS>;
+        var means: array<vec2f, ROWS>;
+        for (var r = 0u; r < ROWS; r++) {
+            rows[r] = row_of_strip(strip, k + r);
+            means[r] = gradient_means(rows[r], lid);
+        }
+        let cells = rows[0].cells;
+        for (var j = lid % LANES; j < cells; j += LANES) {
+            var sums = Sums();
+            if k > 0u { sums = Sums(partial[at + j], partial[at + cells + j]); }
+            for (var r = 0u; r < ROWS; r++) {
+                if j < rows[r].cells { sums = add_cell(sums, rows[r], j, means[r]); }
+            }
+            partial[at + j] = sums.dy;
+            partial[at + cells + j] = sums.dy_xhat;
+        }
     }
 }
 
-// add_strips.wgsl adds up the strips.
+// Cells of a row for each lane at most, in the next kernel.
+const HELD: u32 = 8;
+
+// The same with the sums in registers, for rows of at most HELD cells a lane.
 @compute @workgroup_size(WG)
-fn layer_norm_backward_strips(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
-    if i >= q.strips * q.c { return; }
-    let col = i % q.c;
-    let s = strip_of(i / q.c, col, q.strips, q.m, q.c, q.interleaved);
-    var at = s.at;
-    var row = s.at / q.c;
-    var sums = vec2f();
-    for (var k = 0u; k < s.count; k++) {
-        let moments = strip_stats[row];
-        sums += f32(dy[at]) * vec2f(1.0, (f32(x[at]) - moments.x) * moments.y);
-        at += s.stride;
-        row += s.stride / q.c;
+fn layer_norm_backward_held(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+    let strip = group_index(wid, nwg) * (WG / LANES) + lid / LANES;
+    let longest = strip_count(0u, q.strips, q.m, q.interleaved);
+    var sums: array<Sums, HELD>;
+    for (var k = 0u; k < longest; k++) {
+        let row = row_of_strip(strip, k);
+        let means = gradient_means(row, lid);
+        for (var n = 0u; n < HELD; n++) {
+            let j = lid % LANES + n * LANES;
+            if j < row.cells { sums[n] = add_cell(sums[n], row, j, means); }
+        }
     }
-    partial[col * q.strips + i / q.c] = sums;
+    if strip >= q.strips { return; }
+    let cells = q.c / LANE;
+    for (var n = 0u; n < HELD; n++) {
+        let j = lid % LANES + n * LANES;
+        if j < cells {
+            partial[strip * 2u * cells + j] = sums[n].dy;
+            partial[strip * 2u * cells + cells + j] = sums[n].dy_xhat;
+        }
+    }
 }

@@ -4,7 +4,7 @@
 // Forward keeps the row's maximum and ln sum e^z; backward makes the probabilities again from those two numbers, so
 // neither they nor the logits' softmax is ever stored. The mean over `losses` is a reduction of its own.
 // A label >= c reads nothing; it makes its row's loss and gradient NaN.
-// lib: grid elem row
+// lib: grid elem lane row exp_sum
 
 override WG: u32 = 64;
 override LANES: u32 = 32;
@@ -16,30 +16,30 @@ struct Params { rows: u32, c: u32, inv_tau: f32, grad_scale: f32, nan: f32 }
 @group(0) @binding(1) var<storage, read_write> losses: array<f32>;        // (rows)
 @group(0) @binding(2) var<storage, read_write> lse: array<f32>;           // ln sum e^(x / tau), (rows)
 @group(0) @binding(3) var<storage, read_write> peak_log_sum: array<vec2f>; // max x and ln sum e^z, (rows, 2)
-@group(0) @binding(4) var<storage, read> x: array<Elem>;                  // (rows, c)
+@group(0) @binding(4) var<storage, read> x: array<Cell>;                  // (rows, c)
 @group(0) @binding(5) var<storage, read> labels: array<u32>;              // (rows)
 
 // Backward.
-@group(0) @binding(1) var<storage, read_write> dx: array<Elem>;           // (rows, c)
+@group(0) @binding(1) var<storage, read_write> dx: array<Cell>;           // (rows, c)
 @group(0) @binding(2) var<storage, read> dloss: array<f32>;               // (1)
-@group(0) @binding(3) var<storage, read> logits: array<Elem>;             // x of the forward pass, (rows, c)
+@group(0) @binding(3) var<storage, read> logits: array<Cell>;             // x of the forward pass, (rows, c)
 @group(0) @binding(4) var<storage, read> row_labels: array<u32>;          // (rows)
 @group(0) @binding(5) var<storage, read> saved: array<vec2f>;             // peak_log_sum of the forward pass, (rows, 2)
 
-// LANES invocations take one row: maximum, then sum, then lane 0 writes.
+// LANES invocations take one row: maximum and sum in one pass, then lane 0 writes.
 @compute @workgroup_size(WG)
 fn softmax_cross_entropy(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c);
-    var top = -3.4e38;
-    for (var i = row.begin; i < row.end; i += LANES) { top = max(top, f32(x[i])); }
-    let peak = row_max(top, lid);
-    var part = 0.0;
-    for (var i = row.begin; i < row.end; i += LANES) { part += exp((f32(x[i]) - peak) * p.inv_tau); }
-    let log_sum = log(row_sum(vec2f(part), lid).x);
+    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c / LANE);
+    var sum = ExpSum(Lane(-3.4e38), Lane());
+    for (var i = row.begin; i < row.end; i += LANES) { sum = exp_sum_add(sum, Lane(x[i])); }
+    let peak_and_sum = exp_sum_row(sum, lid);
+    let peak = peak_and_sum.x;
+    let log_sum = log(peak_and_sum.y);
     if !row.live || row.lane != 0u { return; }
     let label = labels[row.index];
     if label < p.c {
-        losses[row.index] = log_sum - (f32(x[row.index * p.c + label]) - peak) * p.inv_tau;
+        let at = row.index * p.c + label;
+        losses[row.index] = log_sum - (lane_at(Lane(x[at / LANE]), at % LANE) - peak) * p.inv_tau;
     } else {
         losses[row.index] = p.nan;
     }
@@ -50,15 +50,14 @@ fn softmax_cross_entropy(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgro
 // LANES invocations take one row, with no sum to share.
 @compute @workgroup_size(WG)
 fn softmax_cross_entropy_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c);
+    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c / LANE);
     if !row.live { return; }
     let label = row_labels[row.index];
     let s = saved[row.index];
     var scale = dloss[0] * p.grad_scale;
     if label >= p.c { scale = p.nan; }
     for (var i = row.begin; i < row.end; i += LANES) {
-        let probability = exp((f32(logits[i]) - s.x) * p.inv_tau - s.y);
-        let hit = select(0.0, 1.0, i == row.index * p.c + label);
-        dx[i] = Elem((probability - hit) * scale);
+        let probability = exp((Lane(logits[i]) - s.x) * p.inv_tau - s.y);
+        dx[i] = Cell((probability - lane_hit(i, row.index * p.c + label)) * scale);
     }
 }

@@ -28,11 +28,12 @@ struct Shader {
 }
 
 fn shaders() -> Vec<Shader> {
-    shaders_of(Variant::F32, false)
+    shaders_of(Variant::F32, Target::default())
 }
 
-/// The files as a variant has them, of those that have variants; `wide`: with lanes of four columns, of those that have lanes.
-fn shaders_of(variant: Variant, wide: bool) -> Vec<Shader> {
+/// The files as a variant has them, of those that have variants; for a `target` that is wide, of those that have lanes, and
+/// for one that is shuffled, of those that add up rows.
+fn shaders_of(variant: Variant, target: Target) -> Vec<Shader> {
     let shaders: Vec<_> = files_under("shaders", &["wgsl"])
         .into_iter()
         .map(|(path, own)| (path.strip_prefix("shaders/").unwrap().to_owned(), own))
@@ -40,7 +41,7 @@ fn shaders_of(variant: Variant, wide: bool) -> Vec<Shader> {
         .flat_map(|(name, own)| {
             let tiles: &[u32] = if uses_matrix_units(&own) { &[16, 8] } else { &[16] };
             let shader = |&tile| {
-                let target = Target { tile, wide, ..Target::default() };
+                let target = Target { tile, ..target };
                 let full =
                     assemble(&name, &own, variant, target).unwrap_or_else(|e| panic!("shaders/{name}: {e}"));
                 Shader { name: name.clone(), own: own.clone(), full, variant }
@@ -48,7 +49,8 @@ fn shaders_of(variant: Variant, wide: bool) -> Vec<Shader> {
             tiles.iter().map(shader).collect::<Vec<_>>()
         })
         .filter(|shader| variant == Variant::F32 || shader.full.starts_with("enable f16; "))
-        .filter(|shader| !wide || shader.full.contains("const LANE:"))
+        .filter(|shader| !target.wide || shader.full.contains("const LANE:"))
+        .filter(|shader| !target.shuffled || shader.full.contains("fn row_sum("))
         .collect();
     assert!(!shaders.is_empty(), "no kernels under shaders/");
     shaders
@@ -132,8 +134,11 @@ fn used() -> BTreeMap<String, Use> {
 
 #[test]
 fn every_kernel_translates_to_spirv_msl_and_hlsl() {
-    let widths = |variant| [false, true].map(|wide| shaders_of(variant, wide));
-    for shader in Variant::ALL.into_iter().flat_map(widths).flatten() {
+    let forms = |variant| {
+        [(false, false), (true, false), (false, true), (true, true)]
+            .map(|(wide, shuffled)| shaders_of(variant, Target { wide, shuffled, ..Target::default() }))
+    };
+    for shader in Variant::ALL.into_iter().flat_map(forms).flatten() {
         let (module, info) = module(&shader);
         assert!(!module.entry_points.is_empty(), "shaders/{} has no entry point", shader.name);
         for entry in &module.entry_points {
@@ -224,10 +229,12 @@ fn library_files_have_no_bindings_and_are_used() {
     for (path, text) in files_under("shaders/lib", &["wgsl"]) {
         assert!(!text.contains("@group") && !text.contains("@binding"), "{path} has bindings");
         let stem = path.trim_start_matches("shaders/lib/").trim_end_matches(".wgsl");
-        // `elem_f32.wgsl` and its kin, `lane_1.wgsl` and `tile8.wgsl` with theirs, go by what they all define.
+        // `elem_f32.wgsl` and its kin, `lane_1.wgsl` and `tile8.wgsl` with theirs, go by what they all define; the parts of
+        // `row.wgsl` by its name.
         let name = match stem {
             _ if stem.starts_with("elem_") => "elem",
             "lane_1" | "lane_4" => "lane",
+            "row_memory" | "row_shuffle" => "row",
             "tile8" | "tile16" => "tile",
             _ => stem,
         };

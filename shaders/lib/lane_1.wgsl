@@ -5,3 +5,8 @@ alias Lane = f32;
 alias Cell = Elem;
 
 fn lane_at(v: Lane, k: u32) -> f32 { return v; }
+fn lane_sum(v: Lane) -> f32 { return v; }
+fn lane_max(v: Lane) -> f32 { return v; }
+
+// 1 in the column that is element `wanted`, where the lane is cell `at`.
+fn lane_hit(at: u32, wanted: u32) -> Lane { return select(0.0, 1.0, at == wanted); }

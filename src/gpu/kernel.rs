@@ -20,6 +20,8 @@ pub struct Kernel {
     constants: &'static [(&'static str, f64)],
     /// Whether `// lib: lane` is four columns.
     wide: bool,
+    /// Whether `// lib: row` adds up in the registers of a subgroup.
+    shuffled: bool,
 }
 
 /// Where the WGSL comes from. Only text compiled into this crate may ever run unchecked.
@@ -47,7 +49,14 @@ impl Kernel {
     }
 
     pub(super) const fn from_text(text: Text, entry: &'static str) -> Self {
-        Self { id: OnceLock::new(), text, entry: Cow::Borrowed(entry), constants: &[], wide: false }
+        Self {
+            id: OnceLock::new(),
+            text,
+            entry: Cow::Borrowed(entry),
+            constants: &[],
+            wide: false,
+            shuffled: false,
+        }
     }
 
     /// The same kernel with values for `override` constants.
@@ -61,6 +70,14 @@ impl Kernel {
     #[must_use]
     pub const fn wide(mut self) -> Self {
         self.wide = true;
+        self
+    }
+
+    /// The same kernel with sums over a row's lanes by shuffles (`shaders/lib/row_shuffle.wgsl`) instead of workgroup memory,
+    /// for adapters whose subgroups hold the lanes of a row in order.
+    #[must_use]
+    pub const fn shuffled(mut self) -> Self {
+        self.shuffled = true;
         self
     }
 
@@ -104,7 +121,12 @@ impl Kernel {
 
     /// The text handed to the compiler.
     pub(super) fn assembled(&self, variant: Variant, target: Target) -> Result<String> {
-        assemble(&self.name(), self.wgsl(), variant, Target { wide: self.wide, ..target })
+        assemble(
+            &self.name(),
+            self.wgsl(),
+            variant,
+            Target { wide: self.wide, shuffled: self.shuffled, ..target },
+        )
     }
 }
 

@@ -20,6 +20,9 @@ static LIB: &[(&str, &str)] = &[
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
     ("segments", include_str!("../../shaders/lib/segments.wgsl")),
     ("row", include_str!("../../shaders/lib/row.wgsl")),
+    ("row_memory", include_str!("../../shaders/lib/row_memory.wgsl")),
+    ("row_shuffle", include_str!("../../shaders/lib/row_shuffle.wgsl")),
+    ("exp_sum", include_str!("../../shaders/lib/exp_sum.wgsl")),
     ("strip", include_str!("../../shaders/lib/strip.wgsl")),
     ("special", include_str!("../../shaders/lib/special.wgsl")),
     ("view", include_str!("../../shaders/lib/view.wgsl")),
@@ -29,7 +32,7 @@ static LIB: &[(&str, &str)] = &[
     ("tile8", include_str!("../../shaders/lib/tile8.wgsl")),
 ];
 
-/// What a kernel's text depends on besides itself: facts of the adapter that runs it, and the width of its lanes.
+/// What a kernel's text depends on besides itself: facts of the adapter that runs it, and which of two library files it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     /// Side of the matrix unit's tile, 16 or 8: which file `// lib: tile` names.
@@ -38,12 +41,14 @@ pub struct Target {
     pub subgroup: u32,
     /// [`Kernel::wide`]: which file `// lib: lane` names.
     pub wide: bool,
+    /// [`Kernel::shuffled`]: which file `// lib: row` names besides its own.
+    pub shuffled: bool,
 }
 
 impl Default for Target {
     /// As on most GPUs with matrix units.
     fn default() -> Self {
-        Self { tile: 16, subgroup: 32, wide: false }
+        Self { tile: 16, subgroup: 32, wide: false, shuffled: false }
     }
 }
 
@@ -51,7 +56,7 @@ impl Target {
     pub(super) fn of(info: &AdapterInfo) -> Self {
         let usual = Self::default();
         let tile = info.matrix_tiles.first().copied().unwrap_or(usual.tile);
-        Self { tile, subgroup: info.largest_subgroup(), wide: false }
+        Self { tile, subgroup: info.largest_subgroup(), ..usual }
     }
 
     /// A kernel's own constants, and those of the adapter that its text declares.
@@ -155,8 +160,8 @@ pub(super) fn has_variants(wgsl: &str) -> bool {
     libraries(wgsl).any(|lib| lib == "elem")
 }
 
-/// The full text of a kernel file: the file, then the library files its `// lib:` line names; `tile` is the one that fits
-/// the matrix unit.
+/// The full text of a kernel file: the file, then the library files its `// lib:` line names; of those that come in two
+/// forms, the one for `target`.
 ///
 /// # Errors
 /// [`Error::Kernel`] if the line names a file that is not there.
@@ -164,20 +169,24 @@ pub fn assemble(name: &str, wgsl: &str, variant: Variant, target: Target) -> Res
     let directive = if has_variants(wgsl) { variant.directive() } else { "" };
     let mut text = format!("{directive}{wgsl}");
     for lib in libraries(wgsl) {
-        let file = match (lib, target.tile) {
-            ("tile", 8) => "tile8",
-            ("tile", _) => "tile16",
-            ("lane", _) if target.wide => "lane_4",
-            ("lane", _) => "lane_1",
-            _ => lib,
+        let files: &[&str] = match lib {
+            "tile" if target.tile == 8 => &["tile8"],
+            "tile" => &["tile16"],
+            "lane" if target.wide => &["lane_4"],
+            "lane" => &["lane_1"],
+            "row" if target.shuffled => &["row", "row_shuffle"],
+            "row" => &["row", "row_memory"],
+            _ => std::slice::from_ref(&lib),
         };
-        let known = LIB.iter().find(|(known, _)| *known == file).map(|(_, body)| *body);
-        let Some(body) = known.or_else(|| (lib == "elem").then(|| variant.elem())) else {
-            let message = format!("`// lib:` names `{lib}`, which is not in shaders/lib");
-            return Err(Error::Kernel { kernel: name.to_owned(), message });
-        };
-        text.push('\n');
-        text.push_str(body);
+        for file in files {
+            let known = LIB.iter().find(|(known, _)| known == file).map(|(_, body)| *body);
+            let Some(body) = known.or_else(|| (lib == "elem").then(|| variant.elem())) else {
+                let message = format!("`// lib:` names `{lib}`, which is not in shaders/lib");
+                return Err(Error::Kernel { kernel: name.to_owned(), message });
+            };
+            text.push('\n');
+            text.push_str(body);
+        }
     }
     Ok(text)
 }

@@ -5,8 +5,8 @@ use crate::gpu::{Source, Work, params};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = Source::new("l2_normalize.wgsl", include_str!("../../shaders/l2_normalize.wgsl"));
-static FORWARD: RowKernel = RowKernel::new(&SOURCE, "l2_normalize");
-static BACKWARD: RowKernel = RowKernel::new(&SOURCE, "l2_normalize_backward");
+static FORWARD: RowKernel = RowKernel::lanes(&SOURCE, "l2_normalize");
+static BACKWARD: RowKernel = RowKernel::lanes(&SOURCE, "l2_normalize_backward");
 
 /// Norms below this divide as if they were this.
 const EPS: f32 = 1e-12;
@@ -56,26 +56,25 @@ impl Tensor {
 mod tests {
     use super::*;
     use crate::Gpu;
-    use crate::ops::row_kernel::WIDTHS;
 
-    /// Every width of a row kernel gives what the specification says, whichever the adapter would choose.
+    /// Every form of a row kernel gives what the specification says, whichever the adapter would choose.
     #[test]
-    fn all_widths_agree() {
+    fn all_forms_agree() {
         let gpu = Gpu::builder().quiet().build().unwrap();
         for (rows, c) in [(1, 1), (9, 5), (17, 64), (3, 257), (65, 300)] {
             let x: Vec<f32> = (0..rows * c).map(|i| (i * 31 % 101) as f32 - 50.0).collect();
             let x64: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
             let want = crate::reference::l2_normalize::forward(&x64, c, 1e-12);
             let x = gpu.tensor(&x, [rows, c]).unwrap();
-            for width in 0..WIDTHS.len() {
+            let params = Params { rows: rows as u32, c: c as u32, eps: EPS };
+            FORWARD.each_form(&gpu, &params, (rows, c), |form, _, launch| {
                 let (y, norms) = (x.full_like(f32::NAN), gpu.zeros([rows]).unwrap());
-                let params = Params { rows: rows as u32, c: c as u32, eps: EPS };
-                FORWARD.run_as(width, &gpu, &[&y, &norms, &x], &params, rows, Work::default());
+                launch(&[&y, &norms, &x]);
                 for (got, want) in y.to_vec().unwrap().iter().zip(&want) {
                     let close = (f64::from(*got) - want).abs() <= 1e-6;
-                    assert!(close, "width {width}, {rows} x {c}: {got} is not {want}");
+                    assert!(close, "{form}: {got} is not {want}");
                 }
-            }
+            });
         }
     }
 }

@@ -2,22 +2,26 @@
 
 use super::row_kernel::{RowKernel, check_columns, rows_of};
 use super::strips::Strips;
-use crate::gpu::{Kernel, Source, Work, params};
+use crate::gpu::{Bind, Gpu, Source, Work, params};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = Source::new("layer_norm.wgsl", include_str!("../../shaders/layer_norm.wgsl"));
-static FORWARD: RowKernel = RowKernel::new(&SOURCE, "layer_norm");
-static BACKWARD: RowKernel = RowKernel::new(&SOURCE, "layer_norm_backward");
-pub(super) static BACKWARD_STRIPS: Kernel = SOURCE.kernel("layer_norm_backward_strips");
+static FORWARD: RowKernel = RowKernel::lanes(&SOURCE, "layer_norm");
+static BACKWARD: RowKernel = RowKernel::lanes(&SOURCE, "layer_norm_backward");
+static BACKWARD_HELD: RowKernel = RowKernel::lanes(&SOURCE, "layer_norm_backward_held");
+
+/// Cells of a row for each invocation that [`BACKWARD_HELD`] takes at most.
+const HELD: usize = 8;
 
 params! { struct Params { rows: u32, c: u32, eps: f32 } }
-params! { pub(super) struct ColumnParams { m: u32, c: u32, strips: u32, interleaved: u32 } }
+params! { struct StripParams { m: u32, c: u32, strips: u32, interleaved: u32 } }
 
 impl Tensor {
     /// `gamma (x - mean) / sqrt(var + 1e-5) + beta` over the last axis, with the mean and biased variance of each row;
     /// `gamma` and `beta` are `[c]` for `x [.., c]`.
     ///
-    /// Gradient: for `x`, `gamma` and `beta`. The first takes one launch, the other two together two more.
+    /// Gradient: for `x`, `gamma` and `beta`, in one launch that reads `x` and `dy` from memory once, and a small one that adds
+    /// up what it found for the columns.
     ///
     /// # Panics
     /// If the shapes are not these.
@@ -42,38 +46,108 @@ impl Tensor {
 
         y.with_backward("layer_norm", &[self, gamma, beta], &[self, gamma, &stats], move |b| {
             let [x, gamma, stats] = b.saved();
-            let dx = b.needs(0).then(|| {
-                let dx = Tensor::alloc(x.gpu(), "layer_norm", x.shape(), x.dtype());
-                let work = Work::new(3 * x.bytes() as u64, 12 * n);
-                BACKWARD.run(x.gpu(), &[&dx, b.dy, x, gamma, stats], &params, (rows, c), work);
-                dx
-            });
+            let cut = strips(x.gpu(), rows, c);
+            let dx = Tensor::alloc(x.gpu(), "layer_norm", x.shape(), x.dtype());
+            let parts = cut.row_parts(x.gpu(), "layer_norm");
+            let work = Work::new(3 * x.bytes() as u64, 14 * n);
+            let tensors: [&dyn Bind; 6] = [&dx, &parts, x, gamma, b.dy, stats];
+            backward(x.gpu(), &cut).run(
+                x.gpu(),
+                &tensors,
+                &StripParams::from(cut),
+                (cut.strips as usize, c),
+                work,
+            );
             if !b.needs(1) && !b.needs(2) {
-                return vec![dx, None, None];
+                return vec![Some(dx), None, None];
             }
-            let (dbeta, dgamma) = affine_grads(b.dy, x, stats, rows, c);
-            vec![dx, Some(dgamma), Some(dbeta)]
+            let (dbeta, dgamma) = cut.add_up_rows("layer_norm", &parts);
+            vec![Some(dx), Some(dgamma), Some(dbeta)]
         })
     }
 }
 
-impl From<Strips> for ColumnParams {
+impl From<Strips> for StripParams {
     fn from(Strips { m, c, strips, interleaved }: Strips) -> Self {
         Self { m, c, strips, interleaved }
     }
 }
 
-/// Sums over the rows of `dy` and of `dy xhat`.
-fn affine_grads(dy: &Tensor, x: &Tensor, stats: &Tensor, rows: usize, c: usize) -> (Tensor, Tensor) {
-    let cut = Strips::for_sums(x.gpu(), rows, c);
-    let parts = cut.parts(x.gpu(), "layer_norm");
-    let n = x.len() as u64;
-    x.gpu().run(
-        &BACKWARD_STRIPS,
-        &[&parts, dy, x, stats],
-        &ColumnParams::from(cut),
-        cut.grid(),
-        Work::new(2 * x.bytes() as u64, 5 * n),
-    );
-    cut.add_up("layer_norm", &parts)
+/// How the backward pass cuts the rows: into enough strips to fill the device, and few, since each has sums of its own.
+///
+/// A CPU adapter's strip is also short enough for lavapipe, which ends an invocation's loops, without a word, when they have
+/// made 65,535 iterations in all: two passes over a row, and the sum of its lanes.
+fn strips(gpu: &Gpu, m: usize, c: usize) -> Strips {
+    let (lanes, cells) = BACKWARD.sharing(gpu, m, c);
+    let strips = if gpu.is_cpu() {
+        let longest = (30_000 / (cells / lanes + 8)).max(1);
+        (m / 32).min(1024).max(m.div_ceil(longest))
+    } else {
+        (65_536 / lanes).min(m / 4)
+    };
+    Strips::new(gpu, m, c, strips)
+}
+
+/// The kernel that takes this cut.
+fn backward(gpu: &Gpu, cut: &Strips) -> &'static RowKernel {
+    let (lanes, cells) = BACKWARD.sharing(gpu, cut.strips as usize, cut.c as usize);
+    if cells <= HELD * lanes { &BACKWARD_HELD } else { &BACKWARD }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::layer_norm as reference;
+
+    /// Both kernels of the backward pass in every form that holds their rows, for both ways of cutting, whichever the adapter
+    /// would choose.
+    #[test]
+    fn all_forms_agree() {
+        let gpu = Gpu::builder().quiet().build().unwrap();
+        for (m, c, strips) in [(1, 1, 1), (7, 3, 2), (64, 5, 64), (101, 27, 10), (67, 12, 9), (9, 64, 4)] {
+            let values =
+                |seed: usize, n| (0..n).map(|i| ((i * 31 + seed) % 101) as f32 * 0.02 - 1.0).collect();
+            let [x, dy, gamma]: [Vec<f32>; 3] = [values(0, m * c), values(7, m * c), values(50, c)];
+            let f64s = |v: &[f32]| v.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
+            let (dx, dgamma, dbeta) = reference::backward(&f64s(&x), &f64s(&gamma), 1e-5, &f64s(&dy));
+            let want = [dx, dbeta, dgamma];
+
+            let [x, dy] = [x, dy].map(|v| gpu.tensor(&v, [m, c]).unwrap());
+            let gamma = gpu.tensor(&gamma, [c]).unwrap();
+            let stats: Vec<f32> = reference_stats(&x.to_vec().unwrap(), c);
+            let stats = gpu.tensor(&stats, [m, 2]).unwrap();
+            for interleaved in [0, 1] {
+                let cut = Strips { interleaved, ..Strips::new(&gpu, m, c, strips) };
+                for (name, kernel) in [("backward", &BACKWARD), ("held", &BACKWARD_HELD)] {
+                    let shape = (cut.strips as usize, c);
+                    kernel.each_form(&gpu, &StripParams::from(cut), shape, |form, lanes, launch| {
+                        if name == "held" && lanes * HELD < c {
+                            return;
+                        }
+                        let (dx, parts) =
+                            (x.full_like(f32::NAN), cut.row_parts(&gpu, "test").full_like(f32::NAN));
+                        launch(&[&dx, &parts, &x, &gamma, &dy, &stats]);
+                        let (dbeta, dgamma) = cut.add_up_rows("test", &parts);
+                        for (got, want) in [dx, dbeta, dgamma].iter().zip(&want) {
+                            for (got, want) in got.to_vec().unwrap().iter().zip(want) {
+                                let close = (f64::from(*got) - want).abs() <= 1e-4 * want.abs().max(1.0);
+                                assert!(close, "{name} {form}, {interleaved}: {got} is not {want}");
+                            }
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    /// Mean and `1 / sqrt(var + 1e-5)` of each row.
+    fn reference_stats(x: &[f32], c: usize) -> Vec<f32> {
+        x.chunks_exact(c)
+            .flat_map(|row| {
+                let mean = row.iter().map(|&v| f64::from(v)).sum::<f64>() / c as f64;
+                let var = row.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / c as f64;
+                [mean as f32, (1.0 / (var + 1e-5).sqrt()) as f32]
+            })
+            .collect()
+    }
 }

@@ -4,36 +4,85 @@ use super::unary::assert_float;
 use crate::gpu::{Bind, Gpu, Grid, Kernel, Params, Source, Work};
 use crate::tensor::{DType, Tensor};
 
-/// Lanes a row and invocations a workgroup: two for CPU adapters, then three for GPUs.
-pub(super) const WIDTHS: [(u32, u32); 5] = [(1, 8), (8, 8), (4, 64), (32, 64), (256, 256)];
+/// How a row is shared.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Width {
+    lanes: u32,
+    workgroup: u32,
+    /// Whether the lanes add up by shuffles, [`Kernel::shuffled`].
+    shuffled: bool,
+}
 
-/// On a CPU adapter an invocation takes a row alone, so that a SIMD register holds eight rows and nothing is shared.
-/// Rows too few to fill the cores, and long ones, are split: lavapipe ends an invocation's loops, without a word, when
-/// they have made 65,535 iterations in all, and a kernel passes over its row up to three times. A GPU takes the least
-/// lanes that leave each about 32 elements at most.
-fn width(is_cpu: bool, rows: usize, c: usize) -> usize {
-    match (is_cpu, c) {
-        (true, 131_073..) => 4,
-        (true, 16_385..) => 1,
-        (true, _) => usize::from(rows < 64 && c >= 64),
-        (false, 1025..) => 4,
-        (false, 65..) => 3,
-        (false, _) => 2,
+const fn width(lanes: u32, workgroup: u32, shuffled: bool) -> Width {
+    Width { lanes, workgroup, shuffled }
+}
+
+/// Three for CPU adapters, then three for GPUs.
+const WIDTHS: [Width; 6] = [
+    width(1, 8, false),
+    width(8, 32, false),
+    width(8, 32, true),
+    width(4, 64, false),
+    width(32, 64, false),
+    width(256, 256, false),
+];
+
+/// The place in `WIDTHS` for `rows` rows of `cells`, which an invocation takes one by one, of `lane` elements.
+///
+/// On a CPU adapter an invocation takes a row alone, so that a SIMD register holds eight rows and nothing is shared; with
+/// subgroups of one register eight take a row, if it is long enough, and read it side by side. Rows too few to fill the
+/// cores, and long ones, are always split: lavapipe ends an invocation's loops, without a word, when they have made 65,535
+/// iterations in all, and a kernel passes over its row up to three times. A GPU takes the least lanes that leave each
+/// about 32 elements at most.
+fn choose(gpu: &Gpu, rows: usize, cells: usize, lane: usize) -> usize {
+    let split = if gpu.info().shuffles_in_register() { 2 } else { 1 };
+    match (gpu.is_cpu(), cells) {
+        (true, 131_073..) => 5,
+        (true, 16_385..) => split,
+        (true, _) if split == 2 && cells * lane >= SIDE_BY_SIDE => 2,
+        (true, _) if rows < 64 && cells >= 16 => split,
+        (true, _) => 0,
+        (false, _) => match cells * lane {
+            1025.. => 5,
+            65.. => 4,
+            _ => 3,
+        },
     }
 }
 
-/// One entry point compiled for each of `WIDTHS`; the pipelines are made when first used.
-pub(super) struct RowKernel([Kernel; 5]);
+/// Elements of a row from which eight lanes that shuffle are faster than one.
+const SIDE_BY_SIDE: usize = 128;
+
+/// One entry point compiled for each of `WIDTHS`, and again for cells of four elements where its rows have lanes
+/// (`shaders/lib/lane_4.wgsl`); the pipelines are made when first used.
+pub(super) struct RowKernel {
+    narrow: [Kernel; 6],
+    wide: Option<[Kernel; 6]>,
+}
 
 impl RowKernel {
+    /// An entry point that takes its rows element by element.
     pub(super) const fn new(source: &'static Source, entry: &'static str) -> Self {
-        Self([
-            source.kernel(entry).with(&[("LANES", WIDTHS[0].0 as f64), ("WG", WIDTHS[0].1 as f64)]),
-            source.kernel(entry).with(&[("LANES", WIDTHS[1].0 as f64), ("WG", WIDTHS[1].1 as f64)]),
-            source.kernel(entry).with(&[("LANES", WIDTHS[2].0 as f64), ("WG", WIDTHS[2].1 as f64)]),
-            source.kernel(entry).with(&[("LANES", WIDTHS[3].0 as f64), ("WG", WIDTHS[3].1 as f64)]),
-            source.kernel(entry).with(&[("LANES", WIDTHS[4].0 as f64), ("WG", WIDTHS[4].1 as f64)]),
-        ])
+        Self { narrow: widths(source, entry, false), wide: None }
+    }
+
+    /// One that takes them cell by cell: four elements where the rows are a multiple of four long.
+    pub(super) const fn lanes(source: &'static Source, entry: &'static str) -> Self {
+        Self { narrow: widths(source, entry, false), wide: Some(widths(source, entry, true)) }
+    }
+
+    /// How many invocations would share one of `rows` rows of `c` elements, and how many cells it has.
+    pub(super) fn sharing(&self, gpu: &Gpu, rows: usize, c: usize) -> (usize, usize) {
+        let (_, lane) = self.cells(c);
+        (WIDTHS[choose(gpu, rows, c / lane, lane)].lanes as usize, c / lane)
+    }
+
+    /// The kernels for rows of `c` elements, and the elements of a cell.
+    fn cells(&self, c: usize) -> (&[Kernel; 6], usize) {
+        match &self.wide {
+            Some(wide) if c.is_multiple_of(4) => (wide, 4),
+            _ => (&self.narrow, 1),
+        }
     }
 
     /// Launches it over `rows` rows of `c` elements.
@@ -46,23 +95,84 @@ impl RowKernel {
         (rows, c): (usize, usize),
         work: Work,
     ) {
-        self.run_as(width(gpu.is_cpu(), rows, c), gpu, tensors, params, rows, work);
+        let (kernels, lane) = self.cells(c);
+        let i = choose(gpu, rows, c / lane, lane);
+        launch(&kernels[i], WIDTHS[i], gpu, tensors, params, rows, work);
     }
 
-    /// Launches it with the lanes and workgroup of `WIDTHS[width]`.
+    /// Launches it over the columns of a matrix of `rows` by `c`, a cell of them at a time.
     #[track_caller]
-    pub(super) fn run_as<P: Params>(
+    pub(super) fn run_columns<P: Params>(
         &self,
-        width: usize,
         gpu: &Gpu,
         tensors: &[&dyn Bind],
         params: &P,
-        rows: usize,
+        (rows, c): (usize, usize),
         work: Work,
     ) {
-        let (lanes, workgroup) = WIDTHS[width];
-        let groups = rows.div_ceil((workgroup / lanes) as usize);
-        gpu.run(&self.0[width], tensors, params, Grid::groups(groups as u64), work);
+        let (kernels, lane) = self.cells(c);
+        let i = choose(gpu, c / lane, rows, 1);
+        launch(&kernels[i], WIDTHS[i], gpu, tensors, params, c / lane, work);
+    }
+
+    /// Hands `check` every form that runs on `gpu`, its name, and how many elements of a row its invocations take at a time:
+    /// each width, with cells of one element and of four where they fit.
+    #[cfg(test)]
+    pub(super) fn each_form<P: Params>(
+        &self,
+        gpu: &Gpu,
+        params: &P,
+        (rows, c): (usize, usize),
+        mut check: impl FnMut(&str, usize, &dyn Fn(&[&dyn Bind])),
+    ) {
+        let wide = self.wide.as_ref().filter(|_| c.is_multiple_of(4));
+        for (kernels, lane) in [(Some(&self.narrow), 1), (wide, 4)] {
+            for (kernel, width) in kernels.into_iter().flatten().zip(WIDTHS) {
+                if !width.shuffled || gpu.info().shuffles_in_register() {
+                    let name = format!("{width:?}, cells of {lane}, {rows} x {c}");
+                    check(&name, lane * width.lanes as usize, &|tensors| {
+                        launch(kernel, width, gpu, tensors, params, rows, Work::default());
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn launch<P: Params>(
+    kernel: &Kernel,
+    width: Width,
+    gpu: &Gpu,
+    tensors: &[&dyn Bind],
+    params: &P,
+    rows: usize,
+    work: Work,
+) {
+    let groups = rows.div_ceil((width.workgroup / width.lanes) as usize);
+    gpu.run(kernel, tensors, params, Grid::groups(groups as u64), work);
+}
+
+const fn widths(source: &'static Source, entry: &'static str, wide: bool) -> [Kernel; 6] {
+    [
+        of_width::<0>(source, entry, wide),
+        of_width::<1>(source, entry, wide),
+        of_width::<2>(source, entry, wide),
+        of_width::<3>(source, entry, wide),
+        of_width::<4>(source, entry, wide),
+        of_width::<5>(source, entry, wide),
+    ]
+}
+
+const fn of_width<const I: usize>(source: &'static Source, entry: &'static str, wide: bool) -> Kernel {
+    let constants: &'static [(&'static str, f64)] =
+        const { &[("LANES", WIDTHS[I].lanes as f64), ("WG", WIDTHS[I].workgroup as f64)] };
+    let kernel = source.kernel(entry).with(constants);
+    match (wide, WIDTHS[I].shuffled) {
+        (false, false) => kernel,
+        (false, true) => kernel.shuffled(),
+        (true, false) => kernel.wide(),
+        (true, true) => kernel.wide().shuffled(),
     }
 }
 

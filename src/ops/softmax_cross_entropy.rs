@@ -7,8 +7,8 @@ use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source =
     Source::new("softmax_cross_entropy.wgsl", include_str!("../../shaders/softmax_cross_entropy.wgsl"));
-static FORWARD: RowKernel = RowKernel::new(&SOURCE, "softmax_cross_entropy");
-static BACKWARD: RowKernel = RowKernel::new(&SOURCE, "softmax_cross_entropy_backward");
+static FORWARD: RowKernel = RowKernel::lanes(&SOURCE, "softmax_cross_entropy");
+static BACKWARD: RowKernel = RowKernel::lanes(&SOURCE, "softmax_cross_entropy_backward");
 
 params! { struct Params { rows: u32, c: u32, inv_tau: f32, grad_scale: f32, nan: f32 } }
 
