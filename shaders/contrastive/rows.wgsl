@@ -1,5 +1,5 @@
 // What the contrastive loss does once a row, around the tiles: columns from offsets, lse and loss from the partial sums,
-// the gradient of the extra positive, the sum over chunks, and rows widened to whole vec4s.
+// the gradient of the extra positive, the sum over chunks.
 // lib: grid elem
 
 override WG: u32 = 64;
@@ -94,20 +94,4 @@ fn contrastive_sum_chunks(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgr
     var t = 0.0;
     for (var k = 0u; k < sum.chunks; k += 1) { t += f32(part[k * sum.n + i]); }
     total[i] = Elem(t);
-}
-
-struct Width { n: u32, before: u32, after: u32 }
-@group(0) @binding(0) var<uniform> width: Width;
-@group(0) @binding(1) var<storage, read_write> wide: array<Elem>;
-@group(0) @binding(2) var<storage, read> narrow: array<Elem>;
-
-// One invocation, one element of (n / after) rows of `after` elements, from rows of `before`: cut, or filled up with zeros.
-@compute @workgroup_size(WG)
-fn contrastive_width(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
-    if i >= width.n { return; }
-    let c = i % width.after;
-    var x = Elem();
-    if c < width.before { x = narrow[i / width.after * width.before + c]; }
-    wide[i] = x;
 }

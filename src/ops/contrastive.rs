@@ -14,6 +14,7 @@ mod blocks;
 mod launch;
 mod matrix;
 
+use super::layout::to_width;
 use crate::gpu::Gpu;
 use crate::tensor::{DType, Tensor};
 use blocks::Wanted;
@@ -176,9 +177,9 @@ impl Contrastive {
             tau: self.tau,
             dispatch_flops: self.dispatch_flops,
         };
-        let q = launch::to_width(queries, 4 * call.d4);
-        let k = if same { q.clone() } else { launch::to_width(keys, 4 * call.d4) };
-        let extra = self.extra.as_ref().map(|e| launch::to_width(e, 4 * call.d4));
+        let q = to_width(queries, 4 * call.d4);
+        let k = if same { q.clone() } else { to_width(keys, 4 * call.d4) };
+        let extra = self.extra.as_ref().map(|e| to_width(e, 4 * call.d4));
         let positive = match (&self.extra, &self.positive) {
             (Some(_), _) => call.no_column(queries.gpu()),
             (None, column) => call.column(queries.gpu(), column),
@@ -217,7 +218,7 @@ impl Contrastive {
                 gradients[0] = gradients[0].take().map(|tiles| tiles.add(&dq));
                 gradients.push(Some(dextra));
             }
-            gradients.into_iter().map(|g| g.map(|g| launch::to_width(&g, d as u32))).collect()
+            gradients.into_iter().map(|g| g.map(|g| to_width(&g, d as u32))).collect()
         });
         ContrastiveOutput { loss, row_losses, lse }
     }

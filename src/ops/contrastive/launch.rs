@@ -91,7 +91,6 @@ static COLUMNS: Kernel = ROWS_SOURCE.kernel("contrastive_columns");
 static FINISH: Kernel = ROWS_SOURCE.kernel("contrastive_finish");
 static EXTRA_BACKWARD: Kernel = ROWS_SOURCE.kernel("contrastive_extra_backward");
 static SUM_CHUNKS: Kernel = ROWS_SOURCE.kernel("contrastive_sum_chunks");
-static WIDTH: Kernel = ROWS_SOURCE.kernel("contrastive_width");
 
 params! {
     struct Forward { n: u32, m: u32, d4: u32, chunk: u32, begin: u32, end: u32, inv_tau: f32 }
@@ -109,9 +108,6 @@ params! {
 }
 params! {
     struct Sum { n: u32, chunks: u32 }
-}
-params! {
-    struct Width { n: u32, before: u32, after: u32 }
 }
 
 /// What a dispatch may do: a quarter of a second at 140 GFLOP/s.
@@ -343,19 +339,6 @@ impl Call {
 fn alloc(gpu: &Gpu, shape: &[u32]) -> Tensor {
     let dims: Vec<usize> = shape.iter().map(|&d| d as usize).collect();
     Tensor::alloc(gpu, "contrastive", &Shape::new(&dims), DType::F32)
-}
-
-/// Rows of another width, cut or filled up with zeros; free where the width is the same.
-pub(super) fn to_width(x: &Tensor, after: u32) -> Tensor {
-    let (rows, before) = (x.shape()[0], x.shape()[1] as u32);
-    if before == after {
-        return x.stop_gradient();
-    }
-    let y = Tensor::alloc(x.gpu(), "contrastive", &Shape::new(&[rows, after as usize]), DType::F32);
-    let n = y.len() as u32;
-    let work = Work::new(4 * u64::from(n) + 4 * x.len() as u64, 0_u64);
-    x.gpu().run(&WIDTH, &[&y, x], &Width { n, before, after }, Grid::items(n), work);
-    y
 }
 
 #[cfg(test)]

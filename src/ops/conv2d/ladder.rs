@@ -2,7 +2,9 @@
 
 use super::{Job, Pass, Sizes, Stats, block, winograd};
 use crate::gpu::{Gpu, Grid, Kernel, Source};
+use crate::ops::layout::{to_width, write_width};
 use crate::ops::matmul::{matrix, split_output, splits, sum_splits};
+use crate::tensor::Tensor;
 
 /// A way to run the three products.
 pub(super) struct Rung {
@@ -23,7 +25,7 @@ pub(super) static RUNGS: &[Rung] = &[
     Rung { file: "3_workgroup", adapter: any_adapter, fits: any_job, launch: workgroup },
     Rung { file: "4_block", adapter: any_adapter, fits: any_job, launch: block::launch },
     Rung { file: "5_winograd", adapter: any_adapter, fits: winograd::fits, launch: winograd::launch },
-    Rung { file: "8_broadcast", adapter: shuffles, fits: whole_vectors, launch: broadcast },
+    Rung { file: "8_broadcast", adapter: shuffles, fits: whole_outputs, launch: broadcast },
 ];
 
 fn any_adapter(_: &Gpu) -> bool {
@@ -38,8 +40,10 @@ fn shuffles(gpu: &Gpu) -> bool {
     gpu.info().shuffles_in_register()
 }
 
-fn whole_vectors(job: &Job<'_>) -> bool {
-    job.sizes.vectors()
+/// Few input channels are filled up to a multiple of four: one would become four times the work, three become four thirds.
+fn whole_outputs(job: &Job<'_>) -> bool {
+    let Sizes { cin, cout, .. } = job.sizes;
+    cout.is_multiple_of(4) && 4 * cin >= 3 * cin.next_multiple_of(4)
 }
 
 /// Runs `job` on the rung that was chosen for its device.
@@ -176,6 +180,40 @@ static BROADCAST_8: [Kernel; 3] = [
 ];
 
 fn broadcast(job: &Job<'_>) -> Option<Stats> {
+    if job.sizes.vectors() {
+        whole_broadcast(job);
+    } else {
+        filled_broadcast(job);
+    }
+    None
+}
+
+/// The product with zeros for the channels that the input lacks, and without what it gives for them.
+fn filled_broadcast(job: &Job<'_>) {
+    let Sizes { n, h, w, cin, cout, kh, kw, .. } = job.sizes;
+    let filled = cin.next_multiple_of(4);
+    // Channels are the last axis of an image, and the last but one of the weights.
+    let image = |x: &Tensor| to_width(&x.reshape([(n * h * w) as usize, cin as usize]), filled);
+    let weights =
+        |x: &Tensor| to_width(&x.reshape([(kh * kw) as usize, (cin * cout) as usize]), filled * cout);
+    let (lhs, rhs) = match job.pass {
+        Pass::Forward => (image(job.lhs), weights(job.rhs)),
+        Pass::InputGradient => (job.lhs.clone(), weights(job.rhs)),
+        Pass::WeightGradient => (image(job.lhs), job.rhs.clone()),
+    };
+    let sizes = Sizes { cin: filled, ..job.sizes };
+    let run = |result: &Tensor| whole_broadcast(&Job { sizes, result, lhs: &lhs, rhs: &rhs, ..*job });
+    let rows = match job.pass {
+        Pass::Forward => return run(job.result),
+        Pass::InputGradient => [n * h * w, filled],
+        Pass::WeightGradient => [kh * kw, filled * cout],
+    };
+    let result = Tensor::alloc(job.gpu(), "conv2d", &rows.map(|d| d as usize).into(), job.result.dtype());
+    run(&result);
+    write_width(job.result, &result, [rows[1], rows[1] / filled * cin]);
+}
+
+fn whole_broadcast(job: &Job<'_>) {
     let Sizes { n, oh, .. } = job.sizes;
     let gemm = job.gemm();
     let (kernels, columns, rows) =
@@ -196,5 +234,4 @@ fn broadcast(job: &Job<'_>) -> Option<Stats> {
         let grid = Grid::groups(gemm.tiles(64, columns));
         job.gpu().run(kernel, &[job.result, job.lhs, job.rhs], &job.sizes, grid, job.work());
     }
-    None
 }
