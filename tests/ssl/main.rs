@@ -1,0 +1,16 @@
+//! Losses of the methods against their specification in f64 and against PyTorch, and what each holds constant.
+#[path = "../common/mod.rs"]
+mod common;
+
+mod barlow;
+mod byol;
+mod dino;
+mod heads;
+mod instance;
+mod moco;
+mod nnclr;
+mod simsiam;
+mod supcon;
+mod support;
+mod swav;
+mod vicreg;
