@@ -4,6 +4,7 @@ mod common;
 
 mod barlow;
 mod byol;
+mod cost;
 mod dino;
 mod heads;
 mod instance;

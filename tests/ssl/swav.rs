@@ -63,7 +63,7 @@ fn equals_its_specification() {
                 check_loss(
                     "swav_loss",
                     tau64,
-                    &[scores.clone()],
+                    std::slice::from_ref(&scores),
                     1,
                     |x| swav_loss(&x[0], n, with_queue.then_some([&halves[0], &halves[1]]), options(tau(t))),
                     |x| spec::cross_view(&targets, &x[0], n, k, tau64),
