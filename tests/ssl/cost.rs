@@ -48,6 +48,7 @@ fn logits_of_queue_and_bank_are_never_stored() {
     };
     for bank in [false, true] {
         let peak = peak(bank);
-        assert!(4 * peak <= 4 * n * k, "{peak} bytes at most, {} of logits", 4 * n * k);
+        let logits = 4 * (n * k) as u64;
+        assert!(4 * peak <= logits, "{peak} bytes at most, {logits} of logits");
     }
 }
