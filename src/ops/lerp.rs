@@ -1,5 +1,6 @@
 //! Moving averages in place.
 
+use super::l2_normalize::EPS;
 use super::row_kernel::RowKernel;
 use crate::gpu::{Grid, Kernel, Source, Work, params};
 use crate::ops::unary::assert_f32;
@@ -78,15 +79,42 @@ impl Tensor {
         let indexed = indices.dtype() == DType::U32 && **indices.shape() == from[..1];
         assert!(fits && indexed, "lerp_unit_rows_: rows {from} at {indices:?} of {to}");
         let (n, c) = (from[0], from[1]);
-        let params = UnitRowsParams {
-            rows: n as u32,
-            c: c as u32,
-            m: to[0] as u32,
-            weight,
-            eps: super::l2_normalize::EPS,
-        };
+        let params = UnitRowsParams { rows: n as u32, c: c as u32, m: to[0] as u32, weight, eps: EPS };
         let work = Work::new(3 * rows.bytes() + indices.bytes(), 6 * rows.len());
         LERP_UNIT_ROWS.run(self.gpu(), &[self, rows, indices], &params, (n, c), work);
         self.mark_written();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Gpu;
+    use crate::ops::row_kernel::WIDTHS;
+
+    /// Every width of a row kernel gives what the specification says, whichever the adapter would choose.
+    #[test]
+    fn all_widths_agree() {
+        let gpu = Gpu::builder().quiet().build().unwrap();
+        for (m, n, c) in [(1, 1, 1), (13, 9, 5), (70, 67, 64), (5, 3, 257)] {
+            let values = |n: usize, step: usize| {
+                (0..n).map(|i| (i * step % 101) as f32 / 50.0 - 1.0).collect::<Vec<_>>()
+            };
+            let f64s = |x: &[f32]| x.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
+            let (y, x) = (values(m * c, 31), values(n * c, 17));
+            let at: Vec<usize> = (0..n).map(|i| m - 1 - i).collect();
+            let want = crate::reference::lerp::lerp_unit_rows(&f64s(&y), &f64s(&x), &at, c, 0.25);
+            let at: Vec<u32> = at.iter().map(|&i| i as u32).collect();
+            let (rows, indices) = (gpu.tensor(&x, [n, c]).unwrap(), gpu.tensor_u32(&at, [n]).unwrap());
+            let params = UnitRowsParams { rows: n as u32, c: c as u32, m: m as u32, weight: 0.25, eps: EPS };
+            for width in 0..WIDTHS.len() {
+                let bank = gpu.tensor(&y, [m, c]).unwrap();
+                LERP_UNIT_ROWS.run_as(width, &gpu, &[&bank, &rows, &indices], &params, n, Work::default());
+                for (got, want) in bank.to_vec().unwrap().iter().zip(&want) {
+                    let close = (f64::from(*got) - want).abs() <= 1e-6;
+                    assert!(close, "width {width}, {n} x {c}: {got} is not {want}");
+                }
+            }
+        }
     }
 }

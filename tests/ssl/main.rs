@@ -10,6 +10,7 @@ mod heads;
 mod instance;
 mod moco;
 mod nnclr;
+mod simclr;
 mod simsiam;
 mod supcon;
 mod support;
