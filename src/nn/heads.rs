@@ -2,9 +2,11 @@
 
 use super::Mode;
 use super::builder::ParamBuilder;
+use super::init::Init;
 use super::linear::Linear;
 use super::norm::BatchNorm;
 use super::params::Params;
+use super::segments::{FileLayout, ParamId};
 use crate::tensor::{DType, Tensor};
 
 /// Normalisation after the last layer of an [`Mlp`].
@@ -50,6 +52,34 @@ impl MlpConfig {
     #[must_use]
     pub fn simclr(inputs: usize, hidden: usize, outputs: usize) -> Self {
         Self { hidden_norm: true, hidden_bias: false, ..Self::plain(&[inputs, hidden, outputs]) }
+    }
+
+    /// SimSiam's projector (Chen & He 2021, section 3): batch norm after every layer, the last one without weight and bias.
+    ///
+    /// The paper has three layers of 2048; on CIFAR-10 two: `&[inputs, 2048, 2048]`.
+    #[must_use]
+    pub fn simsiam(widths: &[usize]) -> Self {
+        Self {
+            hidden_norm: true,
+            hidden_bias: false,
+            last_norm: LastNorm::Plain,
+            last_bias: false,
+            ..Self::plain(widths)
+        }
+    }
+
+    /// The predictor of SimSiam (hidden width a quarter of `width`), BYOL (Grill et al. 2020, section 3.3) and NNCLR: `width`
+    /// to `hidden` to `width`, batch norm on the hidden layer only. Without it SimSiam collapses.
+    #[must_use]
+    pub fn predictor(width: usize, hidden: usize) -> Self {
+        Self::simclr(width, hidden, width)
+    }
+
+    /// The expander of VICReg (Bardes et al. 2022, section 4.2), Barlow Twins' projector as well: batch norm on hidden
+    /// layers, the last one linear and without bias. Both papers have `&[inputs, 8192, 8192, 8192]`; 2048 for small images.
+    #[must_use]
+    pub fn vicreg(widths: &[usize]) -> Self {
+        Self { hidden_norm: true, hidden_bias: false, last_bias: false, ..Self::plain(widths) }
     }
 }
 
@@ -116,5 +146,82 @@ impl Mlp {
             };
         }
         x.cast(DType::F32)
+    }
+}
+
+/// A linear layer between unit vectors: `n(x) n(W)ᵀ`, the cosine of each row with each of K prototypes.
+///
+/// It is SwAV's layer of prototypes (Caron et al. 2020, section 3.1), and DINO's last layer: a linear layer under weight
+/// normalisation (Salimans & Kingma 2016) with its lengths g fixed at 1. The rows of `weight` `[K, d]` are normalised on the
+/// way, so an optimiser may move their length and changes nothing by it.
+#[derive(Debug, Clone)]
+pub struct Prototypes {
+    weight: ParamId,
+}
+
+impl Prototypes {
+    /// Registers `weight` `[count, width]`, uniform in ±1/sqrt(width) as a linear layer's.
+    #[track_caller]
+    #[must_use]
+    pub fn new(build: &ParamBuilder, width: usize, count: usize) -> Self {
+        Self { weight: build.param("weight", [count, width], FileLayout::Same, Init::linear(width)) }
+    }
+
+    /// `[n, width]` to cosines `[n, count]`, in `f32`. With `rest` the prototypes get no gradient: SwAV and DINO leave them
+    /// alone during the first epoch.
+    ///
+    /// # Panics
+    /// If `x` is not `[n, width]`.
+    #[track_caller]
+    #[must_use]
+    pub fn forward(&self, params: &Params, x: &Tensor, rest: bool) -> Tensor {
+        let weight = params.get(self.weight);
+        let weight = if rest { weight.stop_gradient() } else { weight };
+        x.cast(DType::F32).l2_normalize().matmul_nt(&weight.l2_normalize())
+    }
+}
+
+/// DINO's head (Caron et al. 2021, section 3.2 and appendix C): three linear layers with GELU between them down to a
+/// bottleneck, whose rows are scaled to unit length, then [`Prototypes`].
+///
+/// Parameters are named `mlp.0`, `mlp.2`, `mlp.4` and `last_layer`, as in the authors' code, without batch normalisation as
+/// there by default. Weights start normal with standard deviation .02, biases 0.
+#[derive(Debug, Clone)]
+pub struct DinoHead {
+    layers: [Linear; 3],
+    last: Prototypes,
+}
+
+impl DinoHead {
+    /// Registers the layers: `inputs` to `hidden` twice to `bottleneck` to `outputs`. The paper has 2048, 256 and 65,536.
+    #[track_caller]
+    #[must_use]
+    pub fn new(
+        build: &ParamBuilder,
+        inputs: usize,
+        hidden: usize,
+        bottleneck: usize,
+        outputs: usize,
+    ) -> Self {
+        let layer = |place: usize, from: usize, to: usize| {
+            let scope = build.scope(format!("mlp.{place}"));
+            Linear::with_init(&scope, from, to, Init::Normal { std: 0.02 }, Some(Init::Constant(0.0)))
+        };
+        let layers = [layer(0, inputs, hidden), layer(2, hidden, hidden), layer(4, hidden, bottleneck)];
+        Self { layers, last: Prototypes::new(&build.scope("last_layer"), bottleneck, outputs) }
+    }
+
+    /// `[n, inputs]` to logits `[n, outputs]` in [-1, 1], `f32`. With `rest` the last layer gets no gradient, as in the first
+    /// epoch.
+    ///
+    /// # Panics
+    /// If `x` is not `[n, inputs]`.
+    #[track_caller]
+    #[must_use]
+    pub fn forward(&self, params: &Params, x: &Tensor, rest: bool) -> Tensor {
+        let [first, second, third] = &self.layers;
+        let x = x.cast(params.precision().dtype());
+        let x = second.forward(params, &first.forward(params, &x).gelu()).gelu();
+        self.last.forward(params, &third.forward(params, &x), rest)
     }
 }

@@ -19,9 +19,22 @@ impl Linear {
     #[must_use]
     pub fn new(build: &ParamBuilder, inputs: usize, outputs: usize, bias: bool) -> Self {
         let init = Init::linear(inputs);
+        Self::with_init(build, inputs, outputs, init, bias.then_some(init))
+    }
+
+    /// The same with other initial values; no bias where there is none for it.
+    #[track_caller]
+    #[must_use]
+    pub fn with_init(
+        build: &ParamBuilder,
+        inputs: usize,
+        outputs: usize,
+        weight: Init,
+        bias: Option<Init>,
+    ) -> Self {
         Self {
-            weight: build.param("weight", [inputs, outputs], FileLayout::Linear, init),
-            bias: bias.then(|| build.param("bias", [outputs], FileLayout::Same, init)),
+            weight: build.param("weight", [inputs, outputs], FileLayout::Linear, weight),
+            bias: bias.map(|bias| build.param("bias", [outputs], FileLayout::Same, bias)),
         }
     }
 

@@ -9,7 +9,7 @@ static FORWARD: RowKernel = RowKernel::lanes(&SOURCE, "l2_normalize");
 static BACKWARD: RowKernel = RowKernel::lanes(&SOURCE, "l2_normalize_backward");
 
 /// Norms below this divide as if they were this.
-const EPS: f32 = 1e-12;
+pub(super) const EPS: f32 = 1e-12;
 
 params! { struct Params { rows: u32, c: u32, eps: f32 } }
 

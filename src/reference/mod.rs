@@ -21,4 +21,5 @@ pub mod select;
 pub mod softmax;
 pub mod softmax_cross_entropy;
 pub mod split;
+pub mod ssl;
 pub mod unary;

@@ -25,8 +25,29 @@ use crate::tensor::Tensor;
 #[track_caller]
 #[must_use]
 pub fn nt_xent(z1: &Tensor, z2: &Tensor, tau: f32) -> Tensor {
+    stacked(&views(z1, z2).l2_normalize(), tau)
+}
+
+/// [`nt_xent`] on the rows as they are, with dot products for cosines. It can also be lowered by longer vectors.
+///
+/// # Panics
+/// As [`nt_xent`].
+#[track_caller]
+#[must_use]
+pub fn nt_xent_dot(z1: &Tensor, z2: &Tensor, tau: f32) -> Tensor {
+    stacked(&views(z1, z2), tau)
+}
+
+/// One view after the other.
+#[track_caller]
+pub(super) fn views(z1: &Tensor, z2: &Tensor) -> Tensor {
     let (a, b) = (z1.shape(), z2.shape());
     assert!(a.rank() == 2 && a == b, "nt_xent: views {a} and {b} must be the same [N, d]");
-    let z = Tensor::concat_rows(&[z1, z2]).l2_normalize();
-    Contrastive::new(tau).positive_offset(a[0]).exclude_offset(0).forward_self(&z).loss
+    Tensor::concat_rows(&[z1, z2])
+}
+
+/// The loss on both views `[2 N, d]`.
+#[track_caller]
+pub(super) fn stacked(z: &Tensor, tau: f32) -> Tensor {
+    Contrastive::new(tau).positive_offset(z.shape()[0] / 2).exclude_offset(0).forward_self(z).loss
 }

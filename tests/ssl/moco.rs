@@ -1,0 +1,81 @@
+use wgrad::reference::ssl as spec;
+use wgrad::ssl::{Queue, moco_loss};
+
+use crate::common::*;
+use crate::support::*;
+
+fn queue_of(rows: &Matrix) -> Queue {
+    let queue = Queue::new(gpu(), rows.1[0], rows.1[1], &mut rng()).unwrap();
+    queue.rows().write(&rows.0);
+    queue
+}
+
+#[test]
+fn equals_its_specification() {
+    for (n, k, d) in [(1, 1, 1), (5, 7, 3), (33, 70, 8)] {
+        for t in TAUS {
+            let (keys, tau64) = (unit_matrix(3, k, d), f64::from(tau(t)));
+            let queue = queue_of(&keys);
+            let keys = f64s(&keys.0);
+            check_loss(
+                "moco_loss",
+                tau64,
+                &[matrix(1, n, d), matrix(2, n, d)],
+                1,
+                |x| moco_loss(&x[0], &x[1], &queue, tau(t)),
+                |x| spec::moco(&x[0], &x[1], &keys, d, tau64),
+            );
+        }
+    }
+}
+
+/// Query, key and one negative at right angles to both: ln(1 + e^(-1 / tau)).
+#[test]
+fn by_hand() {
+    let q = tensor(&(vec![2.0, 0.0], [1, 2]));
+    let queue = queue_of(&(vec![0.0, 1.0], [1, 2]));
+    let got = moco_loss(&q, &q, &queue, 0.5).item().unwrap();
+    assert_loss("moco", 0.5, got, (-2_f64).exp().ln_1p());
+}
+
+/// All rows equal: a guess among K + 1.
+#[test]
+fn collapse_is_a_guess() {
+    let q = gpu().full([5, 4], 0.5).unwrap().requires_grad();
+    let queue = queue_of(&(vec![0.5; 12 * 4], [12, 4]));
+    let loss = moco_loss(&q, &q, &queue, 0.07);
+    assert_loss("collapse", 0.07, loss.item().unwrap(), 13_f64.ln());
+    assert_gradient("collapse", 0.07, 5, &loss.backward().get(&q).unwrap().to_vec().unwrap(), &[0.0; 20]);
+}
+
+#[test]
+fn a_queue_starts_as_unit_rows_and_is_a_ring() {
+    let mut queue = Queue::new(gpu(), 6, 5, &mut rng()).unwrap();
+    for row in queue.rows().to_vec().unwrap().chunks(5) {
+        let norm: f32 = row.iter().map(|v| v * v).sum();
+        assert!((norm - 1.0).abs() < 1e-5, "{norm}");
+    }
+    assert!(!queue.rows().tracks_grad());
+    assert_eq!((queue.len(), queue.pointer(), queue.staleness(2), queue.is_full()), (6, 0, 3, false));
+    for step in 0..4 {
+        queue.enqueue(&gpu().full([2, 5], step as f32).unwrap());
+    }
+    let firsts: Vec<f32> = queue.rows().to_vec().unwrap().into_iter().step_by(5).collect();
+    assert_eq!(firsts, [3.0, 3.0, 1.0, 1.0, 2.0, 2.0]);
+    assert_eq!((queue.pointer(), queue.enqueued(), queue.is_full()), (2, 8, true));
+
+    let mut resumed = Queue::new(gpu(), 6, 5, &mut rng()).unwrap();
+    resumed.rows().write(&queue.rows().to_vec().unwrap());
+    resumed.set_enqueued(queue.enqueued());
+    for queue in [&mut queue, &mut resumed] {
+        queue.enqueue(&gpu().full([2, 5], 9.0).unwrap());
+    }
+    assert_eq!(queue.rows().to_vec().unwrap(), resumed.rows().to_vec().unwrap());
+}
+
+#[test]
+#[should_panic(expected = "a batch [4, 5] does not divide a queue [6, 5]")]
+fn a_batch_divides_the_queue() {
+    let mut queue = Queue::new(gpu(), 6, 5, &mut rng()).unwrap();
+    queue.enqueue(&gpu().zeros([4, 5]).unwrap());
+}
