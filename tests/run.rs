@@ -110,6 +110,51 @@ fn a_resumed_run_in_f16_equals_an_uninterrupted_one() {
     resumed_equals_uninterrupted(Precision::F16);
 }
 
+/// The choices that a run began with stay in force when it is resumed, whatever the file on disk has come to say.
+#[test]
+fn a_resumed_run_keeps_its_tuned_kernels() {
+    const NAME: &str = "a_resumed_run_keeps_its_tuned_kernels";
+    // A directory of its own for the measured choices goes by the environment, so by a process of its own.
+    let Some(cache) =
+        std::env::var_os("WGRAD_CACHE_DIR").filter(|_| std::env::var_os("WGRAD_IN_TEST").is_some())
+    else {
+        let cache = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args([NAME, "--exact"]).env("WGRAD_CACHE_DIR", cache.path()).env("WGRAD_IN_TEST", "1");
+        let output = child.env_remove("WGRAD_KERNEL").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    let tuned = |out: &Path| Flags { tune: true, ..flags(out, 7) };
+    run(&tuned(&whole), &mut Trouble::default()).unwrap();
+    let chosen = Checkpoint::read(&whole).unwrap().meta.tuned;
+    assert!(chosen.keys().any(|key| key.starts_with("matmul Tn")), "{chosen:?}");
+    assert!(chosen.keys().any(|key| key.starts_with("conv WeightGradient")), "{chosen:?}");
+
+    run(&tuned(&parts), &mut Trouble { stop_after: Some(4), ..Trouble::default() }).unwrap();
+    let files: Vec<_> = std::fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [file] = &files[..] else { panic!("{files:?}") };
+    let text = std::fs::read_to_string(file).unwrap();
+    let naive = text
+        .lines()
+        .map(|line| line.split_once('\t').map_or(line.to_owned(), |(key, _)| format!("{key}\t1_naive")));
+    std::fs::write(file, naive.map(|line| line + "\n").collect::<String>()).unwrap();
+    let resume = Flags { resume: Some(parts.clone()), ..Flags::default() };
+    run(&resume, &mut Trouble::default()).unwrap();
+    assert_eq!(trace(&whole), trace(&parts));
+    let again = Checkpoint::read(&parts).unwrap().meta;
+    assert!(again.config.tune && chosen.iter().all(|(key, file)| again.tuned.get(key) == Some(file)));
+
+    // What was not tuned from the start cannot be later.
+    let untuned = dir.path().join("untuned");
+    run(&flags(&untuned, 7), &mut Trouble { stop_after: Some(1), ..Trouble::default() }).unwrap();
+    assert!(Checkpoint::read(&untuned).unwrap().meta.tuned.is_empty());
+    let resume = Flags { resume: Some(untuned), tune: true, ..Flags::default() };
+    assert!(run(&resume, &mut Trouble::default()).unwrap_err().to_string().contains("--tune"));
+}
+
 fn resumed_equals_uninterrupted(precision: Precision) {
     let dir = tempfile::tempdir().unwrap();
     let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));

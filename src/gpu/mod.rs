@@ -5,6 +5,7 @@
 
 mod adapter;
 mod compiled;
+mod disk;
 mod fault;
 mod kernel;
 mod launch;
@@ -15,18 +16,20 @@ mod recorder;
 mod roofline;
 mod source;
 mod trust;
+mod tuned;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 pub use adapter::AdapterInfo;
 pub use kernel::{Kernel, ParamField, Params, Reflection, Scalar, reflect};
 pub use launch::{Grid, Work};
 pub use pool::{Bind, Memory, Storage};
-pub use profile::{KernelTime, Roofline, format_profile};
+pub use profile::{KernelTime, format_profile};
 pub use readback::Readback;
+pub use roofline::Roofline;
 pub use source::{Source, Target, Variant, assemble};
 
 pub(crate) use crate::params;
@@ -37,6 +40,7 @@ use fault::Faults;
 use pool::{Buffer, Pool};
 use profile::Profiler;
 use recorder::Recorder;
+use tuned::Tuned;
 
 /// A device and its queue. Cheap to clone; `Send + Sync`.
 ///
@@ -57,6 +61,8 @@ struct Inner {
     recorder: Mutex<Recorder>,
     pool: Mutex<Pool>,
     staging: Mutex<HashMap<u64, Vec<wgpu::Buffer>>>,
+    roofline: OnceLock<Roofline>,
+    tuned: Tuned,
 }
 
 /// Options for a [`Gpu`]; [`Gpu::builder`].
@@ -68,6 +74,8 @@ pub struct GpuBuilder {
     profile: Option<bool>,
     quiet: bool,
     choices: Vec<(String, String)>,
+    tune: Option<bool>,
+    cache_dir: Option<PathBuf>,
 }
 
 impl GpuBuilder {
@@ -187,8 +195,10 @@ impl GpuBuilder {
         let profile = self.profile.or_else(|| env("WGRAD_PROFILE")).unwrap_or(false);
         let profiler = (profile && info.timestamps).then(|| Profiler::new(&device, &queue));
         let recorder = Recorder::new(&device, &queue, info.is_cpu, profiler);
+        let tune = self.tune.or_else(|| env("WGRAD_TUNE")).unwrap_or(false);
         Ok(Gpu(Arc::new(Inner {
             recorder: Mutex::new(recorder),
+            tuned: Tuned::open(tune, self.cache_dir, &info, checks),
             device,
             info,
             limits,
@@ -199,6 +209,7 @@ impl GpuBuilder {
             kernels: Mutex::default(),
             pool: Mutex::default(),
             staging: Mutex::default(),
+            roofline: OnceLock::new(),
         })))
     }
 }
@@ -231,6 +242,8 @@ impl Gpu {
             profile: None,
             quiet: false,
             choices: vec![],
+            tune: None,
+            cache_dir: None,
         }
     }
 
@@ -544,27 +557,6 @@ impl Gpu {
 
     pub(crate) fn latch(&self, error: Error) {
         self.0.faults.latch(error);
-    }
-
-    /// Times by kernel so far, longest first; empty unless [`GpuBuilder::profile`] is on and the adapter has timestamps.
-    #[must_use]
-    pub fn profile(&self) -> Vec<KernelTime> {
-        let mut recorder = self.recorder();
-        recorder.flush();
-        recorder.profiler.as_ref().map(Profiler::totals).unwrap_or_default()
-    }
-
-    /// Writes all profiled launches as a Chrome trace (chrome://tracing, Perfetto).
-    ///
-    /// # Errors
-    /// [`Error::Io`]; [`Error::Argument`] if nothing was profiled.
-    pub fn write_trace(&self, path: impl AsRef<Path>) -> Result<()> {
-        let mut recorder = self.recorder();
-        recorder.flush();
-        let Some(profiler) = &recorder.profiler else {
-            return Err(Error::Argument("a trace needs profiling on an adapter with timestamps".into()));
-        };
-        std::fs::write(&path, profiler.trace()).map_err(|e| Error::io(path, e))
     }
 
     /// Destroys the device, as a driver reset would: for tests of what follows.
