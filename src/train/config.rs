@@ -141,7 +141,9 @@ impl Config {
         same("precision", flags.precision.as_ref(), &self.precision)?;
         same("encoder", flags.encoder.as_ref(), &self.encoder)?;
         if flags.tune && !self.tune {
-            return Err(refuse("tune", "", "the run to resume was not tuned; leave the flag out"));
+            return Err(Error::Argument(
+                "--tune: the run to resume was not tuned; leave the flag out".into(),
+            ));
         }
         self.eval_every = flags.eval_every.unwrap_or(self.eval_every);
         self.save_every = flags.save_every.unwrap_or(self.save_every);
