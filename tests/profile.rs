@@ -3,7 +3,7 @@ mod common;
 
 use common::own_gpu;
 use wgrad::Gpu;
-use wgrad::gpu::format_profile;
+use wgrad::gpu::{KernelTime, Roofline, Work, format_profile};
 
 #[test]
 fn profile_counts_calls_and_stated_work() {
@@ -18,7 +18,8 @@ fn profile_counts_calls_and_stated_work() {
     assert_eq!((fill.calls, fill.work.bytes), (3, 3 * 4000));
     assert!(fill.seconds > 0.0);
     assert_eq!(tensors[2].to_vec().unwrap(), [2.0; 1000]);
-    assert!(format_profile(&rows, Some(gpu.roofline().unwrap())).contains("fill/fill"));
+    let table = format_profile(&rows, Some(gpu.roofline().unwrap()));
+    assert!(table.contains("fill/fill") && table.contains("% roof"));
 
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("trace.json");
@@ -27,6 +28,9 @@ fn profile_counts_calls_and_stated_work() {
     let events = trace["traceEvents"].as_array().unwrap();
     assert!(events.len() >= 3);
     assert!(events.iter().all(|e| e["dur"].as_f64().unwrap() >= 0.0));
+    let timed: Vec<_> = events.iter().filter(|e| e["dur"].as_f64() > Some(0.0)).collect();
+    assert!(timed.iter().all(|e| e["args"]["% roof"].as_f64().unwrap() >= 0.0), "{timed:?}");
+    assert!(!events.iter().any(|e| e["name"].as_str().unwrap().starts_with("roofline")));
 }
 
 #[test]
@@ -56,4 +60,33 @@ fn a_readback_that_nobody_collects_is_harmless() {
         drop(x.read());
     }
     assert_eq!(x.to_vec().unwrap(), [1.0; 5]);
+}
+
+#[test]
+fn a_roofline_is_plausible_and_leaves_no_trace_in_the_profile() {
+    let gpu = Gpu::builder().quiet().profile(true).build().unwrap();
+    let roofline = gpu.roofline().unwrap();
+    assert_eq!(gpu.roofline().unwrap(), roofline, "measured once");
+    assert_eq!(roofline.matrix_flops_per_second.is_some(), !gpu.info().matrix_tiles.is_empty());
+    assert!(roofline.bytes_per_second > 1e8 && roofline.flops_per_second > 1e8, "{roofline:?}");
+    assert!(gpu.bandwidth(1 << 20).unwrap() > 1e8);
+    assert!(gpu.profile().is_empty());
+    assert_eq!(gpu.memory().live, 0);
+}
+
+/// Work at exactly the rate of a roof is 100 % of it, whichever of bytes and operations takes longer.
+#[test]
+fn a_kernel_is_judged_by_its_own_roof() {
+    let roofline =
+        Roofline { bytes_per_second: 1e9, flops_per_second: 1e10, matrix_flops_per_second: Some(1e11) };
+    let time = |work, matrix_units| KernelTime { seconds: 1.0, work, matrix_units, ..KernelTime::default() };
+    let percent = |bytes: u64, flops: u64, on| time(Work::new(bytes, flops), on).percent(&roofline).round();
+    assert_eq!(
+        [percent(1 << 20, 10_000_000_000, false), percent(1 << 20, 10_000_000_000, true)],
+        [100.0, 10.0]
+    );
+    assert_eq!([percent(500_000_000, 1, false), percent(500_000_000, 1, true)], [50.0, 50.0]);
+    assert_eq!([roofline.ridge(), roofline.matrix_units(true).ridge()], [10.0, 100.0]);
+    let none = Roofline { matrix_flops_per_second: None, ..roofline };
+    assert_eq!(none.matrix_units(true), none);
 }

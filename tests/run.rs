@@ -13,7 +13,7 @@ use wgrad::data::{Augment, Images, Recipe};
 use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder, Precision, ResNet, read_safetensors};
 use wgrad::optim::{AdamW, AdamWOptions, Group, LossScaler, Schedule};
 use wgrad::ssl::nt_xent;
-use wgrad::train::{Checkpoint, Config, Defaults, Flags, Model, Row, Setup, Summary, plot};
+use wgrad::train::{Checkpoint, Config, Defaults, Flags, Meta, Model, Row, Setup, Summary, plot};
 use wgrad::{Error, Result};
 
 /// What a test does to a run.
@@ -108,6 +108,54 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
 #[test]
 fn a_resumed_run_in_f16_equals_an_uninterrupted_one() {
     resumed_equals_uninterrupted(Precision::F16);
+}
+
+/// The choices that a run began with stay in force when it is resumed, whatever the file on disk has come to say.
+#[test]
+fn a_resumed_run_keeps_its_tuned_kernels() {
+    const NAME: &str = "a_resumed_run_keeps_its_tuned_kernels";
+    // A directory of its own for the measured choices goes by the environment, so by a process of its own.
+    let Some(cache) =
+        std::env::var_os("WGRAD_CACHE_DIR").filter(|_| std::env::var_os("WGRAD_IN_TEST").is_some())
+    else {
+        let cache = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args([NAME, "--exact"]).env("WGRAD_CACHE_DIR", cache.path()).env("WGRAD_IN_TEST", "1");
+        let output = child.env_remove("WGRAD_KERNEL").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    let tuned = |out: &Path| Flags { tune: true, ..flags(out, 7) };
+    run(&tuned(&whole), &mut Trouble::default()).unwrap();
+    let chosen = Checkpoint::read(&whole).unwrap().meta.tuned;
+    assert!(chosen.keys().any(|key| key.starts_with("matmul Tn")), "{chosen:?}");
+    assert!(chosen.keys().any(|key| key.starts_with("conv WeightGradient")), "{chosen:?}");
+
+    run(&tuned(&parts), &mut Trouble { stop_after: Some(4), ..Trouble::default() }).unwrap();
+    let files: Vec<_> = std::fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [file] = &files[..] else { panic!("{files:?}") };
+    let begun = Checkpoint::read(&parts).unwrap().meta.tuned;
+    let other = |line: &str| match line.split_once('\t') {
+        Some((key, _)) if key.starts_with("conv") => format!("{key}\t2_register\n"),
+        Some((key, _)) => format!("{key}\t9_register\n"),
+        None => format!("{line}\n"),
+    };
+    let text = std::fs::read_to_string(file).unwrap();
+    std::fs::write(file, text.lines().map(other).collect::<String>()).unwrap();
+    let resume = Flags { resume: Some(parts.clone()), ..Flags::default() };
+    run(&resume, &mut Trouble::default()).unwrap();
+    assert_eq!(trace(&whole), trace(&parts));
+    let Meta { tuned, config, .. } = Checkpoint::read(&parts).unwrap().meta;
+    for (key, file) in &begun {
+        assert_eq!((tuned.get(key), chosen.get(key)), (Some(file), Some(file)), "{key}");
+    }
+
+    // What was not tuned from the start cannot be later.
+    assert!(config.tune && config.command().contains(" --tune "));
+    let late = Config { tune: false, ..config }.resumed("small", &Flags { tune: true, ..Flags::default() });
+    assert!(late.unwrap_err().to_string().contains("--tune"));
 }
 
 fn resumed_equals_uninterrupted(precision: Precision) {

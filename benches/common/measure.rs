@@ -34,6 +34,7 @@ impl Report {
         json!({
             "copy_gb_per_s": round(self.roofline.bytes_per_second / 1e9),
             "f32_gflop_per_s": round(self.roofline.flops_per_second / 1e9),
+            "matrix_gflop_per_s": self.roofline.matrix_flops_per_second.map(|rate| round(rate / 1e9)),
         })
     }
 
@@ -43,8 +44,10 @@ impl Report {
         for (family, best) in ops::ladders(self.gpu.info()) {
             for rung in table::rungs(family, &self.gpu) {
                 let gpu = Gpu::builder().quiet().checks(false).kernel(family, rung).build()?;
+                let roofline = self.roofline.matrix_units(Some(rung) == table::on_matrix_units(family));
                 for case in table::ladder(family, rung, &gpu).into_iter().flat_map(Op::cases) {
-                    let Some(mut row) = self.row(&gpu, &format!("{family}/{rung}: "), &case)? else {
+                    let prefix = format!("{family}/{rung}: ");
+                    let Some(mut row) = self.row(&gpu, &prefix, &case, &roofline)? else {
                         continue;
                     };
                     row["family"] = family.into();
@@ -62,12 +65,13 @@ impl Report {
         let gpu = self.gpu.clone();
         let mut rows = vec![];
         for case in table::ops(&gpu).into_iter().flat_map(Op::cases).chain(optimizers::cases(&gpu)) {
-            rows.extend(self.row(&gpu, "", &case)?);
+            let roofline = self.roofline;
+            rows.extend(self.row(&gpu, "", &case, &roofline)?);
         }
         Ok(rows)
     }
 
-    fn row(&mut self, gpu: &Gpu, prefix: &str, case: &Case) -> Result<Option<Value>> {
+    fn row(&mut self, gpu: &Gpu, prefix: &str, case: &Case, roofline: &Roofline) -> Result<Option<Value>> {
         if let Err(wrong) = (case.check)(gpu) {
             println!("{prefix}{wrong}");
             self.wrong.push(format!("{prefix}{wrong}"));
@@ -76,7 +80,7 @@ impl Report {
         let mut subject = (case.prepare)(gpu)?;
         let seconds = subject.time(gpu, SAMPLES, BUDGET)?;
         let (gb, gflop) = (case.work.bytes as f64 / seconds / 1e9, case.work.flops as f64 / seconds / 1e9);
-        let percent = self.roofline.percent(case.work, seconds);
+        let percent = roofline.percent(case.work, seconds);
         println!(
             "{:<52} {:<26} {:>9.3} ms {gb:>8.1} GB/s {gflop:>9.1} GFLOP/s {percent:>5.0} %",
             format!("{prefix}{}", case.name),

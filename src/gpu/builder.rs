@@ -1,12 +1,13 @@
 //! Options of a device, and opening it.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::compiler::Compiler;
 use super::fault::Faults;
 use super::profile::Profiler;
 use super::recorder::Recorder;
+use super::tuned::Tuned;
 use super::{AdapterInfo, Gpu, Inner, adapter, disk, trust};
 use crate::error::{Error, Result};
 
@@ -20,6 +21,7 @@ pub struct GpuBuilder {
     quiet: bool,
     cache: Option<PathBuf>,
     choices: Vec<(String, String)>,
+    tune: Option<bool>,
 }
 
 impl GpuBuilder {
@@ -67,7 +69,22 @@ impl GpuBuilder {
         self
     }
 
-    /// Folder for compiled pipelines, made if need be. Default: `WGRAD_CACHE_DIR` (empty for none), else `wgrad` in the
+    /// Measures which kernels are the fastest, where the static table ([`ops::ladders`](crate::ops::ladders)) would choose.
+    /// Default: `WGRAD_TUNE=1`, else off.
+    ///
+    /// That happens when a product or convolution of some sizes is first called: it waits for the device, runs the candidates
+    /// on operands of its own, refuses any whose result differs from that of the static choice, and times the others. Results
+    /// are kept on disk ([`GpuBuilder::cache_dir`]) by adapter, driver and version. A kernel that is named
+    /// ([`GpuBuilder::kernel`]) stays.
+    ///
+    /// Kernels round differently, so runs on different choices differ in the last bits; see [`Gpu::tuned`].
+    #[must_use]
+    pub fn tune(mut self, on: bool) -> Self {
+        self.tune = Some(on);
+        self
+    }
+
+    /// Folder for what outlives a program, made if need be: compiled pipelines, measured choices. Default: `WGRAD_CACHE_DIR` (empty for none), else `wgrad` in the
     /// user's cache folder.
     #[must_use]
     pub fn cache_dir(mut self, folder: impl Into<PathBuf>) -> Self {
@@ -147,11 +164,15 @@ impl GpuBuilder {
         let env = |name| std::env::var(name).ok().map(|v| v != "0");
         let checks = self.checks.or_else(|| env("WGRAD_CHECKS")).unwrap_or(cfg!(debug_assertions));
         let profile = self.profile.or_else(|| env("WGRAD_PROFILE")).unwrap_or(false);
+        let tune = self.tune.or_else(|| env("WGRAD_TUNE")).unwrap_or(false);
         let profiler = (profile && info.timestamps).then(|| Profiler::new(&device, &queue));
-        let compiler = Compiler::new(&device, &adapter.get_info(), self.cache.or_else(disk::cache_dir));
+        let cache = self.cache.or_else(disk::cache_dir);
+        let compiler = Compiler::new(&device, &adapter.get_info(), cache.clone());
         let recorder = Recorder::new(&device, &queue, info.is_cpu, profiler);
         Ok(Gpu(Arc::new(Inner {
             recorder: Mutex::new(recorder),
+            tuned: Tuned::open(tune, cache, &info, checks),
+            roofline: OnceLock::new(),
             device,
             info,
             limits,

@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 /// Bytes of parameters of one launch at most: its slot in the recorder's uniform arena.
 pub(super) const MAX_PARAMS_BYTES: u32 = 256;
 
+/// The extension that kernels for matrix units enable.
+const MATRIX_UNITS: &str = "wgpu_cooperative_matrix";
+
 /// Pipeline and bind group layout of a kernel, and the facts a launch is checked against.
 #[derive(Debug)]
 pub(super) struct Compiled {
@@ -21,6 +24,8 @@ pub(super) struct Compiled {
     pub(super) params_bytes: u32,
     pub(super) writable: Vec<bool>,
     pub(super) workgroup_size: u32,
+    /// Whether it multiplies on matrix units.
+    pub(super) matrix_units: bool,
     half: Vec<bool>,
     params: Vec<(String, Scalar)>,
 }
@@ -43,6 +48,7 @@ impl Compiled {
             let message = format!("needs {lacking}, which {} does not have", info.name);
             return Err(Error::Kernel { kernel: name, message });
         }
+        let matrix_units = enabled(&text).any(|extension| extension == MATRIX_UNITS);
         let constants = target.constants(kernel.constants(), &text);
         let facts = reflect(&name, &text, kernel.entry(), &constants)?;
         if facts.params_bytes > MAX_PARAMS_BYTES {
@@ -106,6 +112,7 @@ impl Compiled {
             layout,
             params_bytes: facts.params_bytes,
             writable: facts.writable,
+            matrix_units,
             half: facts.half,
             workgroup_size: facts.workgroup_size,
             params: facts.params,
@@ -161,7 +168,7 @@ impl Compiled {
 fn lacking(extension: &str, device: &wgpu::Device, info: &AdapterInfo) -> Option<&'static str> {
     match extension {
         "f16" => (!device.features().contains(wgpu::Features::SHADER_F16)).then_some("f16 arithmetic"),
-        "wgpu_cooperative_matrix" => info
+        MATRIX_UNITS => info
             .matrix_tiles
             .is_empty()
             .then_some("matrix units (cooperative matrices) with f16 operands and f32 sums"),

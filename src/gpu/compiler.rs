@@ -3,7 +3,6 @@
 //! A first training step meets some sixty kernels. The recorder goes on behind a launch whose pipeline is not there yet and
 //! waits when it submits, so that the kernels of a step compile side by side.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
@@ -121,7 +120,7 @@ impl Cache {
         }
         let file = folder.map(|folder| folder.join(format!("pipelines-{:016x}", key(info))));
         let data = file.as_ref().and_then(|file| unseal(fs::read(file).ok()?));
-        let read = data.as_ref().map_or(0, |data| hash(data));
+        let read = data.as_ref().map_or(0, |data| disk::hash(data));
         let wgpu = trust::pipeline_cache(device, data.as_deref());
         Self { wgpu: Some(wgpu), file, read, compiled: AtomicUsize::new(0) }
     }
@@ -132,7 +131,7 @@ impl Cache {
         if self.compiled.load(Ordering::Relaxed) == 0 {
             return;
         }
-        if let Some(data) = wgpu.get_data().filter(|data| hash(data) != self.read) {
+        if let Some(data) = wgpu.get_data().filter(|data| disk::hash(data) != self.read) {
             if let Err(error) = disk::replace(file, &seal(data)) {
                 log::debug!("{}: {error}", file.display());
             }
@@ -143,20 +142,12 @@ impl Cache {
 /// Names the file: adapter, driver and its version, and this crate's.
 fn key(info: &wgpu::AdapterInfo) -> u64 {
     let who = (&info.name, info.vendor, info.device, info.backend as u8);
-    let mut hasher = DefaultHasher::new();
-    (who, &info.driver, &info.driver_info, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
-    hasher.finish()
-}
-
-fn hash(data: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    data.hash(&mut hasher);
-    hasher.finish()
+    disk::hash((who, &info.driver, &info.driver_info, env!("CARGO_PKG_VERSION")))
 }
 
 /// The data with its checksum at the end.
 fn seal(mut data: Vec<u8>) -> Vec<u8> {
-    let sum = hash(&data);
+    let sum = disk::hash(&data);
     data.extend(sum.to_le_bytes());
     data
 }
@@ -164,7 +155,7 @@ fn seal(mut data: Vec<u8>) -> Vec<u8> {
 /// The data of a sealed file; `None` if it was cut or changed.
 fn unseal(mut file: Vec<u8>) -> Option<Vec<u8>> {
     let sum = file.split_off(file.len().checked_sub(8)?);
-    (hash(&file).to_le_bytes() == sum[..]).then_some(file)
+    (disk::hash(&file).to_le_bytes() == sum[..]).then_some(file)
 }
 
 #[cfg(test)]

@@ -18,19 +18,20 @@ mod recorder;
 mod roofline;
 mod source;
 mod trust;
+mod tuned;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 pub use adapter::AdapterInfo;
 pub use builder::GpuBuilder;
 pub use kernel::{Kernel, ParamField, Params, Reflection, Scalar, reflect};
 pub use launch::{Grid, Work};
 pub use pool::{Bind, Memory, Storage};
-pub use profile::{KernelTime, Roofline, format_profile};
+pub use profile::{KernelTime, format_profile};
 pub use readback::Readback;
+pub use roofline::Roofline;
 pub use source::{Source, Target, Variant, assemble};
 
 pub(crate) use crate::params;
@@ -40,8 +41,8 @@ use compiled::Compiled;
 use compiler::Compiler;
 use fault::Faults;
 use pool::{Buffer, Pool};
-use profile::Profiler;
 use recorder::Recorder;
+use tuned::Tuned;
 
 /// A device and its queue. Cheap to clone; `Send + Sync`.
 ///
@@ -63,6 +64,8 @@ struct Inner {
     recorder: Mutex<Recorder>,
     pool: Mutex<Pool>,
     staging: Mutex<HashMap<u64, Vec<wgpu::Buffer>>>,
+    roofline: OnceLock<Roofline>,
+    tuned: Tuned,
 }
 
 impl Gpu {
@@ -406,27 +409,6 @@ impl Gpu {
 
     pub(crate) fn latch(&self, error: Error) {
         self.0.faults.latch(error);
-    }
-
-    /// Times by kernel so far, longest first; empty unless [`GpuBuilder::profile`] is on and the adapter has timestamps.
-    #[must_use]
-    pub fn profile(&self) -> Vec<KernelTime> {
-        let mut recorder = self.recorder();
-        recorder.flush();
-        recorder.profiler.as_ref().map(Profiler::totals).unwrap_or_default()
-    }
-
-    /// Writes all profiled launches as a Chrome trace (chrome://tracing, Perfetto).
-    ///
-    /// # Errors
-    /// [`Error::Io`]; [`Error::Argument`] if nothing was profiled.
-    pub fn write_trace(&self, path: impl AsRef<Path>) -> Result<()> {
-        let mut recorder = self.recorder();
-        recorder.flush();
-        let Some(profiler) = &recorder.profiler else {
-            return Err(Error::Argument("a trace needs profiling on an adapter with timestamps".into()));
-        };
-        std::fs::write(&path, profiler.trace()).map_err(|e| Error::io(path, e))
     }
 
     /// Destroys the device, as a driver reset would: for tests of what follows.

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::compiled::Compiled;
 use super::launch::Work;
+use super::{Gpu, Roofline};
+use crate::error::{Error, Result};
 
 /// Timestamps in a query set (wgpu's limit); two for each launch of a submission.
 const QUERIES: u32 = 4096;
@@ -21,15 +24,29 @@ pub struct KernelTime {
     pub seconds: f64,
     /// Work stated by the launches.
     pub work: Work,
+    /// Whether it multiplies on matrix units, whose rate is then its roof.
+    pub matrix_units: bool,
+}
+
+impl KernelTime {
+    /// Percentage of its roof: of matrix units where it runs on them. See [`Roofline::percent`].
+    #[must_use]
+    pub fn percent(&self, roofline: &Roofline) -> f64 {
+        roofline.matrix_units(self.matrix_units).percent(self.work, self.seconds)
+    }
 }
 
 /// One launch on the device's clock.
 #[derive(Debug, Clone)]
 pub(super) struct Event {
-    kernel: Arc<str>,
+    kernel: Kernel,
+    work: Work,
     start_ns: f64,
     end_ns: f64,
 }
+
+/// A kernel that was launched: its name, and [`KernelTime::matrix_units`].
+type Kernel = (Arc<str>, bool);
 
 /// Collects timestamps; made where profiling is asked for and the adapter has timestamps.
 pub(super) struct Profiler {
@@ -38,8 +55,8 @@ pub(super) struct Profiler {
     host: wgpu::Buffer,
     period_ns: f64,
     names: BTreeMap<u32, Arc<str>>,
-    open: Vec<(Arc<str>, Work)>,
-    resolving: Vec<(Arc<str>, Work)>,
+    open: Vec<(Kernel, Work)>,
+    resolving: Vec<(Kernel, Work)>,
     totals: BTreeMap<Arc<str>, KernelTime>,
     events: Vec<Event>,
 }
@@ -86,7 +103,7 @@ impl Profiler {
             return None;
         }
         let name = self.names.entry(kernel.id).or_insert_with(|| kernel.name.as_str().into());
-        self.open.push((Arc::clone(name), work));
+        self.open.push(((Arc::clone(name), kernel.matrix_units), work));
         Some(wgpu::ComputePassTimestampWrites {
             query_set: &self.queries,
             beginning_of_pass_write_index: Some(first),
@@ -121,12 +138,13 @@ impl Profiler {
         self.host.unmap();
         for ((kernel, work), pair) in launches.into_iter().zip(ticks.chunks_exact(2)) {
             let (start_ns, end_ns) = (pair[0] as f64 * self.period_ns, pair[1] as f64 * self.period_ns);
-            let total = self.totals.entry(Arc::clone(&kernel)).or_default();
+            let total = self.totals.entry(Arc::clone(&kernel.0)).or_default();
+            total.matrix_units = kernel.1;
             total.calls += 1;
             total.seconds += (end_ns - start_ns).max(0.0) * 1e-9;
             total.work.bytes += work.bytes;
             total.work.flops += work.flops;
-            self.events.push(Event { kernel, start_ns, end_ns });
+            self.events.push(Event { kernel, work, start_ns, end_ns });
         }
     }
 
@@ -139,43 +157,78 @@ impl Profiler {
         rows
     }
 
-    /// All launches as a Chrome trace (also read by Perfetto).
-    pub(super) fn trace(&self) -> String {
+    /// All launches as a Chrome trace (also read by Perfetto), each with its rates and its percentage of the roof.
+    fn trace(&self, roofline: &Roofline) -> String {
         let origin = self.events.first().map_or(0.0, |e| e.start_ns);
         let mut out = String::from("{\"traceEvents\":[");
-        for (i, e) in self.events.iter().enumerate() {
-            let (start, length) = ((e.start_ns - origin) / 1e3, (e.end_ns - e.start_ns) / 1e3);
+        for (i, Event { kernel: (name, matrix_units), work, start_ns, end_ns }) in
+            self.events.iter().enumerate()
+        {
+            let (start, ns) = ((start_ns - origin) / 1e3, end_ns - start_ns);
             let comma = if i == 0 { "" } else { "," };
             let _ = write!(
                 out,
-                "{comma}\n{{\"name\":\"{}\",\"ph\":\"X\",\"pid\":0,\"tid\":0,\"ts\":{start:.3},\"dur\":{length:.3}}}",
-                e.kernel
+                "{comma}\n{{\"name\":\"{name}\",\"ph\":\"X\",\"pid\":0,\"tid\":0,\"ts\":{start:.3},\"dur\":{:.3}",
+                ns / 1e3
             );
+            // No rate for a launch shorter than a tick of the clock.
+            if ns > 0.0 {
+                let percent = roofline.matrix_units(*matrix_units).percent(*work, ns * 1e-9);
+                let (gb, gflop) = (work.bytes as f64 / ns, work.flops as f64 / ns);
+                let _ = write!(
+                    out,
+                    ",\"args\":{{\"GB/s\":{gb:.2},\"GFLOP/s\":{gflop:.2},\"% roof\":{percent:.1}}}"
+                );
+            }
+            out.push('}');
         }
         out + "\n]}\n"
     }
 }
 
-/// What the adapter reached on a copy and on multiply-adds: the roofline that percentages refer to.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Roofline {
-    /// Bytes per second of a copy kernel (read + written).
-    pub bytes_per_second: f64,
-    /// Floating-point operations per second of an f32 multiply-add kernel.
-    pub flops_per_second: f64,
-}
-
-impl Roofline {
-    /// Percentage of the roofline: the least time the stated work can take here, over the time taken.
+impl Gpu {
+    /// Times by kernel so far, longest first; empty unless [`GpuBuilder::profile`](super::GpuBuilder::profile) is on and the
+    /// adapter has timestamps.
     #[must_use]
-    pub fn percent(&self, work: Work, seconds: f64) -> f64 {
-        let least =
-            (work.bytes as f64 / self.bytes_per_second).max(work.flops as f64 / self.flops_per_second);
-        100.0 * least / seconds
+    pub fn profile(&self) -> Vec<KernelTime> {
+        let mut recorder = self.recorder();
+        recorder.flush();
+        recorder.profiler.as_ref().map(Profiler::totals).unwrap_or_default()
+    }
+
+    /// Writes all profiled launches as a Chrome trace (chrome://tracing, Perfetto), with GB/s, GFLOP/s and the percentage of
+    /// [`Gpu::roofline`], which is measured for it.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Argument`] if nothing was profiled; the device's first error.
+    pub fn write_trace(&self, path: impl AsRef<Path>) -> Result<()> {
+        if self.recorder().profiler.is_none() {
+            return Err(Error::Argument("a trace needs profiling on an adapter with timestamps".into()));
+        }
+        let roofline = self.roofline()?;
+        let mut recorder = self.recorder();
+        recorder.flush();
+        let trace = recorder.profiler.as_ref().map(|profiler| profiler.trace(&roofline)).unwrap_or_default();
+        std::fs::write(&path, trace).map_err(|e| Error::io(path, e))
+    }
+
+    /// Runs `work` without its launches in the profile.
+    pub(crate) fn unprofiled<T>(&self, work: impl FnOnce() -> T) -> T {
+        let mut recorder = self.recorder();
+        recorder.flush();
+        let paused = recorder.profiler.take();
+        drop(recorder);
+        let result = work();
+        if let Some(profiler) = paused {
+            let mut recorder = self.recorder();
+            recorder.flush();
+            recorder.profiler = Some(profiler);
+        }
+        result
     }
 }
 
-/// Prints times as a table; `% roof` where a roofline is given.
+/// Prints times as a table; `% roof` where a roofline is given, of the kernel's own roof ([`KernelTime::percent`]).
 #[must_use]
 pub fn format_profile(rows: &[KernelTime], roofline: Option<Roofline>) -> String {
     let total: f64 = rows.iter().map(|r| r.seconds).sum();
@@ -184,7 +237,7 @@ pub fn format_profile(rows: &[KernelTime], roofline: Option<Roofline>) -> String
         "kernel", "calls", "total ms", "%", "mean us", "GB/s", "GFLOP/s", "% roof"
     );
     for r in rows {
-        let percent = roofline.map_or("-".into(), |roof| format!("{:.0}", roof.percent(r.work, r.seconds)));
+        let percent = roofline.map_or("-".into(), |roof| format!("{:.0}", r.percent(&roof)));
         let _ = writeln!(
             out,
             "{:<44} {:>7} {:>10.2} {:>6.1} {:>10.1} {:>8.2} {:>8.2} {:>7}",

@@ -173,6 +173,17 @@ impl Job<'_> {
         Gemm { classes, rows, columns: u64::from(columns), k }
     }
 
+    /// What [`tune`](crate::ops::tune) keeps a choice by.
+    fn key(&self) -> String {
+        let Sizes { n, h, w, cin, cout, kh, kw, sh, sw, ph, pw, .. } = self.sizes;
+        let [lhs, rhs, result] = [self.lhs, self.rhs, self.result].map(Tensor::dtype);
+        let stats = if self.wants_stats { " stats" } else { "" };
+        format!(
+            "conv {:?} {lhs:?} {rhs:?} {result:?} {n}x{h}x{w}x{cin} {kh}x{kw}x{cout} stride {sh}x{sw} padding {ph}x{pw}{stats}",
+            self.pass
+        )
+    }
+
     /// Bytes read and written once, and the multiply-adds of the definition.
     fn work(&self) -> Work {
         let Sizes { n, cin, oh, ow, cout, kh, kw, .. } = self.sizes;

@@ -90,7 +90,6 @@ impl Tensor {
 mod tests {
     use super::*;
     use crate::Gpu;
-    use crate::ops::row_kernel::WIDTHS;
 
     /// Every width of a row kernel gives what the specification says, whichever the adapter would choose.
     #[test]
@@ -107,14 +106,14 @@ mod tests {
             let at: Vec<u32> = at.iter().map(|&i| i as u32).collect();
             let (rows, indices) = (gpu.tensor(&x, [n, c]).unwrap(), gpu.tensor_u32(&at, [n]).unwrap());
             let params = UnitRowsParams { rows: n as u32, c: c as u32, m: m as u32, weight: 0.25, eps: EPS };
-            for width in 0..WIDTHS.len() {
+            LERP_UNIT_ROWS.each_form(&gpu, &params, (n, c), |form, _, run| {
                 let bank = gpu.tensor(&y, [m, c]).unwrap();
-                LERP_UNIT_ROWS.run_as(width, &gpu, &[&bank, &rows, &indices], &params, n, Work::default());
+                run(&[&bank, &rows, &indices]);
                 for (got, want) in bank.to_vec().unwrap().iter().zip(&want) {
                     let close = (f64::from(*got) - want).abs() <= 1e-6;
-                    assert!(close, "width {width}, {n} x {c}: {got} is not {want}");
+                    assert!(close, "{form}: {got} is not {want}");
                 }
-            }
+            });
         }
     }
 }

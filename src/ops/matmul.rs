@@ -36,7 +36,7 @@ impl Epilogue<'_> {
 }
 
 /// Which operand is transposed.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// A B
     Nn,

@@ -21,6 +21,7 @@ mod select;
 mod softmax;
 mod softmax_cross_entropy;
 mod strips;
+mod tune;
 mod unary;
 
 pub use batch_norm::BatchNormOptions;
@@ -31,7 +32,9 @@ pub use softmax_cross_entropy::RowLosses;
 /// Which rung of each ladder of kernels an adapter gets: family and file, as in `shaders/<family>/<file>.wgsl`.
 ///
 /// Static, so that the same adapter always runs the same kernels. CPU adapters want tiles in registers and no workgroup
-/// memory, GPUs the opposite. Where a rung does not fit a shape, the next of its class does.
+/// memory, GPUs the opposite. Where a rung does not fit a shape, the next of its class does. What
+/// [`GpuBuilder::tune`](crate::GpuBuilder::tune) measured goes before this table, and what
+/// [`GpuBuilder::kernel`](crate::GpuBuilder::kernel) names before both.
 #[must_use]
 pub fn ladders(adapter: &AdapterInfo) -> [(&'static str, &'static str); 3] {
     match adapter {

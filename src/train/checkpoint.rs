@@ -1,6 +1,6 @@
 //! Checkpoints: what a run must keep to continue bit for bit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,10 @@ pub struct Meta {
     pub seconds: f64,
     /// Configuration.
     pub config: Config,
+    /// The measured choices of kernels, which decide the last bits ([`Gpu::tuned`](crate::Gpu::tuned)); none without
+    /// `--tune`.
+    #[serde(default)]
+    pub tuned: BTreeMap<String, String>,
 }
 
 /// A checkpoint in memory.

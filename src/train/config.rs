@@ -18,6 +18,9 @@ pub struct Config {
     pub adapter: String,
     /// Type of stored activations, `f32` or `f16`.
     pub precision: String,
+    /// Whether kernels were chosen by measuring; the choices are in the checkpoint.
+    #[serde(default)]
+    pub tune: bool,
     /// Where the images come from.
     pub data: String,
     /// Training images used.
@@ -95,6 +98,7 @@ impl Config {
             wgrad: env!("CARGO_PKG_VERSION").to_owned(),
             adapter: adapter.to_owned(),
             precision,
+            tune: flags.tune,
             data: flags.data.clone().unwrap_or_else(|| "embedded".into()),
             train_images,
             encoder: flags.encoder.clone().unwrap_or_else(|| defaults.encoder.to_owned()),
@@ -136,6 +140,11 @@ impl Config {
         same("seed", flags.seed.as_ref(), &self.seed)?;
         same("precision", flags.precision.as_ref(), &self.precision)?;
         same("encoder", flags.encoder.as_ref(), &self.encoder)?;
+        if flags.tune && !self.tune {
+            return Err(Error::Argument(
+                "--tune: the run to resume was not tuned; leave the flag out".into(),
+            ));
+        }
         self.eval_every = flags.eval_every.unwrap_or(self.eval_every);
         self.save_every = flags.save_every.unwrap_or(self.save_every);
         Ok(self)
@@ -157,11 +166,12 @@ impl Config {
     #[must_use]
     pub fn command(&self) -> String {
         let Self { method, data, train_images, encoder, steps, batch, lr, tau, seed, precision, .. } = self;
+        let tune = if self.tune { " --tune" } else { "" };
         let tau = if *tau > 0.0 { format!(" --tau {tau}") } else { String::new() };
         format!(
             "cargo run --release --example {method} -- --data {data} --train-limit {train_images} \
              --encoder {encoder} --steps {steps} --batch {batch} --lr {lr}{tau} --seed {seed} \
-             --precision {precision} --eval-every {} --save-every {}",
+             --precision {precision}{tune} --eval-every {} --save-every {}",
             self.eval_every, self.save_every
         )
     }

@@ -56,6 +56,9 @@ pub struct Flags {
     /// Steps between checkpoints; 0 for the end only
     #[arg(long, value_name = "N")]
     pub save_every: Option<u64>,
+    /// Measure which kernels are the fastest here, each time a new size comes up; the run keeps to what was chosen
+    #[arg(long)]
+    pub tune: bool,
     /// Print GPU time by kernel at the end
     #[arg(long)]
     pub profile: bool,

@@ -44,16 +44,24 @@ impl Setup {
         let source = resumed.as_ref().map(|c| c.data.clone()).or_else(|| flags.data.clone());
         let source = DataSource::from_str(source.as_deref().unwrap_or("embedded"))?;
 
-        let mut builder = Gpu::builder().profile(flags.profile || flags.trace.is_some() || profile_by_env());
+        let mut builder =
+            Gpu::builder().profile(flags.profile || flags.trace.is_some() || by_env("WGRAD_PROFILE"));
         if let Some(name) = &flags.adapter {
             builder = builder.adapter(name);
         }
-        let gpu = builder.build()?;
+        // A resumed run tunes if it did so from the start.
+        let tune = resumed.as_ref().map_or(flags.tune || by_env("WGRAD_TUNE"), |config| config.tune);
+        let gpu = builder.tune(tune).build()?;
+        if let Some(from) = checkpoint.as_ref().filter(|c| c.meta.config.adapter == gpu.info().name) {
+            gpu.keep_tuned(from.meta.tuned.clone());
+        }
         let defaults = defaults(gpu.is_cpu());
         let Splits { mut train, test } = source.load()?;
         let mut config = match resumed {
             Some(config) => config,
-            None => Config::resolve(method, flags, &defaults, &gpu.info().name, train.len())?,
+            None => {
+                Config { tune, ..Config::resolve(method, flags, &defaults, &gpu.info().name, train.len())? }
+            }
         };
         let precision = precision(&config.precision)?;
         if !precision.runs_on(&gpu) {
@@ -162,8 +170,8 @@ impl Setup {
     }
 }
 
-fn profile_by_env() -> bool {
-    std::env::var("WGRAD_PROFILE").is_ok_and(|v| v != "0")
+fn by_env(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|v| v != "0")
 }
 
 fn precision(name: &str) -> Result<Precision> {

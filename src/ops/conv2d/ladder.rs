@@ -2,8 +2,10 @@
 
 use super::{Job, Pass, Sizes, Stats, block, winograd};
 use crate::gpu::{Gpu, Grid, Kernel, Source};
+use crate::ops::batch_norm::{BatchNormOptions, batch_stats};
 use crate::ops::layout::{to_width, write_width};
 use crate::ops::matmul::{matrix, split_output, splits, sum_splits};
+use crate::ops::tune;
 use crate::tensor::Tensor;
 
 /// A way to run the three products.
@@ -46,26 +48,69 @@ fn whole_outputs(job: &Job<'_>) -> bool {
     cout.is_multiple_of(4) && 4 * cin >= 3 * cin.next_multiple_of(4)
 }
 
-/// Runs `job` on the rung that was chosen for its device.
+/// Not a rung among the others: it rounds operands that are not f16, so it runs for those that are, or when named.
+static MATRIX: Rung =
+    Rung { file: "9_matrix", adapter: any_adapter, fits: any_job, launch: super::matrix::launch };
+
+/// Runs `job` on the rung that was chosen for its device: the one that is named, else the one that was measured, else that
+/// of the static table.
 #[track_caller]
 pub(super) fn run(job: &Job<'_>) -> Option<Stats> {
-    let gpu = job.gpu();
-    // Not a rung among the others: it rounds operands that are not f16, so it runs for those that are, or when named.
-    if gpu.kernel_choice("conv").map_or(matrix::fits(job.lhs, job.rhs), |file| file == "9_matrix") {
-        super::matrix::launch(job);
-        return None;
+    let rung = match job.gpu().kernel_choice("conv") {
+        None => measured(job).unwrap_or_else(|| by_table(job)),
+        Some("9_matrix") => &MATRIX,
+        Some(file) => named(job, file),
+    };
+    (rung.launch)(job)
+}
+
+/// By the operands, the shape and the adapter.
+fn by_table(job: &Job<'_>) -> &'static Rung {
+    if matrix::fits(job.lhs, job.rhs) {
+        return &MATRIX;
     }
-    let named = |file: &str| {
+    let by_shape = job.gpu().is_cpu() && winograd::pays(job) && winograd::fits(job);
+    named(job, if by_shape { "5_winograd" } else { crate::ops::rung(job.gpu(), "conv") })
+}
+
+/// The rung of this name, or that of the adapter's class where it does not fit.
+#[track_caller]
+fn named(job: &Job<'_>, file: &str) -> &'static Rung {
+    let gpu = job.gpu();
+    let find = |file: &str| {
         let rung = RUNGS.iter().find(|rung| rung.file == file);
         let rung = rung.unwrap_or_else(|| panic!("conv2d: there is no shaders/conv/{file}.wgsl"));
         ((rung.adapter)(gpu) && (rung.fits)(job)).then_some(rung)
     };
-    // By the adapter; and by the shape, where nobody has named a rung.
-    let open = gpu.kernel_choice("conv").is_none();
-    let by_shape = if open && gpu.is_cpu() && winograd::pays(job) { named("5_winograd") } else { None };
-    let chosen = by_shape.or_else(|| named(crate::ops::rung(gpu, "conv")));
-    let rung = chosen.or_else(|| named(crate::ops::class_rung(gpu.is_cpu(), "conv")));
-    (rung.expect("the rung of an adapter's class fits everything").launch)(job)
+    let rung = find(file).or_else(|| find(crate::ops::class_rung(gpu.is_cpu(), "conv")));
+    rung.expect("the rung of an adapter's class fits everything")
+}
+
+/// The rung that was measured to be the fastest, on a device that has such choices.
+fn measured(job: &Job<'_>) -> Option<&'static Rung> {
+    let gpu = job.gpu();
+    if !gpu.has_tuned() {
+        return None;
+    }
+    let own = by_table(job);
+    let fits = |rung: &&Rung| (rung.adapter)(gpu) && (rung.fits)(job) && rung.file != own.file;
+    let others = RUNGS.iter().rev().filter(fits);
+    let rungs: Vec<&'static Rung> = std::iter::once(own).chain(others).collect();
+    let files: Vec<_> = rungs.iter().map(|rung| rung.file).collect();
+    let find = |file: &str| rungs.iter().copied().find(|rung| rung.file == file);
+    let file = tune::choice(gpu, job.key(), &files, |key| {
+        let (lhs, rhs, result) =
+            (tune::like(job.lhs, 1)?, tune::like(job.rhs, 2)?, tune::like(job.result, 3)?);
+        let job = Job { lhs: &lhs, rhs: &rhs, result: &result, ..*job };
+        tune::fastest(key, &files, &[&lhs, &rhs], &result, |file| {
+            let stats = (find(file).expect("a candidate").launch)(&job);
+            // Statistics that are wanted and do not come along cost a pass of their own.
+            if job.wants_stats && stats.is_none() {
+                batch_stats(&result, &BatchNormOptions::train());
+            }
+        })
+    });
+    file.and_then(find)
 }
 
 static NAIVE_SOURCE: Source =

@@ -1,6 +1,6 @@
 //! Convolution on matrix units: f16 operands, f32 sums.
 
-use super::{Job, Pass, Sizes, product};
+use super::{Job, Pass, Sizes, Stats, product};
 use crate::gpu::{Grid, Kernel, Source};
 use crate::ops::matmul::matrix::{pack, tile};
 use crate::ops::matmul::{split_output, splits, sum_splits};
@@ -15,9 +15,9 @@ static CONV: [Kernel; 3] = [
 ];
 
 /// Runs one product. What is f32 is rounded to f16, so this is for those who asked for it.
-pub(super) fn launch(job: &Job<'_>) {
+pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
     let gpu = job.gpu();
-    let Some(tile) = tile(gpu, "conv/9_matrix") else { return };
+    let tile = tile(gpu, "conv/9_matrix")?;
     let Sizes { n, h, w, cin, oh, ow, cout, kh, kw, .. } = job.sizes;
     let padded = |channels: u32| channels.next_multiple_of(4);
     let (rows, columns, k) = match job.pass {
@@ -37,4 +37,5 @@ pub(super) fn launch(job: &Job<'_>) {
     let sizes = job.sizes.split(chunk, splits);
     gpu.run(&CONV[job.pass as usize], &[&part, &lhs, &rhs], &sizes, grid, job.work());
     sum_splits(job.result, &part, splits);
+    None
 }

@@ -2,6 +2,7 @@
 
 use super::{Epilogue, Form, finish, matrix, split_output, splits};
 use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Work, params};
+use crate::ops::tune;
 use crate::tensor::{DType, Tensor};
 
 /// A product to compute: C = A B, A Bᵀ or Aᵀ B, `batch` of them, and what is done to its elements. No size is 0.
@@ -70,30 +71,69 @@ fn matrix_units(gpu: &Gpu) -> bool {
     !gpu.info().matrix_tiles.is_empty()
 }
 
-/// Runs `job` on the rung that was chosen for its device.
+/// Runs `job` on the rung that was chosen for its device: the one that is named, else the one that was measured, else that
+/// of the static table.
 #[track_caller]
 pub(super) fn run(job: &Job<'_>) {
+    let rung = match job.gpu().kernel_choice("matmul") {
+        None => measured(job).unwrap_or_else(|| by_table(job)),
+        Some("11_matrix") => &MATRIX,
+        // Where there are no matrix units it says so.
+        Some("13_split_f32") => RUNGS.last().expect("a rung"),
+        Some(_) => named(job),
+    };
+    launch(rung, job);
+}
+
+fn launch(rung: &Rung, job: &Job<'_>) {
+    if rung.fuses || job.epilogue.is_none() {
+        return (rung.launch)(job);
+    }
+    let sums = Tensor::alloc(job.gpu(), job.op, job.c.shape(), DType::F32);
+    (rung.launch)(&Job { c: &sums, epilogue: Epilogue::default(), ..*job });
+    finish(job.c, &sums, 1, job.epilogue);
+}
+
+fn by_table(job: &Job<'_>) -> &'static Rung {
+    if matrix::fits(job.a, job.b) { &MATRIX } else { named(job) }
+}
+
+/// The rung that is named, or that of the adapter; the one of its class where that does not fit.
+#[track_caller]
+fn named(job: &Job<'_>) -> &'static Rung {
     let gpu = job.gpu();
-    let named = |file: &str| {
+    let find = |file: &str| {
         let rung = RUNGS.iter().find(|rung| rung.file == file);
         let rung = rung.unwrap_or_else(|| panic!("{}: there is no shaders/matmul/{file}.wgsl", job.op));
         ((rung.adapter)(gpu) && (rung.fits)(job)).then_some(rung)
     };
-    let rung = match gpu.kernel_choice("matmul") {
-        None if matrix::fits(job.a, job.b) => &MATRIX,
-        Some("11_matrix") => &MATRIX,
-        // Where there are no matrix units it says so.
-        Some("13_split_f32") => RUNGS.last().expect("a rung"),
-        _ => named(crate::ops::rung(gpu, "matmul"))
-            .or_else(|| named(crate::ops::class_rung(gpu.is_cpu(), "matmul")))
-            .expect("the rung of an adapter's class fits everything"),
-    };
-    if rung.fuses || job.epilogue.is_none() {
-        return (rung.launch)(job);
+    find(crate::ops::rung(gpu, "matmul"))
+        .or_else(|| find(crate::ops::class_rung(gpu.is_cpu(), "matmul")))
+        .expect("the rung of an adapter's class fits everything")
+}
+
+/// The rung that was measured to be the fastest, on a device that has such choices.
+fn measured(job: &Job<'_>) -> Option<&'static Rung> {
+    let gpu = job.gpu();
+    if !gpu.has_tuned() {
+        return None;
     }
-    let sums = Tensor::alloc(gpu, job.op, job.c.shape(), DType::F32);
-    (rung.launch)(&Job { c: &sums, epilogue: Epilogue::default(), ..*job });
-    finish(job.c, &sums, 1, job.epilogue);
+    let own = by_table(job);
+    // Not `13_split_f32`: how exact it is depends on the operands.
+    let fits = |rung: &&Rung| (rung.adapter)(gpu) && (rung.fits)(job) && rung.file != "13_split_f32";
+    let others = RUNGS.iter().rev().filter(fits).filter(|rung| rung.file != own.file);
+    let rungs: Vec<&'static Rung> = std::iter::once(own).chain(others).collect();
+    let files: Vec<_> = rungs.iter().map(|rung| rung.file).collect();
+    let find = |file: &str| rungs.iter().copied().find(|rung| rung.file == file);
+    let file = tune::choice(gpu, job.key(), &files, |key| {
+        let (a, b) = (tune::like(job.a, 1)?, tune::like(job.b, 2)?);
+        let bias = job.epilogue.bias.map(|bias| tune::like(bias, 3));
+        let bias = if let Some(bias) = &bias { Some(bias.as_ref()?) } else { None };
+        let c = tune::like(job.c, 4)?;
+        let job = Job { a: &a, b: &b, c: &c, epilogue: Epilogue { bias, ..job.epilogue }, ..*job };
+        tune::fastest(key, &files, &[&a, &b], &c, |file| launch(find(file).expect("a candidate"), &job))
+    });
+    file.and_then(find)
 }
 
 params! {
@@ -136,6 +176,15 @@ impl Job<'_> {
     /// Whether the last axes of A, B and C are whole vec4s.
     fn vectors(&self) -> bool {
         [self.a, self.b, self.c].iter().all(|t| t.shape()[t.shape().rank() - 1] % 4 == 0)
+    }
+
+    /// What [`tune`] keeps a choice by.
+    fn key(&self) -> String {
+        let &Job { form, batch, m, n, k, c, a, b, epilogue: Epilogue { bias, relu }, .. } = self;
+        let bias = if bias.is_some() { " bias" } else { "" };
+        let relu = if relu { " relu" } else { "" };
+        let [a, b, c] = [a, b, c].map(Tensor::dtype);
+        format!("matmul {form:?} {a:?} {b:?} {c:?} {batch}x{m}x{n}x{k}{bias}{relu}")
     }
 
     fn work(&self, part: &Tensor) -> Work {
