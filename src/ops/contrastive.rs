@@ -146,6 +146,9 @@ impl Contrastive {
 
     /// Loss of queries `[N, d]` against keys `[M, d]`; nothing is normalised here.
     ///
+    /// `f16` tensors are widened to `f32` first: a pass over N + M rows before N x M x d operations. Loss and by-products are
+    /// `f32`, of the rows as they are stored; a gradient is rounded to `f16` once, at the end.
+    ///
     /// Gradients go to those of queries, keys and extra positives that require them.
     ///
     /// # Panics
@@ -169,6 +172,9 @@ impl Contrastive {
     #[track_caller]
     fn run(&self, queries: &Tensor, keys: &Tensor, same: bool) -> ContrastiveOutput {
         self.check(queries, keys);
+        let queries = &queries.cast(DType::F32);
+        let keys = if same { queries } else { &keys.cast(DType::F32) };
+        let extra_rows = self.extra.as_ref().map(|e| e.cast(DType::F32));
         let (n, m, d) = (queries.shape()[0], keys.shape()[0], keys.shape()[1]);
         let call = Call {
             n: n as u32,
@@ -179,7 +185,7 @@ impl Contrastive {
         };
         let q = to_width(queries, 4 * call.d4);
         let k = if same { q.clone() } else { to_width(keys, 4 * call.d4) };
-        let extra = self.extra.as_ref().map(|e| to_width(e, 4 * call.d4));
+        let extra = extra_rows.as_ref().map(|e| to_width(e, 4 * call.d4));
         let positive = match (&self.extra, &self.positive) {
             (Some(_), _) => call.no_column(queries.gpu()),
             (None, column) => call.column(queries.gpu(), column),
@@ -191,7 +197,7 @@ impl Contrastive {
         let (row_losses, lse) = call.forward(&q, &k, extra.as_ref(), &positive, &excluded);
 
         let mut parents = if same { vec![queries] } else { vec![queries, keys] };
-        parents.extend(&self.extra);
+        parents.extend(&extra_rows);
         let mut saved = vec![&q, &k, &positive, &excluded, &lse];
         saved.extend(&extra);
         let loss = row_losses.mean_all().with_backward("contrastive", &parents, &saved, move |b| {
@@ -232,7 +238,7 @@ impl Contrastive {
             "contrastive: queries {q} and keys {k} must be [N, d] and [M, d], not empty"
         );
         for t in [Some(queries), Some(keys), self.extra.as_ref()].into_iter().flatten() {
-            assert_eq!(t.dtype(), DType::F32, "contrastive: {t:?} must be f32");
+            assert!(t.dtype().is_float(), "contrastive: {t:?} must be f32 or f16");
         }
         if let Some(extra) = &self.extra {
             assert_eq!(extra.shape(), q, "contrastive: extra positives must be shaped like the queries");

@@ -1,7 +1,7 @@
-//! Covariance of columns.
+//! Covariance of columns. Results are `f32`; `x` may be `f16`, and its gradient is then.
 
 use super::batch_norm::{BatchNormOptions, batch_stats};
-use super::unary::assert_f32;
+use super::unary::assert_float;
 use crate::gpu::{Grid, Kernel, Source, Work, params};
 use crate::tensor::{DType, Tensor};
 
@@ -26,8 +26,9 @@ impl Tensor {
     #[track_caller]
     #[must_use]
     pub fn covariance(&self) -> Tensor {
-        let (a, params) = centred("covariance", self);
-        a.matmul_tn(&a).with_backward("covariance", &[self], &[&a], move |b| {
+        let x = &widened("covariance", self);
+        let (a, params) = centred("covariance", x);
+        a.matmul_tn(&a).with_backward("covariance", &[x], &[&a], move |b| {
             let [a] = b.saved();
             let h = Tensor::alloc(a.gpu(), "covariance", b.dy.shape(), DType::F32);
             let elements = h.len() as u64;
@@ -48,14 +49,15 @@ impl Tensor {
     #[track_caller]
     #[must_use]
     pub fn covariance_penalty(&self) -> Tensor {
-        let (a, params) = centred("covariance_penalty", self);
+        let x = &widened("covariance_penalty", self);
+        let (a, params) = centred("covariance_penalty", x);
         let a = a.stop_gradient();
         let cov = a.matmul_tn(&a);
         let terms = Tensor::alloc(self.gpu(), "covariance_penalty", &[cov.shape()[0]].into(), DType::F32);
         let elements = cov.len() as u64;
         let work = Work::new(4 * elements, 2 * elements);
         self.gpu().run(&PENALTY, &[&terms, &cov], &params, Grid::items(terms.len() as u64), work);
-        terms.sum_all().with_backward("covariance_penalty", &[self], &[&a, &cov], move |b| {
+        terms.sum_all().with_backward("covariance_penalty", &[x], &[&a, &cov], move |b| {
             let [a, cov] = b.saved();
             let h = Tensor::alloc(a.gpu(), "covariance_penalty", cov.shape(), DType::F32);
             let elements = h.len() as u64;
@@ -75,12 +77,13 @@ impl Tensor {
     #[track_caller]
     #[must_use]
     pub fn variance_hinge(&self, gamma: f32, eps: f32) -> Tensor {
-        let [n, d] = rows("variance_hinge", self);
+        let x = &widened("variance_hinge", self);
+        let [n, d] = rows("variance_hinge", x);
         let gpu = self.gpu();
         let n64 = n as f64;
         // The statistics hold 1 / sqrt(biased var + e). With e = eps (n - 1) / n that is sqrt(n / (n - 1)) / std.
         let e = (f64::from(eps) * (n64 - 1.0) / n64) as f32;
-        let stats = batch_stats(self, &BatchNormOptions::train().eps(e));
+        let stats = batch_stats(x, &BatchNormOptions::train().eps(e));
         let unbias = (n64 / (n64 - 1.0)).sqrt() as f32;
         let params = HingeParams { n: n as u32, d: d as u32, gamma, unbias };
         let terms = Tensor::alloc(gpu, "variance_hinge", &[d].into(), DType::F32);
@@ -91,7 +94,7 @@ impl Tensor {
             Grid::items(d as u64),
             Work::new(8 * d as u64, 2 * d as u64),
         );
-        terms.sum_all().with_backward("variance_hinge", &[self], &[self, &stats], move |b| {
+        terms.sum_all().with_backward("variance_hinge", &[x], &[x, &stats], move |b| {
             let [x, stats] = b.saved();
             let dx = Tensor::alloc(x.gpu(), "variance_hinge", x.shape(), DType::F32);
             let elements = x.len() as u64;
@@ -102,10 +105,16 @@ impl Tensor {
     }
 }
 
+/// `f16` is taken as `f32`, in which all of this is computed; the gradient is rounded once.
+#[track_caller]
+fn widened(op: &str, x: &Tensor) -> Tensor {
+    assert_float(op, &[x]);
+    x.cast(DType::F32)
+}
+
 #[track_caller]
 fn rows(op: &str, x: &Tensor) -> [usize; 2] {
     let &[n, d] = &**x.shape() else { panic!("{op}: takes [n, d], not {}", x.shape()) };
-    assert_f32(op, &[x]);
     assert!(n > 1, "{op}: needs two rows; shape {}", x.shape());
     [n, d]
 }

@@ -294,23 +294,97 @@ fn run_bounded(gpu: &Gpu, (n, m, d): (usize, usize, usize), flops: u64) -> [Vec<
     [value, bits(g.get(&q).unwrap()), bits(g.get(&k).unwrap())]
 }
 
-/// More than 65,535 workgroups of 64 rows.
+/// More than 65,535 workgroups of 64 rows. The queries repeat after 10,007 rows, an odd number, so that with two keys rows
+/// repeat after 20,014: the specification computes those.
 #[test]
 fn a_launch_folded_in_two_dimensions() {
     let (n, m, d) = (65_536 * 64 + 1, 2, 4);
-    let (x, y) = (data(1, n * d), data(2, m * d));
-    let q = gpu().tensor(&x, [n, d]).unwrap().requires_grad();
+    let (x, y) = (data(1, 10_007 * d).repeat(2), data(2, m * d));
+    let period = x.len() / d;
+    let repeated: Vec<f32> = x.iter().copied().cycle().take(n * d).collect();
+    let q = gpu().tensor(&repeated, [n, d]).unwrap().requires_grad();
     let k = gpu().tensor(&y, [m, d]).unwrap();
     let out = Contrastive::new(1.0).forward(&q, &k);
     let (x, y) = (f64s(&x), f64s(&y));
-    let positive: Vec<usize> = (0..n).map(|i| i % m).collect();
-    let excluded = vec![None; n];
+    let positive: Vec<usize> = (0..period).map(|i| i % m).collect();
+    let excluded = vec![None; period];
     let spec = Spec { d, tau: 1.0, positive: &positive, excluded: &excluded, extra: None };
-    let want = contrastive(&x, &y, &spec);
-    assert_close("folded: rows", &out.row_losses.to_vec().unwrap(), &want.row_losses, F32);
-    let want = contrastive_backward(&x, &y, &spec, 1.0).queries;
+    let want = contrastive(&x, &y, &spec).row_losses;
+    let losses = out.row_losses.to_vec().unwrap();
+    assert_eq!(losses.len(), n);
+    for (i, losses) in losses.chunks(period).enumerate() {
+        assert_close(&format!("folded: rows from {}", i * period), losses, &want[..losses.len()], F32);
+    }
+    let want = contrastive_backward(&x, &y, &spec, period as f64 / n as f64).queries;
     let dq = out.loss.backward().get(&q).unwrap().to_vec().unwrap();
-    assert_close("folded: dq", &dq, &want, Tol::new(1e-12, 1e-5));
+    assert_eq!(dq.len(), n * d);
+    for (i, dq) in dq.chunks(period * d).enumerate() {
+        let what = format!("folded: dq from {}", i * period);
+        assert_close(&what, dq, &want[..dq.len()], Tol::new(1e-12, 1e-5));
+    }
+}
+
+/// Rows of f16 against the specification of those rows: the loss is as accurate as in f32, and a gradient is off by one
+/// rounding, 2^-10 of an element where a driver truncates (and 6e-8 near 0).
+#[test]
+fn half_rows_at_several_temperatures() {
+    if !gpu().info().f16 {
+        return;
+    }
+    let half = |x: &[f32]| -> Vec<f32> { x.iter().map(|&v| half::f16::from_f32(v).to_f32()).collect() };
+    let (n, m, d) = (33, 65, 20);
+    let (q, k, e) = (half(&unit_rows(1, n, d)), half(&unit_rows(2, m, d)), half(&unit_rows(3, n, d)));
+    let positive: Vec<usize> = (0..n).collect();
+    for file in wgrad::ops::rungs("contrastive", gpu()) {
+        let gpu = Gpu::builder().quiet().kernel("contrastive", file).build().unwrap();
+        let rows = |x: &[f32], n: usize| {
+            gpu.tensor(x, [n, d]).unwrap().stop_gradient().cast(wgrad::DType::F16).requires_grad()
+        };
+        for (tau, with_extra) in [(0.005, false), (0.07, true), (0.5, false), (0.5, true)] {
+            let what = format!("f16 {file} at {tau}, extra {with_extra}");
+            let (tq, tk, te) = (rows(&q, n), rows(&k, m), rows(&e, n));
+            let op = Contrastive::new(tau);
+            let op = if with_extra { op.extra_positive(&te) } else { op };
+            let out = op.forward(&tq, &tk);
+            let (q, k, e) = (f64s(&q), f64s(&k), f64s(&e));
+            let extra = with_extra.then_some(&e[..]);
+            let excluded = vec![None; n];
+            let spec = Spec { d, tau: f64::from(tau), positive: &positive, excluded: &excluded, extra };
+            assert_eq!(out.loss.dtype(), wgrad::DType::F32);
+            assert_loss(&what, out.loss.item().unwrap(), contrastive(&q, &k, &spec).loss, tau);
+            let want = contrastive_backward(&q, &k, &spec, 1.0);
+            let grads = out.loss.backward();
+            // f32 within 1e-4 and 8 eps / tau of the largest element, then one rounding.
+            let check = |leaf: &Tensor, want: &[f64], name: &str| {
+                let got = grads.get(leaf).unwrap();
+                assert_eq!(got.dtype(), wgrad::DType::F16, "{what}: {name}");
+                let largest = want.iter().fold(0.0, |a: f64, &b| a.max(b.abs()));
+                let eps = 8.0 * f64::from(f32::EPSILON) / f64::from(tau);
+                let tol = Tol::new(1e-7 + (1e-4 + eps) * largest, 1e-3);
+                assert_close(&format!("{what}: {name}"), &got.to_vec().unwrap(), want, tol);
+            };
+            check(&tq, &want.queries, "dq");
+            check(&tk, &want.keys, "dk");
+            if with_extra {
+                check(&te, &want.extra, "dextra");
+            }
+        }
+        // Both roles of the same rows.
+        let z = rows(&q, n);
+        let op = Contrastive::new(0.07).positive_offset(1).exclude_offset(0);
+        let [one, two] = [op.forward_self(&z), op.forward(&z, &z)].map(|out| {
+            let value = out.loss.item().unwrap();
+            (value, out.loss.backward().get(&z).unwrap().to_vec().unwrap())
+        });
+        assert_eq!(one.0.to_bits(), two.0.to_bits(), "f16 {file}");
+        let largest = two.1.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
+        assert_close(
+            &format!("f16 {file}: dz"),
+            &one.1,
+            &f64s(&two.1),
+            Tol::new(2e-3 * f64::from(largest), 2e-3),
+        );
+    }
 }
 
 /// The specification itself, against central differences.

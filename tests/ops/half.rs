@@ -6,11 +6,12 @@
 use half::f16;
 use wgrad::ops::{BatchNormOptions, Conv2dOptions};
 use wgrad::reference::{
-    batch_norm, binary, conv2d, l2_normalize, layer_norm, matmul, pool2d, softmax, unary,
+    batch_norm, binary, conv2d, covariance, l2_normalize, layer_norm, matmul, pool2d, softmax, unary,
 };
 use wgrad::{DType, Gpu, Tensor};
 
 use crate::common::*;
+use crate::matmul::FORMS;
 
 /// One rounding of the result.
 const VALUE: Tol = Tol::new(1e-6, 1e-3);
@@ -349,32 +350,96 @@ fn products() {
     }
 }
 
-/// Every kernel file, and the gradient of a weight that is used in f16: written in f32, from f16 operands.
+/// Computed in f32 from the f16 rows, in f32 results: as accurate as of f32 rows. The gradient reaches the leaf through the
+/// f16 copy, so it is rounded once.
+#[test]
+fn covariances() {
+    for [n, d] in [[2, 1], [7, 5], [33, 31], [65, 64]] {
+        let (value, grad) = (Tol::new(2e-6, 1e-5), Tol::new(1e-5, 1e-3));
+        check_half(
+            &format!("covariance {n} x {d}"),
+            &[&[n, d]],
+            |x| {
+                let y = x[0].covariance();
+                assert_eq!((x[0].dtype(), y.dtype()), (DType::F16, DType::F32));
+                y
+            },
+            |x| covariance::forward(&x[0], d),
+            |x, dy| vec![covariance::backward(&x[0], d, dy)],
+            value,
+            grad,
+        );
+        check_half(
+            &format!("covariance_penalty {n} x {d}"),
+            &[&[n, d]],
+            |x| x[0].covariance_penalty(),
+            |x| covariance::penalty(&x[0], d),
+            |x, dy| vec![covariance::penalty_backward(&x[0], d, dy)],
+            value,
+            grad,
+        );
+        check_half(
+            &format!("variance_hinge {n} x {d}"),
+            &[&[n, d]],
+            |x| x[0].variance_hinge(1.0, 1e-4),
+            |x| covariance::hinge(&x[0], d, 1.0, f64::from(1e-4_f32)),
+            |x, dy| vec![covariance::hinge_backward(&x[0], d, 1.0, f64::from(1e-4_f32), dy)],
+            value,
+            grad,
+        );
+    }
+}
+
+/// A device that takes the kernels of `family` from `file`, and notes what it launches where it can.
+fn forced(family: &str, file: &str) -> Gpu {
+    Gpu::builder().quiet().profile(true).kernel(family, file).build().unwrap()
+}
+
+/// `file` itself has run on f16: no other rung stood in for it. (`13_split_f32` packs its operands first, whatever they are.)
+#[track_caller]
+fn assert_ran(gpu: &Gpu, family: &str, file: &str) {
+    let names: Vec<String> = gpu.profile().into_iter().map(|row| row.kernel).collect();
+    let ran = |name: &String| {
+        name.starts_with(&format!("{family}/{file}")) && (name.contains("f16") || file == "13_split_f32")
+    };
+    assert!(!gpu.info().timestamps || names.iter().any(ran), "{family}/{file} f16 is not in {names:?}");
+}
+
+/// Every kernel file and form: values, the gradient of f16 activations, and that of weights that are used in f16, which is
+/// written in f32 from f16 operands. Sizes about the tiles of 8 and 64, sums that are split.
 #[test]
 fn products_of_every_kernel_file() {
     if !has_f16() {
         return;
     }
     for file in wgrad::ops::rungs("matmul", gpu()) {
-        let gpu = Gpu::builder().quiet().kernel("matmul", file).build().unwrap();
-        for sizes in [[7, 13, 27], [64, 64, 16], [65, 68, 20], [5, 9, 700]] {
-            let [m, n, k] = sizes;
-            let (a, b) = (half_data(1, m * k), half_data(2, k * n));
-            let x = gpu.tensor(&a, [m, k]).unwrap().cast(DType::F16);
-            let weight = gpu.tensor(&b, [k, n]).unwrap().requires_grad();
-            let y = x.matmul(&weight.cast(DType::F16));
-            let (a, b) = (f64s(&a), f64s(&b));
-            let what = format!("f16 {file} {sizes:?}");
-            let value = Tol::new(2e-3 * (k as f64).sqrt(), 2e-3);
-            assert_close(&what, &y.to_vec().unwrap(), &matmul::matmul(&a, &b, sizes), value);
-            let dy = half_data(3, m * n);
-            let mask = gpu.tensor(&dy, [m, n]).unwrap().cast(DType::F16);
-            let grads = y.mul(&mask).sum_all().backward();
-            let got = grads.get(&weight).unwrap();
-            assert_eq!(got.dtype(), DType::F32);
-            let want = matmul::matmul_backward(&a, &b, &f64s(&dy), sizes).1;
-            assert_close(&format!("{what}: gradient"), &got.to_vec().unwrap(), &want, Tol::new(1e-5, 1e-5));
+        let gpu = forced("matmul", file);
+        for form in &FORMS {
+            for sizes in [[7, 13, 27], [64, 64, 16], [65, 68, 20], [63, 7, 33], [5, 9, 700]] {
+                let ([a, b], [m, n, _]) = ((form.shapes)(sizes), sizes);
+                let (x, w) = (half_data(1, a[0] * a[1]), half_data(2, b[0] * b[1]));
+                let leaf = |data: &[f32], shape| gpu.tensor(data, shape).unwrap().requires_grad();
+                let (images, weights) = (leaf(&x, a), leaf(&w, b));
+                let y = (form.op)(&images.cast(DType::F16), &weights.cast(DType::F16));
+                assert_eq!(y.dtype(), DType::F16);
+                let (x, w) = (f64s(&x), f64s(&w));
+                let what = format!("f16 {file} {} {sizes:?}", form.name);
+                // One rounding of the value; sums of k products of f16 are f32.
+                let value = Tol::new(1e-5, 1e-3);
+                assert_close(&what, &y.to_vec().unwrap(), &(form.value)(&x, &w, sizes), value);
+                let dy = half_data(3, m * n);
+                let mask = gpu.tensor(&dy, y.shape()).unwrap().cast(DType::F16);
+                let grads = y.mul(&mask).sum_all().backward();
+                let (da, db) = (form.backward)(&x, &w, &f64s(&dy), sizes);
+                let grad = |leaf: &Tensor| {
+                    assert_eq!(grads.get(leaf).unwrap().dtype(), DType::F32);
+                    grads.get(leaf).unwrap().to_vec().unwrap()
+                };
+                assert_close(&format!("{what}: da"), &grad(&images), &da, Tol::new(1e-5, 1e-3));
+                assert_close(&format!("{what}: db"), &grad(&weights), &db, Tol::new(1e-5, 1e-3));
+            }
         }
+        assert_ran(&gpu, "matmul", file);
     }
 }
 
@@ -422,10 +487,11 @@ fn convolutions_of_every_kernel_file() {
         conv2d::Conv { n: 3, input: [21, 20], cin: 4, cout: 8, ..base },
     ];
     for file in wgrad::ops::rungs("conv", gpu()) {
-        let gpu = Gpu::builder().quiet().kernel("conv", file).build().unwrap();
+        let gpu = forced("conv", file);
         for case in &cases {
             check_conv(&gpu, file, case);
         }
+        assert_ran(&gpu, "conv", file);
     }
 }
 
