@@ -3,5 +3,7 @@
 const LANE: u32 = 4;
 alias Lane = vec4f;
 alias Cell = Elem4;
+alias OutCell = Out4;
+alias Bits = vec4u;
 
 fn lane_at(v: Lane, k: u32) -> f32 { return v[k]; }

@@ -4,7 +4,7 @@ use crate::gpu::{Grid, Kernel, Source, Work, params};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = Source::new("knn.wgsl", include_str!("../../shaders/knn.wgsl"));
-static KNN_PUSH: Kernel = SOURCE.kernel("knn_push");
+static KNN_SELECT: Kernel = SOURCE.kernel("knn_select");
 static KNN_SORT: Kernel = SOURCE.kernel("knn_sort");
 static KNN_VOTE: Kernel = SOURCE.kernel("knn_vote");
 
@@ -38,7 +38,7 @@ impl Tensor {
         for first in (0..n).step_by(QUERIES) {
             let count = QUERIES.min(n - first);
             let queries = Tensor::view(self, first * d, [count, d]);
-            let (heap, slot) = (new([k, count], DType::F32), new([k, count], DType::U32));
+            let (kept, slot) = (new([k, count], DType::F32), new([k, count], DType::U32));
             let params = |rows: usize, base: usize| Params {
                 n: count as u32,
                 k: k as u32,
@@ -49,12 +49,12 @@ impl Tensor {
                 let rows = STRIP.min(m - base);
                 let strip = Tensor::view(bank, base * d, [rows, d]).matmul_nt(&queries);
                 let work = Work::new(4 * strip.len(), 0_u64);
-                gpu.run(&KNN_PUSH, &[&heap, &slot, &strip], &params(rows, base), Grid::items(count), work);
+                gpu.run(&KNN_SELECT, &[&kept, &slot, &strip], &params(rows, base), Grid::items(count), work);
             }
             let out = |whole: &Tensor| Tensor::view(whole, first * k, [count, k]);
-            let work = Work::new(16 * heap.len(), 0_u64);
-            let tensors: [&dyn crate::gpu::Bind; 4] = [&heap, &slot, &out(&similarity), &out(&index)];
-            gpu.run(&KNN_SORT, &tensors, &params(0, 0), Grid::items(count), work);
+            let work = Work::new(16 * kept.len(), 0_u64);
+            let tensors: [&dyn crate::gpu::Bind; 4] = [&out(&similarity), &out(&index), &kept, &slot];
+            gpu.run(&KNN_SORT, &tensors, &params(0, 0), Grid::items(count * k.div_ceil(8)), work);
         }
         (similarity, index)
     }
@@ -81,7 +81,7 @@ impl Tensor {
             Vote { n: n as u32, k: k as u32, classes: classes as u32, bank: labels.len() as u32, tau };
         let work = Work::new(8 * self.len() + 4 * scores.len(), 4 * self.len());
         let tensors: [&dyn crate::gpu::Bind; 4] = [&scores, self, index, labels];
-        self.gpu().run(&KNN_VOTE, &tensors, &params, Grid::items(scores.len()), work);
+        self.gpu().run(&KNN_VOTE, &tensors, &params, Grid::items(n * classes.div_ceil(8)), work);
         scores
     }
 }

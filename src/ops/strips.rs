@@ -44,12 +44,12 @@ impl Strips {
     }
 
     /// At most `strips` strips, none of them empty.
-    fn new(gpu: &Gpu, m: usize, c: usize, strips: usize) -> Self {
+    pub(super) fn new(gpu: &Gpu, m: usize, c: usize, strips: usize) -> Self {
         let run = m.div_ceil(strips.clamp(1, m.max(1))).max(1);
         Self {
             m: m as u32,
             c: c as u32,
-            strips: m.div_ceil(run) as u32,
+            strips: m.div_ceil(run).max(1) as u32,
             interleaved: u32::from(!gpu.is_cpu()),
         }
     }
