@@ -13,6 +13,7 @@ override B: u32 = 0;
 const EACH: u32 = 0; // a lane of elements a row
 const ROW: u32 = 1;  // one lane of elements, the same for all rows
 const ONE: u32 = 2;  // one element a row, the same for all columns
+const ALL: u32 = 3;  // one element
 
 const ADD: u32 = 0;
 const SUB: u32 = 1;
@@ -70,8 +71,8 @@ fn walk(i: u32) -> Walk {
     let rows = strip_of(strip - rest * p.strips, 0u, p.strips, p.rows, 1u, p.interleaved);
     var w = Walk(
         (rest * p.rows + rows.at) * p.lanes + col,
-        rows.at * p.a_row + select(col * LANE, 0u, A == ONE),
-        rows.at * p.b_row + select(col * LANE, 0u, B == ONE),
+        rows.at * p.a_row + select(col * LANE, 0u, A >= ONE),
+        rows.at * p.b_row + select(col * LANE, 0u, B >= ONE),
         rows.stride * p.lanes, rows.stride * p.a_row, rows.stride * p.b_row, rows.count,
     );
     for (var d = p.axes; d > 0u; d--) {
@@ -86,13 +87,13 @@ fn walk(i: u32) -> Walk {
 
 fn lane_of_a(at: u32) -> Lane {
     let cell = Lane(a[at / LANE]);
-    if A == ONE { return Lane(lane_at(cell, at % LANE)); }
+    if A >= ONE { return Lane(lane_at(cell, at % LANE)); }
     return cell;
 }
 
 fn lane_of_b(at: u32) -> Lane {
     let cell = Lane(b[at / LANE]);
-    if B == ONE { return Lane(lane_at(cell, at % LANE)); }
+    if B >= ONE { return Lane(lane_at(cell, at % LANE)); }
     return cell;
 }
 
@@ -113,8 +114,8 @@ fn broadcast(i: u32, op: u32) {
     var left = lane_of_a(w.a);
     var right = lane_of_b(w.b);
     for (var k = 0u; k < w.count; k++) {
-        if A != ROW { left = lane_of_a(w.a + k * w.a_step); }
-        if B != ROW { right = lane_of_b(w.b + k * w.b_step); }
+        if A % 2u == 0u { left = lane_of_a(w.a + k * w.a_step); }
+        if B % 2u == 0u { right = lane_of_b(w.b + k * w.b_step); }
         y[w.y + k * w.y_step] = Cell(apply(op, left, right));
     }
 }
@@ -138,7 +139,7 @@ fn expand(at: At) {
     let w = walk(i);
     var v = p.scale * lane_of_a(w.a);
     for (var k = 0u; k < w.count; k++) {
-        if A != ROW { v = p.scale * lane_of_a(w.a + k * w.a_step); }
+        if A % 2u == 0u { v = p.scale * lane_of_a(w.a + k * w.a_step); }
         y[w.y + k * w.y_step] = Cell(v);
     }
 }

@@ -51,10 +51,10 @@ fn gather(at: At) {
     let n = i / p.takers;
     if n >= p.count { return; }
     let row = indices[n];
-    let inside = row < p.rows;
-    for (var c = i - n * p.takers; c < p.width; c += p.takers) {
-        if inside { words_out[n * p.width + c] = words_in[row * p.width + c]; } else { words_out[n * p.width + c] = Bits(NAN_BITS); }
-    }
+    let end = select(0u, p.width, row < p.rows);
+    var c = i - n * p.takers;
+    for (; c < end; c += p.takers) { words_out[n * p.width + c] = words_in[row * p.width + c]; }
+    for (; c < p.width; c += p.takers) { words_out[n * p.width + c] = Bits(NAN_BITS); }
 }
 
 // One invocation: one index. Finds the next one equal to it in its block, and whether an earlier one is.
@@ -83,10 +83,10 @@ fn gather_backward(at: At) {
     let head = p.first + i / p.takers;
     if head >= min(p.first + p.block, p.count) || links[head].y == 0u || indices[head] >= p.rows { return; }
     let row = indices[head] * p.width;
-    for (var c = i % p.takers; c < p.width; c += p.takers) {
-        var sum = Lane(dx[row + c]);
-        for (var j = head; j != NONE; j = links[j].x) { sum += Lane(dy[j * p.width + c]); }
-        dx[row + c] = Cell(sum);
+    for (var j = head; j != NONE; j = links[j].x) {
+        for (var c = i % p.takers; c < p.width; c += p.takers) {
+            dx[row + c] = Cell(Lane(dx[row + c]) + Lane(dy[j * p.width + c]));
+        }
     }
 }
 

@@ -8,3 +8,4 @@ alias OutCell = Out;
 alias Bits = u32;
 
 fn lane_at(v: Lane, k: u32) -> f32 { return v; }
+fn bits_at(v: Bits, k: u32) -> u32 { return v; }

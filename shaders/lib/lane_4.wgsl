@@ -7,3 +7,4 @@ alias OutCell = Out4;
 alias Bits = vec4u;
 
 fn lane_at(v: Lane, k: u32) -> f32 { return v[k]; }
+fn bits_at(v: Bits, k: u32) -> u32 { return v[k]; }

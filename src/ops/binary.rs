@@ -26,16 +26,31 @@ params! {
 }
 
 /// A broadcasting kernel for each way of reading `a` and `b`.
-type Forms = [[Lanes; 3]; 3];
+type Forms = [[Lanes; 4]; 4];
 
 const fn forms(entry: &'static str) -> Forms {
-    const fn of(entry: &'static str, ways: [&'static [(&'static str, f64)]; 3]) -> [Lanes; 3] {
-        [lanes(&SOURCE, entry, ways[0]), lanes(&SOURCE, entry, ways[1]), lanes(&SOURCE, entry, ways[2])]
+    const fn of(entry: &'static str, b: [&'static [(&'static str, f64)]; 4]) -> [Lanes; 4] {
+        [
+            lanes(&SOURCE, entry, b[0]),
+            lanes(&SOURCE, entry, b[1]),
+            lanes(&SOURCE, entry, b[2]),
+            lanes(&SOURCE, entry, b[3]),
+        ]
     }
     [
-        of(entry, [&[("A", 0.0), ("B", 0.0)], &[("A", 0.0), ("B", 1.0)], &[("A", 0.0), ("B", 2.0)]]),
-        of(entry, [&[("A", 1.0), ("B", 0.0)], &[("A", 1.0), ("B", 1.0)], &[("A", 1.0), ("B", 2.0)]]),
-        of(entry, [&[("A", 2.0), ("B", 0.0)], &[("A", 2.0), ("B", 1.0)], &[("A", 2.0), ("B", 2.0)]]),
+        of(entry, [&[("B", 0.0)], &[("B", 1.0)], &[("B", 2.0)], &[("B", 3.0)]]),
+        of(
+            entry,
+            [&[("A", 1.0)], &[("A", 1.0), ("B", 1.0)], &[("A", 1.0), ("B", 2.0)], &[("A", 1.0), ("B", 3.0)]],
+        ),
+        of(
+            entry,
+            [&[("A", 2.0)], &[("A", 2.0), ("B", 1.0)], &[("A", 2.0), ("B", 2.0)], &[("A", 2.0), ("B", 3.0)]],
+        ),
+        of(
+            entry,
+            [&[("A", 3.0)], &[("A", 3.0), ("B", 1.0)], &[("A", 3.0), ("B", 2.0)], &[("A", 3.0), ("B", 3.0)]],
+        ),
     ]
 }
 
@@ -47,8 +62,8 @@ struct Plan {
     wide: bool,
 }
 
-/// Columns that one long axis is cut into, so that an invocation gets rows to step through.
-const COLUMNS: usize = 256;
+/// Columns that long ones are cut into, so that an invocation steps along them.
+const COLUMNS: usize = 128;
 
 impl Plan {
     /// Axes of length 1 are dropped. An axis joins the one before it where both operands step through the two as through
@@ -64,23 +79,29 @@ impl Plan {
                 _ => axes.push([dim, in_a, in_b]),
             }
         }
-        let [mut cols, a_step, b_step] = axes.pop().unwrap_or([1, 0, 0]);
-        let [rows, a_row, b_row] = match axes.pop() {
-            Some(rows) => rows,
-            None if cols > COLUMNS && cols.is_multiple_of(COLUMNS) => {
-                let rows = cols / COLUMNS;
-                cols = COLUMNS;
-                [rows, a_step * COLUMNS, b_step * COLUMNS]
-            }
-            None => [1, 0, 0],
-        };
+        // An axis alone is cut in rows. So are the columns of long rows on a CPU, which had better stay in a page, unless an
+        // operand repeats row by row: read once, it makes up for that.
+        let repeats = axes.len() > 1 && !axes[axes.len() - 1][1..].contains(&0);
+        if let Some(&[cols, in_a, in_b]) = axes.last()
+            && (axes.len() == 1 || (gpu.is_cpu() && !repeats))
+            && axes.len() < MAX_RANK
+            && cols >= 4 * COLUMNS
+            && cols.is_multiple_of(COLUMNS)
+        {
+            axes.pop();
+            axes.push([cols / COLUMNS, in_a * COLUMNS, in_b * COLUMNS]);
+            axes.push([COLUMNS, in_a, in_b]);
+        }
+        let [cols, a_step, b_step] = axes.pop().unwrap_or([1, 0, 0]);
+        let [rows, a_row, b_row] = axes.pop().unwrap_or([1, 0, 0]);
         let way = |step, row| match (step, row) {
+            (0, 0) => 3,
             (0, _) => 2,
-            (_, 0) if rows > 1 => 1,
+            (_, 0) => 1,
             _ => 0,
         };
         let outer: usize = axes.iter().map(|axis| axis[0]).product();
-        let cut = Strips::for_map(gpu, rows, outer * cols);
+        let cut = Strips::for_broadcast(gpu, rows, outer * cols, cols);
         let wide = cols.is_multiple_of(4);
         let lanes = if wide { cols / 4 } else { cols };
         let pick = |what: usize| std::array::from_fn(|i| axes.get(i).map_or(0, |axis| axis[what] as u32));

@@ -1,10 +1,11 @@
 //! Nearest neighbours by dot product, and the vote over their labels.
 
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use super::strips::{Lanes, lanes};
+use crate::gpu::{Bind, Grid, Kernel, Source, Work, params};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = Source::new("knn.wgsl", include_str!("../../shaders/knn.wgsl"));
-static KNN_SELECT: Kernel = SOURCE.kernel("knn_select");
+static KNN_SELECT: Lanes = lanes(&SOURCE, "knn_select", &[]);
 static KNN_SORT: Kernel = SOURCE.kernel("knn_sort");
 static KNN_VOTE: Kernel = SOURCE.kernel("knn_vote");
 
@@ -38,23 +39,30 @@ impl Tensor {
         for first in (0..n).step_by(QUERIES) {
             let count = QUERIES.min(n - first);
             let queries = Tensor::view(self, first * d, [count, d]);
-            let (kept, slot) = (new([k, count], DType::F32), new([k, count], DType::U32));
-            let params = |rows: usize, base: usize| Params {
-                n: count as u32,
+            let lists = || (new([k, count], DType::F32), new([k, count], DType::U32));
+            let (mut kept, mut next) = (lists(), lists());
+            let params = |n: usize, rows: usize, base: usize| Params {
+                n: n as u32,
                 k: k as u32,
                 rows: rows as u32,
                 base: base as u32,
             };
+            // On a GPU a query an invocation: there are few enough of them.
+            let wide = gpu.is_cpu() && count.is_multiple_of(4);
+            let lanes = if wide { count / 4 } else { count };
             for base in (0..m).step_by(STRIP) {
                 let rows = STRIP.min(m - base);
                 let strip = Tensor::view(bank, base * d, [rows, d]).matmul_nt(&queries);
                 let work = Work::new(4 * strip.len(), 0_u64);
-                gpu.run(&KNN_SELECT, &[&kept, &slot, &strip], &params(rows, base), Grid::items(count), work);
+                let tensors: [&dyn Bind; 5] = [&next.0, &next.1, &kept.0, &kept.1, &strip];
+                let params = params(lanes, rows, base);
+                gpu.run(&KNN_SELECT[usize::from(wide)], &tensors, &params, Grid::items(lanes), work);
+                std::mem::swap(&mut kept, &mut next);
             }
             let out = |whole: &Tensor| Tensor::view(whole, first * k, [count, k]);
-            let work = Work::new(16 * kept.len(), 0_u64);
-            let tensors: [&dyn crate::gpu::Bind; 4] = [&out(&similarity), &out(&index), &kept, &slot];
-            gpu.run(&KNN_SORT, &tensors, &params(0, 0), Grid::items(count * k.div_ceil(8)), work);
+            let work = Work::new(16 * kept.0.len(), 0_u64);
+            let tensors: [&dyn Bind; 4] = [&out(&similarity), &out(&index), &kept.0, &kept.1];
+            gpu.run(&KNN_SORT, &tensors, &params(count, 0, 0), Grid::items(count * k.div_ceil(8)), work);
         }
         (similarity, index)
     }
@@ -80,7 +88,7 @@ impl Tensor {
         let params =
             Vote { n: n as u32, k: k as u32, classes: classes as u32, bank: labels.len() as u32, tau };
         let work = Work::new(8 * self.len() + 4 * scores.len(), 4 * self.len());
-        let tensors: [&dyn crate::gpu::Bind; 4] = [&scores, self, index, labels];
+        let tensors: [&dyn Bind; 4] = [&scores, self, index, labels];
         self.gpu().run(&KNN_VOTE, &tensors, &params, Grid::items(n * classes.div_ceil(8)), work);
         scores
     }

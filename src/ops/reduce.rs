@@ -23,8 +23,13 @@ const LONGEST: usize = 512;
 /// A GPU wants many invocations, of 64 elements at least, and neighbours reading neighbours where the axis reduced is the
 /// last one; two cores want few passes.
 fn chunks(is_cpu: bool, outputs: usize, inner: usize, reduced: usize) -> usize {
+    if is_cpu {
+        // A step from row to row leaves the page where rows are long: short strips of those, which stay in a cache.
+        let longest = (16_384 / inner.max(1)).clamp(16, LONGEST);
+        return reduced.div_ceil(longest).max(1);
+    }
     let needed = reduced.div_ceil(LONGEST).max(1);
-    if is_cpu || reduced <= 32 {
+    if reduced <= 32 {
         return needed;
     }
     let busy = ((1 << 16) / outputs.max(1)).min(reduced / 64);
