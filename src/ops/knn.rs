@@ -1,20 +1,26 @@
 //! Nearest neighbours by dot product, and the vote over their labels.
 
-use super::strips::{Lanes, lanes};
 use crate::gpu::{Bind, Grid, Kernel, Source, Work, params};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = Source::new("knn.wgsl", include_str!("../../shaders/knn.wgsl"));
-static KNN_SELECT: Lanes = lanes(&SOURCE, "knn_select", &[]);
+/// A query an invocation, of which GPUs have none to spare; four, for CPU adapters.
+static KNN_SELECT: [Kernel; 2] =
+    [SOURCE.kernel("knn_select"), SOURCE.kernel("knn_select").with(&[("WG", 8.0)]).wide()];
 static KNN_SORT: Kernel = SOURCE.kernel("knn_sort");
 static KNN_VOTE: Kernel = SOURCE.kernel("knn_vote");
 
 params! { struct Params { n: u32, k: u32, rows: u32, base: u32 } }
 params! { struct Vote { n: u32, k: u32, classes: u32, bank: u32, tau: f32 } }
 
-/// Rows of the bank and queries in one strip of similarities: 16 MiB. Multiples of 64, so that a view can start at each.
+/// Rows of the bank and queries in one strip of similarities. Multiples of 64, so that a view can start at each.
 const STRIP: usize = 1024;
-const QUERIES: usize = 4096;
+
+/// A GPU wants many queries at once; a core of a CPU a strip that its cache holds, and whose rows do not lie a power of two
+/// apart.
+fn queries(is_cpu: bool) -> usize {
+    if is_cpu { 320 } else { 4096 }
+}
 
 impl Tensor {
     /// The `k` rows of `bank` `[m, d]` with the largest dot product with each row of this `[n, d]`.
@@ -36,9 +42,10 @@ impl Tensor {
         let gpu = self.gpu();
         let new = |shape: [usize; 2], dtype| Tensor::alloc(gpu, "knn", &shape.into(), dtype);
         let (similarity, index) = (new([n, k], DType::F32), new([n, k], DType::U32));
-        for first in (0..n).step_by(QUERIES) {
-            let count = QUERIES.min(n - first);
-            let queries = Tensor::view(self, first * d, [count, d]);
+        let at_once = queries(gpu.is_cpu());
+        for first in (0..n).step_by(at_once) {
+            let count = at_once.min(n - first);
+            let part = Tensor::view(self, first * d, [count, d]);
             let lists = || (new([k, count], DType::F32), new([k, count], DType::U32));
             let (mut kept, mut next) = (lists(), lists());
             let params = |n: usize, rows: usize, base: usize| Params {
@@ -47,12 +54,11 @@ impl Tensor {
                 rows: rows as u32,
                 base: base as u32,
             };
-            // On a GPU a query an invocation: there are few enough of them.
             let wide = gpu.is_cpu() && count.is_multiple_of(4);
             let lanes = if wide { count / 4 } else { count };
             for base in (0..m).step_by(STRIP) {
                 let rows = STRIP.min(m - base);
-                let strip = Tensor::view(bank, base * d, [rows, d]).matmul_nt(&queries);
+                let strip = Tensor::view(bank, base * d, [rows, d]).matmul_nt(&part);
                 let work = Work::new(4 * strip.len(), 0_u64);
                 let tensors: [&dyn Bind; 5] = [&next.0, &next.1, &kept.0, &kept.1, &strip];
                 let params = params(lanes, rows, base);
