@@ -18,6 +18,9 @@ params! {
 /// Elements one invocation adds up at most, so that rounding errors stay small however large the tensor.
 const LONGEST: usize = 512;
 
+/// Elements from which on a run without columns after it is worth the launch that adds up its four columns.
+const FOURS: usize = 1 << 16;
+
 /// Into how many partial results a pass splits `reduced` elements, for each of `outputs` results. One: it is the last pass.
 ///
 /// A GPU wants many invocations, of 64 elements at least, and neighbours reading neighbours where the axis reduced is the
@@ -69,7 +72,7 @@ fn reduce_run(
     [outer, reduced, inner]: [usize; 3],
     scale: f32,
 ) -> Tensor {
-    if inner == 1 && reduced >= 64 && reduced.is_multiple_of(4) {
+    if inner == 1 && reduced >= 64 && reduced.is_multiple_of(4) && x.len() >= FOURS {
         let fours = reduce_run(op, kernel, x, [outer, reduced / 4, 4], 1.0);
         return reduce_run(op, kernel, &fours, [outer, 4, 1], scale);
     }
