@@ -1,34 +1,74 @@
 //! Arithmetic on two tensors with NumPy broadcasting, and the operators.
 
-use crate::gpu::{Bind, Grid, Kernel, Source, Work, params};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Params as GpuParams, Source, Work, params};
+use crate::ops::strips::{Lanes, Strips, lanes};
 use crate::ops::unary::assert_float;
 use crate::shape::{MAX_RANK, Shape};
 use crate::tensor::Tensor;
 
 static SOURCE: Source = Source::new("binary.wgsl", include_str!("../../shaders/binary.wgsl"));
-static ADD: Binary = Binary::new("add", SOURCE.kernel("add"), SOURCE.kernel("add_broadcast"));
-static SUB: Binary = Binary::new("sub", SOURCE.kernel("sub"), SOURCE.kernel("sub_broadcast"));
-static MUL: Binary = Binary::new("mul", SOURCE.kernel("mul"), SOURCE.kernel("mul_broadcast"));
-static DIV: Binary = Binary::new("div", SOURCE.kernel("div"), SOURCE.kernel("div_broadcast"));
+static ADD: Binary = Binary::new("add", SOURCE.kernel("add"), forms("add_broadcast"));
+static SUB: Binary = Binary::new("sub", SOURCE.kernel("sub"), forms("sub_broadcast"));
+static MUL: Binary = Binary::new("mul", SOURCE.kernel("mul"), forms("mul_broadcast"));
+static DIV: Binary = Binary::new("div", SOURCE.kernel("div"), forms("div_broadcast"));
 static NEG_MUL: Kernel = SOURCE.kernel("neg_mul");
-static EQUAL: Kernel = SOURCE.kernel("equal_broadcast");
-static EXPAND: Kernel = SOURCE.kernel("expand");
+static EQUAL: Forms = forms("equal_broadcast");
+static EXPAND: Forms = forms("expand");
 
 params! {
+    struct Flat { fours: u32 }
+}
+params! {
     struct Params {
-        n: u32, cols: u32, a_step: u32, b_step: u32, axes: u32, scale: f32,
-        dims_lo: [u32; 4], dims_hi: [u32; 4],
-        a_lo: [u32; 4], a_hi: [u32; 4],
-        b_lo: [u32; 4], b_hi: [u32; 4],
+        n: u32, lanes: u32, rows: u32, strips: u32, interleaved: u32, a_row: u32, b_row: u32, scale: f32,
+        axes: u32, dims: [u32; 4], a_strides: [u32; 4], b_strides: [u32; 4],
     }
 }
 
-impl Params {
-    /// How the elements of `shape` read operands of shapes `a` and `b`.
-    ///
+/// A broadcasting kernel for each way of reading `a` and `b`.
+type Forms = [[Lanes; 4]; 4];
+
+const fn forms(entry: &'static str) -> Forms {
+    const fn of(entry: &'static str, b: [&'static [(&'static str, f64)]; 4]) -> [Lanes; 4] {
+        [
+            lanes(&SOURCE, entry, b[0]),
+            lanes(&SOURCE, entry, b[1]),
+            lanes(&SOURCE, entry, b[2]),
+            lanes(&SOURCE, entry, b[3]),
+        ]
+    }
+    [
+        of(entry, [&[("B", 0.0)], &[("B", 1.0)], &[("B", 2.0)], &[("B", 3.0)]]),
+        of(
+            entry,
+            [&[("A", 1.0)], &[("A", 1.0), ("B", 1.0)], &[("A", 1.0), ("B", 2.0)], &[("A", 1.0), ("B", 3.0)]],
+        ),
+        of(
+            entry,
+            [&[("A", 2.0)], &[("A", 2.0), ("B", 1.0)], &[("A", 2.0), ("B", 2.0)], &[("A", 2.0), ("B", 3.0)]],
+        ),
+        of(
+            entry,
+            [&[("A", 3.0)], &[("A", 3.0), ("B", 1.0)], &[("A", 3.0), ("B", 2.0)], &[("A", 3.0), ("B", 3.0)]],
+        ),
+    ]
+}
+
+/// How the elements of a shape read operands that broadcast to it.
+struct Plan {
+    params: Params,
+    /// The ways of `a` and `b`: the indices into [`Forms`], as the kernel names them.
+    ways: [usize; 2],
+    wide: bool,
+}
+
+/// Columns that long ones are cut into, so that an invocation steps along them.
+const COLUMNS: usize = 128;
+
+impl Plan {
     /// Axes of length 1 are dropped. An axis joins the one before it where both operands step through the two as through
     /// one; what is left is usually one or two axes.
-    fn new(shape: &Shape, a: &Shape, b: &Shape, scale: f32) -> Self {
+    fn new(gpu: &Gpu, shape: &Shape, a: &Shape, b: &Shape, scale: f32) -> Self {
         let mut axes: Vec<[usize; 3]> = Vec::with_capacity(MAX_RANK); // length, stride in a, stride in b
         let strides = a.broadcast_strides(shape).into_iter().zip(b.broadcast_strides(shape));
         for (&dim, (in_a, in_b)) in shape.iter().zip(strides).filter(|(dim, _)| **dim != 1) {
@@ -39,70 +79,114 @@ impl Params {
                 _ => axes.push([dim, in_a, in_b]),
             }
         }
-        let [cols, a_step, b_step] = axes.pop().unwrap_or([1, 0, 0]).map(|v| v as u32);
-        let rows: usize = axes.iter().map(|axis| axis[0]).product();
-        let pick = |what: usize, from: usize| {
-            std::array::from_fn(|i| axes.get(from + i).map_or(0, |axis| axis[what] as u32))
-        };
-        Params {
-            n: rows as u32 * cols.div_ceil(4),
-            cols,
-            a_step,
-            b_step,
-            axes: axes.len() as u32,
-            scale,
-            dims_lo: pick(0, 0),
-            dims_hi: pick(0, 4),
-            a_lo: pick(1, 0),
-            a_hi: pick(1, 4),
-            b_lo: pick(2, 0),
-            b_hi: pick(2, 4),
+        // An axis alone is cut in rows. So are the columns of long rows on a CPU, which had better stay in a page, unless an
+        // operand repeats row by row: read once, it makes up for that.
+        let repeats = axes.len() > 1 && !axes[axes.len() - 1][1..].contains(&0);
+        if let Some(&[cols, in_a, in_b]) = axes.last()
+            && (axes.len() == 1 || (gpu.is_cpu() && !repeats))
+            && axes.len() < MAX_RANK
+            && cols >= 4 * COLUMNS
+            && cols.is_multiple_of(COLUMNS)
+        {
+            axes.pop();
+            axes.push([cols / COLUMNS, in_a * COLUMNS, in_b * COLUMNS]);
+            axes.push([COLUMNS, in_a, in_b]);
         }
+        let [cols, a_step, b_step] = axes.pop().unwrap_or([1, 0, 0]);
+        let [rows, a_row, b_row] = axes.pop().unwrap_or([1, 0, 0]);
+        let way = |step, row| match (step, row) {
+            (0, 0) => 3,
+            (0, _) => 2,
+            (_, 0) => 1,
+            _ => 0,
+        };
+        let outer: usize = axes.iter().map(|axis| axis[0]).product();
+        let cut = Strips::for_broadcast(gpu, rows, outer * cols, cols);
+        let wide = cols.is_multiple_of(4);
+        let lanes = if wide { cols / 4 } else { cols };
+        let pick = |what: usize| std::array::from_fn(|i| axes.get(i).map_or(0, |axis| axis[what] as u32));
+        let params = Params {
+            n: if shape.elements() == 0 { 0 } else { outer as u32 * cut.strips * lanes as u32 },
+            lanes: lanes as u32,
+            rows: rows as u32,
+            strips: cut.strips,
+            interleaved: cut.interleaved,
+            a_row: a_row as u32,
+            b_row: b_row as u32,
+            scale,
+            axes: axes.len() as u32,
+            dims: pick(0),
+            a_strides: pick(1),
+            b_strides: pick(2),
+        };
+        Self { params, ways: [way(a_step, a_row), way(b_step, b_row)], wide }
+    }
+
+    fn launch(&self, op: &str, forms: &Forms, shape: &Shape, inputs: &[&Tensor]) -> Tensor {
+        let [a, b] = self.ways;
+        launch(op, &forms[a][b][usize::from(self.wide)], shape, inputs, &self.params, self.params.n)
     }
 }
 
-/// An operation: its kernel for equal shapes, and the one for broadcasting.
+/// An operation: its kernel for equal shapes, and those for broadcasting.
 struct Binary {
     name: &'static str,
     equal_shapes: Kernel,
-    broadcast: Kernel,
+    broadcast: Forms,
 }
 
 impl Binary {
-    const fn new(name: &'static str, equal_shapes: Kernel, broadcast: Kernel) -> Self {
+    const fn new(name: &'static str, equal_shapes: Kernel, broadcast: Forms) -> Self {
         Self { name, equal_shapes, broadcast }
     }
 
     #[track_caller]
     fn apply(&self, a: &Tensor, b: &Tensor) -> Tensor {
-        let kernel = if a.shape() == b.shape() { &self.equal_shapes } else { &self.broadcast };
-        binary(self.name, kernel, a, b)
+        if a.shape() == b.shape() {
+            return equal_shapes(self.name, &self.equal_shapes, a, b);
+        }
+        broadcast(self.name, &self.broadcast, a, b)
     }
 }
 
+/// One vec4 an invocation.
 #[track_caller]
-fn binary(op: &str, kernel: &Kernel, a: &Tensor, b: &Tensor) -> Tensor {
+fn equal_shapes(op: &str, kernel: &Kernel, a: &Tensor, b: &Tensor) -> Tensor {
+    assert_float(op, &[a, b]);
+    let fours = a.len().div_ceil(4) as u32;
+    launch(op, kernel, a.shape(), &[a, b], &Flat { fours }, fours)
+}
+
+#[track_caller]
+fn broadcast(op: &str, forms: &Forms, a: &Tensor, b: &Tensor) -> Tensor {
     assert_float(op, &[a, b]);
     let shape = a
         .shape()
         .broadcast(b.shape())
         .unwrap_or_else(|| panic!("{op}: shapes {} and {} do not broadcast", a.shape(), b.shape()));
-    launch(op, kernel, &shape, &[a, b], &Params::new(&shape, a.shape(), b.shape(), 1.0))
+    Plan::new(a.gpu(), &shape, a.shape(), b.shape(), 1.0).launch(op, forms, &shape, &[a, b])
 }
 
-fn launch(op: &str, kernel: &Kernel, shape: &Shape, inputs: &[&Tensor], params: &Params) -> Tensor {
+fn launch<P: GpuParams>(
+    op: &str,
+    kernel: &Kernel,
+    shape: &Shape,
+    inputs: &[&Tensor],
+    params: &P,
+    items: u32,
+) -> Tensor {
     let y = Tensor::alloc(inputs[0].gpu(), op, shape, inputs[0].dtype());
     let mut bound: Vec<&dyn Bind> = vec![&y];
     bound.extend(inputs.iter().map(|&t| t as &dyn Bind));
     let read: usize = inputs.iter().map(|t| t.bytes()).sum();
-    y.gpu().run(kernel, &bound, params, Grid::items(params.n), Work::new(y.bytes() + read, y.len()));
+    y.gpu().run(kernel, &bound, params, Grid::items(items), Work::new(y.bytes() + read, y.len()));
     y
 }
 
 /// 1.0 where `a = b`, else 0.0; no graph.
 #[track_caller]
 pub(super) fn equal(a: &Tensor, b: &Tensor) -> Tensor {
-    binary("equal", &EQUAL, a, b)
+    broadcast("equal", &EQUAL, a, b)
 }
 
 /// `scale * x` broadcast to `shape`; no graph.
@@ -111,7 +195,9 @@ pub(super) fn expand_scaled(x: &Tensor, shape: &Shape, scale: f32) -> Tensor {
     assert_float("expand", &[x]);
     let fits = x.shape().broadcast(shape).as_ref() == Some(shape);
     assert!(fits, "expand: {} does not broadcast to {shape}", x.shape());
-    launch("expand", &EXPAND, shape, &[x], &Params::new(shape, x.shape(), x.shape(), scale))
+    let mut plan = Plan::new(x.gpu(), shape, x.shape(), x.shape(), scale);
+    plan.ways[1] = 0;
+    plan.launch("expand", &EXPAND, shape, &[x])
 }
 
 /// Binary arithmetic. Shapes broadcast by NumPy's rule, and gradients are summed back to them.
@@ -159,7 +245,7 @@ impl Tensor {
         let saved: &[&Tensor] = if other.tracks_grad() { &[other, &quotient] } else { &[other] };
         y.with_backward("div", &[self, other], saved, |rule| {
             let by_b = rule.dy.div(&rule.saved_slice()[0]);
-            let db = rule.saved_slice().get(1).map(|y| binary("div", &NEG_MUL, &by_b, y));
+            let db = rule.saved_slice().get(1).map(|y| equal_shapes("div", &NEG_MUL, &by_b, y));
             vec![Some(by_b), db]
         })
     }

@@ -1,19 +1,26 @@
 //! Nearest neighbours by dot product, and the vote over their labels.
 
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Bind, Grid, Kernel, Source, Work, params};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = Source::new("knn.wgsl", include_str!("../../shaders/knn.wgsl"));
-static KNN_PUSH: Kernel = SOURCE.kernel("knn_push");
+/// A query an invocation, of which GPUs have none to spare; four, for CPU adapters.
+static KNN_SELECT: [Kernel; 2] =
+    [SOURCE.kernel("knn_select"), SOURCE.kernel("knn_select").with(&[("WG", 8.0)]).wide()];
 static KNN_SORT: Kernel = SOURCE.kernel("knn_sort");
 static KNN_VOTE: Kernel = SOURCE.kernel("knn_vote");
 
 params! { struct Params { n: u32, k: u32, rows: u32, base: u32 } }
 params! { struct Vote { n: u32, k: u32, classes: u32, bank: u32, tau: f32 } }
 
-/// Rows of the bank and queries in one strip of similarities: 16 MiB. Multiples of 64, so that a view can start at each.
+/// Rows of the bank and queries in one strip of similarities. Multiples of 64, so that a view can start at each.
 const STRIP: usize = 1024;
-const QUERIES: usize = 4096;
+
+/// A GPU wants many queries at once; a core of a CPU a strip that its cache holds, and whose rows do not lie a power of two
+/// apart.
+fn queries(is_cpu: bool) -> usize {
+    if is_cpu { 320 } else { 4096 }
+}
 
 impl Tensor {
     /// The `k` rows of `bank` `[m, d]` with the largest dot product with each row of this `[n, d]`.
@@ -35,26 +42,33 @@ impl Tensor {
         let gpu = self.gpu();
         let new = |shape: [usize; 2], dtype| Tensor::alloc(gpu, "knn", &shape.into(), dtype);
         let (similarity, index) = (new([n, k], DType::F32), new([n, k], DType::U32));
-        for first in (0..n).step_by(QUERIES) {
-            let count = QUERIES.min(n - first);
-            let queries = Tensor::view(self, first * d, [count, d]);
-            let (heap, slot) = (new([k, count], DType::F32), new([k, count], DType::U32));
-            let params = |rows: usize, base: usize| Params {
-                n: count as u32,
+        let at_once = queries(gpu.is_cpu());
+        for first in (0..n).step_by(at_once) {
+            let count = at_once.min(n - first);
+            let part = Tensor::view(self, first * d, [count, d]);
+            let lists = || (new([k, count], DType::F32), new([k, count], DType::U32));
+            let (mut kept, mut next) = (lists(), lists());
+            let params = |n: usize, rows: usize, base: usize| Params {
+                n: n as u32,
                 k: k as u32,
                 rows: rows as u32,
                 base: base as u32,
             };
+            let wide = gpu.is_cpu() && count.is_multiple_of(4);
+            let lanes = if wide { count / 4 } else { count };
             for base in (0..m).step_by(STRIP) {
                 let rows = STRIP.min(m - base);
-                let strip = Tensor::view(bank, base * d, [rows, d]).matmul_nt(&queries);
+                let strip = Tensor::view(bank, base * d, [rows, d]).matmul_nt(&part);
                 let work = Work::new(4 * strip.len(), 0_u64);
-                gpu.run(&KNN_PUSH, &[&heap, &slot, &strip], &params(rows, base), Grid::items(count), work);
+                let tensors: [&dyn Bind; 5] = [&next.0, &next.1, &kept.0, &kept.1, &strip];
+                let params = params(lanes, rows, base);
+                gpu.run(&KNN_SELECT[usize::from(wide)], &tensors, &params, Grid::items(lanes), work);
+                std::mem::swap(&mut kept, &mut next);
             }
             let out = |whole: &Tensor| Tensor::view(whole, first * k, [count, k]);
-            let work = Work::new(16 * heap.len(), 0_u64);
-            let tensors: [&dyn crate::gpu::Bind; 4] = [&heap, &slot, &out(&similarity), &out(&index)];
-            gpu.run(&KNN_SORT, &tensors, &params(0, 0), Grid::items(count), work);
+            let work = Work::new(16 * kept.0.len(), 0_u64);
+            let tensors: [&dyn Bind; 4] = [&out(&similarity), &out(&index), &kept.0, &kept.1];
+            gpu.run(&KNN_SORT, &tensors, &params(count, 0, 0), Grid::items(count * k.div_ceil(8)), work);
         }
         (similarity, index)
     }
@@ -80,8 +94,8 @@ impl Tensor {
         let params =
             Vote { n: n as u32, k: k as u32, classes: classes as u32, bank: labels.len() as u32, tau };
         let work = Work::new(8 * self.len() + 4 * scores.len(), 4 * self.len());
-        let tensors: [&dyn crate::gpu::Bind; 4] = [&scores, self, index, labels];
-        self.gpu().run(&KNN_VOTE, &tensors, &params, Grid::items(scores.len()), work);
+        let tensors: [&dyn Bind; 4] = [&scores, self, index, labels];
+        self.gpu().run(&KNN_VOTE, &tensors, &params, Grid::items(n * classes.div_ceil(8)), work);
         scores
     }
 }

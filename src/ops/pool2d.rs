@@ -2,20 +2,22 @@
 
 use super::binary::expand_scaled;
 use super::conv2d::Pair;
+use super::strips::{Lanes, lanes};
 use super::unary::assert_float;
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Bind, Gpu, Grid, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = Source::new("pool2d.wgsl", include_str!("../../shaders/pool2d.wgsl"));
-static MAX: Kernel = SOURCE.kernel("max_pool2d");
-static MAX_BACKWARD: Kernel = SOURCE.kernel("max_pool2d_backward");
-static AVG: Kernel = SOURCE.kernel("avg_pool2d");
-static AVG_BACKWARD: Kernel = SOURCE.kernel("avg_pool2d_backward");
+static MAX: Lanes = lanes(&SOURCE, "max_pool2d", &[]);
+static MAX_BACKWARD: Lanes = lanes(&SOURCE, "max_pool2d_backward", &[]);
+static AVG: Lanes = lanes(&SOURCE, "avg_pool2d", &[]);
+static AVG_BACKWARD: Lanes = lanes(&SOURCE, "avg_pool2d_backward", &[]);
 
 params! {
     struct Params {
         n: u32, h: u32, w: u32, c: u32, oh: u32, ow: u32, kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32,
+        run: u32, runs: u32,
     }
 }
 
@@ -25,6 +27,19 @@ impl Params {
         let bytes: usize = tensors.iter().map(|t| t.bytes()).sum();
         let windows = u64::from(self.n * self.oh * self.ow) * u64::from(self.c);
         Work::new(bytes as u64, windows * u64::from(self.kh * self.kw))
+    }
+
+    /// Launches `kernel` with one invocation a run of each of `lines` rows of the result, `width` long, and lane of channels.
+    #[track_caller]
+    fn run(&self, gpu: &Gpu, kernel: &Lanes, tensors: &[&dyn Bind], [lines, width]: [u32; 2], work: Work) {
+        // Longer runs divide less and leave fewer invocations. lavapipe ends an invocation's loops at 65,535 iterations.
+        let longest = if gpu.is_cpu() { 16 } else { 4 }.min(8192 / (self.kh * self.kw)).max(1);
+        let runs = width.div_ceil(longest).max(1);
+        let wide = self.c.is_multiple_of(4);
+        let c = if wide { self.c / 4 } else { self.c };
+        let params = Params { c, run: width.div_ceil(runs), runs, ..*self };
+        let items = u64::from(self.n) * u64::from(lines) * u64::from(runs) * u64::from(c);
+        gpu.run(&kernel[usize::from(wide)], tensors, &params, Grid::items(items), work);
     }
 
     fn output(&self) -> Shape {
@@ -50,13 +65,13 @@ impl Tensor {
         let y = Tensor::alloc(self.gpu(), "max_pool2d", &p.output(), self.dtype());
         let tap = Tensor::alloc(self.gpu(), "max_pool2d", &p.output(), DType::U32);
         let work = p.work(&[&y, &tap, self]);
-        self.gpu().run(&MAX, &[&y, &tap, self], &p, Grid::items(y.len()), work);
+        p.run(self.gpu(), &MAX, &[&y, &tap, self], [p.oh, p.ow], work);
         let shape = *self.shape();
         y.with_backward("max_pool2d", &[self], &[&tap], move |g| {
             let [tap] = g.saved();
             let dx = Tensor::alloc(tap.gpu(), "max_pool2d", &shape, g.dy.dtype());
             let work = p.work(&[&dx, g.dy, tap]);
-            tap.gpu().run(&MAX_BACKWARD, &[&dx, g.dy, tap], &p, Grid::items(dx.len()), work);
+            p.run(tap.gpu(), &MAX_BACKWARD, &[&dx, g.dy, tap], [p.h, p.w], work);
             vec![Some(dx)]
         })
     }
@@ -100,18 +115,19 @@ impl Tensor {
 fn avg(op: &'static str, x: &Tensor, kernel: Pair, stride: Pair, padding: Pair, dtype: DType) -> Tensor {
     let p = check(op, x, kernel, stride, padding);
     let y = Tensor::alloc(x.gpu(), op, &p.output(), dtype);
-    x.gpu().run(&AVG, &[&y, x], &p, Grid::items(y.len()), p.work(&[&y, x]));
+    p.run(x.gpu(), &AVG, &[&y, x], [p.oh, p.ow], p.work(&[&y, x]));
     let shape = *x.shape();
     let from = x.dtype();
     y.with_backward(op, &[x], &[], move |g| {
-        if from != dtype {
-            // Windows that span their axes, and dy in f32: scaled before it is rounded.
-            let dy = g.dy.div_scalar((p.kh * p.kw) as f32).to_dtype(from);
+        // Windows that span an axis or one element of it, as those of the global pool: dy is only repeated.
+        let repeats = |kernel, size, out| kernel == size || (kernel == 1 && out == size);
+        if [p.ph, p.pw] == [0, 0] && repeats(p.kh, p.h, p.oh) && repeats(p.kw, p.w, p.ow) {
+            let dy = g.dy.div_scalar((p.kh * p.kw) as f32).to_dtype(from); // scaled before it is rounded
             return vec![Some(expand_scaled(&dy, &shape, 1.0))];
         }
         let dx = Tensor::alloc(g.dy.gpu(), op, &shape, from);
         let work = p.work(&[&dx, g.dy]);
-        g.dy.gpu().run(&AVG_BACKWARD, &[&dx, g.dy], &p, Grid::items(dx.len()), work);
+        p.run(g.dy.gpu(), &AVG_BACKWARD, &[&dx, g.dy], [p.h, p.w], work);
         vec![Some(dx)]
     })
 }
@@ -133,5 +149,5 @@ fn check(op: &str, x: &Tensor, Pair(kernel): Pair, Pair(stride): Pair, Pair(padd
     let [n, h, w, c, oh, ow] = [n, h, w, c, oh, ow].map(|d| d as u32);
     let [kh, kw, sh, sw, ph, pw] =
         [kernel[0], kernel[1], stride[0], stride[1], padding[0], padding[1]].map(|d| d as u32);
-    Params { n, h, w, c, oh, ow, kh, kw, sh, sw, ph, pw }
+    Params { n, h, w, c, oh, ow, kh, kw, sh, sw, ph, pw, run: 0, runs: 0 }
 }

@@ -1,29 +1,38 @@
 //! Sums, means and maxima over axes.
 
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Grid, Source, Work, params};
 use crate::ops::binary::{equal, expand_scaled};
+use crate::ops::strips::{Lanes, Strips, lanes};
 use crate::ops::unary::{assert_f32, assert_float};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = Source::new("reduce.wgsl", include_str!("../../shaders/reduce.wgsl"));
-static SUM: Kernel = SOURCE.kernel("sum");
-static MAX: Kernel = SOURCE.kernel("max_value");
+static SUM: Lanes = lanes(&SOURCE, "sum", &[]);
+static MAX: Lanes = lanes(&SOURCE, "max_value", &[]);
 
 params! {
-    struct Params { n: u32, size: u32, span: u32, scale: f32 }
+    struct Params { n: u32, m: u32, c: u32, strips: u32, interleaved: u32, scale: f32 }
 }
 
 /// Elements one invocation adds up at most, so that rounding errors stay small however large the tensor.
 const LONGEST: usize = 512;
+
+/// Elements from which on a run without columns after it is worth the launch that adds up its four columns.
+const FOURS: usize = 1 << 16;
 
 /// Into how many partial results a pass splits `reduced` elements, for each of `outputs` results. One: it is the last pass.
 ///
 /// A GPU wants many invocations, of 64 elements at least, and neighbours reading neighbours where the axis reduced is the
 /// last one; two cores want few passes.
 fn chunks(is_cpu: bool, outputs: usize, inner: usize, reduced: usize) -> usize {
+    if is_cpu {
+        // A step from row to row leaves the page where rows are long: short strips of those, which stay in a cache.
+        let longest = (16_384 / inner.max(1)).clamp(16, LONGEST);
+        return reduced.div_ceil(longest).max(1);
+    }
     let needed = reduced.div_ceil(LONGEST).max(1);
-    if is_cpu || reduced <= 32 {
+    if reduced <= 32 {
         return needed;
     }
     let busy = ((1 << 16) / outputs.max(1)).min(reduced / 64);
@@ -34,7 +43,7 @@ fn chunks(is_cpu: bool, outputs: usize, inner: usize, reduced: usize) -> usize {
 ///
 /// Neighbouring axes are reduced as one; axes of length 1 between them are in nobody's way. The last run goes first.
 #[track_caller]
-fn reduce(op: &str, kernel: &Kernel, x: &Tensor, axes: &[usize], scale: f32) -> Tensor {
+fn reduce(op: &str, kernel: &Lanes, x: &Tensor, axes: &[usize], scale: f32) -> Tensor {
     assert_float(op, &[x]);
     let mut dims = x.shape().to_vec();
     let mut x = x.stop_gradient();
@@ -58,20 +67,32 @@ fn reduce(op: &str, kernel: &Kernel, x: &Tensor, axes: &[usize], scale: f32) -> 
 /// Reduces the middle one of three axes, in as many passes as [`chunks`] says.
 fn reduce_run(
     op: &str,
-    kernel: &Kernel,
+    kernel: &Lanes,
     x: &Tensor,
     [outer, reduced, inner]: [usize; 3],
     scale: f32,
 ) -> Tensor {
+    if inner == 1 && reduced >= 64 && reduced.is_multiple_of(4) && x.len() >= FOURS {
+        let fours = reduce_run(op, kernel, x, [outer, reduced / 4, 4], 1.0);
+        return reduce_run(op, kernel, &fours, [outer, 4, 1], scale);
+    }
     let gpu = x.gpu();
-    let chunks = chunks(gpu.is_cpu(), outer * inner, inner, reduced);
-    let span = chunks * inner;
-    let n = outer * span;
-    let y = Tensor::alloc(gpu, op, &Shape::from([n]), DType::F32);
-    let scale_now = if chunks == 1 { scale } else { 1.0 };
-    let params = Params { n: n as u32, size: (reduced * inner) as u32, span: span as u32, scale: scale_now };
-    gpu.run(kernel, &[&y, x], &params, Grid::items(n), Work::new(x.bytes() + 4 * n, x.len()));
-    if chunks == 1 { y } else { reduce_run(op, kernel, &y, [outer, chunks, inner], scale) }
+    let cut = Strips::new(gpu, reduced, inner, chunks(gpu.is_cpu(), outer * inner, inner, reduced));
+    let strips = cut.strips as usize;
+    let y = Tensor::alloc(gpu, op, &Shape::from([outer * strips * inner]), DType::F32);
+    let wide = inner.is_multiple_of(4);
+    let c = if wide { inner / 4 } else { inner };
+    let params = Params {
+        n: (outer * strips * c) as u32,
+        m: cut.m,
+        c: c as u32,
+        strips: cut.strips,
+        interleaved: cut.interleaved,
+        scale: if strips == 1 { scale } else { 1.0 },
+    };
+    let work = Work::new(x.bytes() + y.bytes(), x.len());
+    gpu.run(&kernel[usize::from(wide)], &[&y, x], &params, Grid::items(params.n), work);
+    if strips == 1 { y } else { reduce_run(op, kernel, &y, [outer, strips, inner], scale) }
 }
 
 /// The shape without `axes`, and the number of elements each result is made of.

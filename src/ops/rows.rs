@@ -1,16 +1,19 @@
 //! Rows of a tensor, that is slices along its first axis: by index, by range, and written in place.
 
+use super::strips::{Lanes, lanes};
 use crate::gpu::{Bind, Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = Source::new("rows.wgsl", include_str!("../../shaders/rows.wgsl"));
-static GATHER: Kernel = SOURCE.kernel("gather");
+static GATHER: Lanes = lanes(&SOURCE, "gather", &[]);
 static LINK: Kernel = SOURCE.kernel("link");
-static GATHER_BACKWARD: Kernel = SOURCE.kernel("gather_backward");
-static PUT: Kernel = SOURCE.kernel("put");
+static GATHER_BACKWARD: Lanes = lanes(&SOURCE, "gather_backward", &[]);
+static PUT: Lanes = lanes(&SOURCE, "put", &[]);
 static COPY_RUN: Kernel = SOURCE.kernel("copy_run");
 
+/// Pieces of a row that one invocation moves, about.
+const PIECES: usize = 8;
 /// Indices chained at once; see the kernel.
 const BLOCK: usize = 1024;
 
@@ -18,13 +21,22 @@ params! {
     struct RunParams { length: u32, to: u32, at: u32 }
 }
 params! {
-    struct Params { count: u32, rows: u32, width: u32, block: u32, first: u32 }
+    struct Params { count: u32, rows: u32, width: u32, takers: u32, block: u32, first: u32 }
 }
 
 impl Params {
-    fn new(count: usize, rows: usize, width: usize) -> Self {
-        let [count, rows, width] = [count, rows, width].map(|n| n as u32);
-        Self { count, rows, width, block: BLOCK as u32, first: 0 }
+    /// For rows of `width` elements, and whether a piece of a row is four of them.
+    fn new(count: usize, rows: usize, width: usize) -> (Self, bool) {
+        let wide = width.is_multiple_of(4);
+        let width = if wide { width / 4 } else { width };
+        let takers = width.div_ceil(PIECES).max(1);
+        let [count, rows, width, takers] = [count, rows, width, takers].map(|n| n as u32);
+        (Self { count, rows, width, takers, block: BLOCK as u32, first: 0 }, wide)
+    }
+
+    /// Invocations that move `count` rows.
+    fn grid(&self, count: usize) -> Grid {
+        Grid::items(count as u64 * u64::from(self.takers))
     }
 }
 
@@ -73,20 +85,20 @@ fn assert_indices(op: &str, indices: &Tensor) {
 
 /// Links equal indices, then runs `kernel` from `from` to `to` block by block, `width` of its elements a row.
 fn by_blocks(
-    kernel: &Kernel,
+    kernel: &Lanes,
     (to, rows, width): (&dyn Bind, usize, usize),
     from: &dyn Bind,
     indices: &Tensor,
 ) {
     let (gpu, count) = (indices.gpu(), indices.len());
-    let params = Params::new(count, rows, width);
+    let (params, wide) = Params::new(count, rows, width);
     let links = Tensor::alloc(gpu, "link", &Shape::from([count, 2]), DType::U32);
     gpu.run(&LINK, &[&links, indices], &params, Grid::items(count), Work::new(12 * count, 0_u32));
     for first in (0..count).step_by(BLOCK) {
-        let elements = BLOCK.min(count - first) * width;
-        let work = Work::new(12 * elements, elements);
+        let block = BLOCK.min(count - first);
+        let work = Work::new(12 * block * width, block * width);
         let params = Params { first: first as u32, ..params };
-        gpu.run(kernel, &[to, from, indices, &links], &params, Grid::items(elements), work);
+        gpu.run(&kernel[usize::from(wide)], &[to, from, indices, &links], &params, params.grid(block), work);
     }
 }
 
@@ -111,9 +123,9 @@ impl Tensor {
         };
         let y = Tensor::alloc(self.gpu(), "gather_rows", &with_rows(&from, indices.len()), self.dtype());
         let work = Work::new(2 * y.bytes() + 4 * indices.len(), 0_u32);
-        let params = Params::new(indices.len(), from[0], words);
+        let (params, wide) = Params::new(indices.len(), from[0], words);
         let inputs: [&dyn Bind; 3] = [y.storage(), self.storage(), indices];
-        self.gpu().run(&GATHER, &inputs, &params, Grid::items(indices.len() * words), work);
+        self.gpu().run(&GATHER[usize::from(wide)], &inputs, &params, params.grid(indices.len()), work);
         y.with_backward("gather_rows", &[self], &[indices], move |rule| {
             let [indices] = rule.saved();
             let dx = Tensor::filled(rule.dy.gpu(), "gather_rows", &from, rule.dy.dtype(), 0.0);

@@ -38,6 +38,15 @@ impl Strips {
         Self::new(gpu, m, c, strips)
     }
 
+    /// A cut of broadcast arithmetic: on a CPU, strips of long rows are short, so that a step from row to row seldom leaves
+    /// the pages at hand.
+    pub(super) fn for_broadcast(gpu: &Gpu, m: usize, c: usize, row: usize) -> Self {
+        if !gpu.is_cpu() {
+            return Self::for_map(gpu, m, c);
+        }
+        Self::new(gpu, m, c, m.div_ceil((1024 / row.max(1)).clamp(8, 32)))
+    }
+
     /// A cut for elementwise work, where a strip only shares what it knows of its column.
     pub(super) fn for_map(gpu: &Gpu, m: usize, c: usize) -> Self {
         let strips = if gpu.is_cpu() { m / 32 } else { (1_048_576 / c.max(1)).min(m / 4) };
@@ -50,7 +59,7 @@ impl Strips {
         Self {
             m: m as u32,
             c: c as u32,
-            strips: m.div_ceil(run) as u32,
+            strips: m.div_ceil(run).max(1) as u32,
             interleaved: u32::from(!gpu.is_cpu()),
         }
     }

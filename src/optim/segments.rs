@@ -6,9 +6,14 @@ use crate::nn::{Params, Segment};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = Source::new("segment_norms.wgsl", include_str!("../../shaders/segment_norms.wgsl"));
-static CHUNK_SQUARES: Kernel = SOURCE.kernel("chunk_squares");
-static CHUNK_UPDATE_SQUARES: Kernel = SOURCE.kernel("chunk_update_squares");
-static RANGE_NORMS: Kernel = SOURCE.kernel("range_norms");
+static CHUNK_SQUARES: [Kernel; 2] = by_class("chunk_squares");
+static CHUNK_UPDATE_SQUARES: [Kernel; 2] = by_class("chunk_update_squares");
+static RANGE_NORMS: [Kernel; 2] = by_class("range_norms");
+
+/// For GPUs, and for CPU adapters: lavapipe runs 8 invocations as one vector, and pays for barriers between more.
+const fn by_class(entry: &'static str) -> [Kernel; 2] {
+    [SOURCE.kernel(entry), SOURCE.kernel(entry).with(&[("WG", 8.0)])]
+}
 
 params! { struct Chunks { chunks: u32, weight_decay: f32 } }
 params! { struct Plain { chunks: u32 } }
@@ -86,16 +91,17 @@ pub(super) fn norms(params: &Params, grads: &Tensor, of: &Of<'_>) -> Tensor {
     let chunks = table.chunks.shape()[0] as u32;
     let partials = Tensor::alloc(gpu, "norms", &[chunks as usize, 2].into(), DType::F32);
     let n = grads.len() as u64;
+    let class = usize::from(gpu.is_cpu());
     match of {
         Of::Update { groups, weight_decay } => gpu.run(
-            &CHUNK_UPDATE_SQUARES,
+            &CHUNK_UPDATE_SQUARES[class],
             &[&partials, grads, &table.chunks, *groups, params.flat()],
             &Chunks { chunks, weight_decay: *weight_decay },
             Grid::groups(chunks),
             Work::new(8 * n, 6 * n),
         ),
         Of::Gradient | Of::WholeGradient => gpu.run(
-            &CHUNK_SQUARES,
+            &CHUNK_SQUARES[class],
             &[&partials, grads, &table.chunks],
             &Plain { chunks },
             Grid::groups(chunks),
@@ -106,7 +112,7 @@ pub(super) fn norms(params: &Params, grads: &Tensor, of: &Of<'_>) -> Tensor {
     let rows = ranges.shape()[0];
     let norms = Tensor::alloc(gpu, "norms", &[rows, 2].into(), DType::F32);
     gpu.run(
-        &RANGE_NORMS,
+        &RANGE_NORMS[class],
         &[&norms, &partials, ranges],
         &Ranges { ranges: rows as u32 },
         Grid::groups(rows as u32),

@@ -57,6 +57,22 @@ fn scalars_rows_and_columns() {
     check(&[4, 1, 1, 5], &[4, 3, 3, 5]);
 }
 
+/// Columns by fours, long rows cut, operands repeated along each of them.
+#[test]
+fn lanes_of_four() {
+    for a in [&[5, 8][..], &[37, 640], &[2, 3, 512]] {
+        let cols = a[a.len() - 1];
+        check(a, &[cols]);
+        check(&[cols], a);
+        check(a, &[a[a.len() - 2], 1]);
+        check(&[a[a.len() - 2], 1], a);
+        check(a, &[]);
+    }
+    check(&[37, 1], &[64]);
+    check(&[3, 1, 5, 8], &[4, 1, 8]);
+    check(&[1024], &[1]);
+}
+
 /// Nothing to merge: every axis alternates.
 #[test]
 fn six_alternating_axes() {

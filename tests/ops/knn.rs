@@ -18,6 +18,7 @@ fn ragged_shapes_equal_the_reference() {
         (7, 1023, 9, 13),
         (64, 1024, 8, 1),
         (65, 1025, 33, 200),
+        (68, 1100, 9, 1030),
         (2, 3001, 5, 97),
     ] {
         let (queries, bank) = (data(1, n * d), data(2, m * d));
@@ -46,7 +47,12 @@ fn ragged_shapes_equal_the_reference() {
 #[test]
 fn ties_go_to_the_lower_index() {
     // Small integers: every similarity is exact, and most are tied.
-    let (n, m, d, k) = (5, 2100, 3, 37);
+    for n in [5, 8] {
+        tied(n, 2100, 3, 37);
+    }
+}
+
+fn tied(n: usize, m: usize, d: usize, k: usize) {
     let small = |seed, n| data(seed, n).iter().map(|x| (2.0 * x).round()).collect::<Vec<f32>>();
     let (queries, bank) = (small(3, n * d), small(4, m * d));
     let (q, b) = (gpu().tensor(&queries, [n, d]).unwrap(), gpu().tensor(&bank, [m, d]).unwrap());
@@ -85,7 +91,9 @@ fn votes_equal_the_reference() {
 fn a_nan_row_is_nobodys_neighbour() {
     let bank = [1.0, 0.0, f32::NAN, f32::NAN, 0.5, 0.5];
     let b = gpu().tensor(&bank, [3, 2]).unwrap();
-    let (similarity, index) = gpu().tensor(&[1.0, 0.0], [1, 2]).unwrap().knn(&b, 3);
+    let four = gpu().tensor(&[1.0, 0.0].repeat(4), [4, 2]).unwrap();
+    assert_eq!(four.knn(&b, 3).1.to_vec_u32().unwrap(), [0, 2, u32::MAX].repeat(4));
+    let (similarity, index) = four.slice_rows(0, 1).knn(&b, 3);
     assert_eq!(index.to_vec_u32().unwrap(), [0, 2, u32::MAX]);
     let labels = gpu().tensor_u32(&[0, 1, 1], [3]).unwrap();
     let votes = similarity.knn_vote(&index, &labels, 2, 1.0).to_vec().unwrap();

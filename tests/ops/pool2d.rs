@@ -17,7 +17,7 @@ const fn pool(
     Pool { n, input, c, kernel, stride, padding }
 }
 
-const CASES: [Pool; 7] = [
+const CASES: [Pool; 9] = [
     pool(1, [1, 1], 1, [1, 1], [1, 1], [0, 0]),
     pool(2, [7, 9], 5, [3, 3], [2, 2], [1, 1]), // the ImageNet stem
     pool(1, [8, 6], 4, [2, 2], [2, 2], [0, 0]),
@@ -25,6 +25,8 @@ const CASES: [Pool; 7] = [
     pool(1, [5, 13], 67, [4, 5], [1, 3], [2, 2]),
     pool(2, [4, 4], 2, [2, 2], [5, 5], [1, 1]),
     pool(1, [3, 3], 7, [3, 3], [1, 1], [0, 0]),
+    pool(2, [5, 37], 8, [3, 3], [2, 1], [1, 1]), // more than one run a row
+    pool(1, [4, 50], 12, [1, 7], [1, 3], [0, 2]),
 ];
 
 /// Distinct values, far enough apart that a finite difference changes no maximum.
@@ -66,7 +68,9 @@ fn avg_pool2d() {
 
 #[test]
 fn global_avg_pool() {
-    for (n, input, c) in [(1, [1, 1], 1), (3, [4, 5], 7), (2, [17, 13], 65), (1, [65, 64], 2)] {
+    for (n, input, c) in
+        [(1, [1, 1], 1), (3, [4, 5], 7), (2, [17, 13], 65), (1, [65, 64], 2), (2, [8, 8], 64)]
+    {
         check_op(
             &format!("global {n} {input:?} {c}"),
             &[(data(1, n * input[0] * input[1] * c), vec![n, input[0], input[1], c])],

@@ -40,14 +40,14 @@ fn check(shape: &[usize], axes: &[usize]) {
 
 #[test]
 fn rows() {
-    for (rows, cols) in [(1, 1), (3, 31), (5, 32), (5, 33), (1, 2003), (257, 65)] {
+    for (rows, cols) in [(1, 1), (3, 31), (5, 32), (5, 33), (1, 2003), (257, 65), (7, 64), (64, 1028)] {
         check(&[rows, cols], &[1]);
     }
 }
 
 #[test]
 fn columns() {
-    for (rows, cols) in [(1, 7), (31, 1), (33, 3), (2003, 1), (600, 64), (65, 257)] {
+    for (rows, cols) in [(1, 7), (31, 1), (33, 3), (2003, 1), (600, 64), (65, 257), (67, 1032)] {
         check(&[rows, cols], &[0]);
     }
 }
@@ -98,10 +98,10 @@ fn equal_maxima_share_the_gradient() {
 
 #[test]
 fn a_maximum_does_not_hide_a_nan() {
-    for at in [0, 50, 99] {
-        let mut x = data(1, 100);
+    for (n, at) in [(100, 0), (100, 50), (100, 99), (70_000, 40_001)] {
+        let mut x = data(1, n);
         x[at] = f32::NAN;
-        assert!(gpu().tensor(&x, [100]).unwrap().max_all().item().unwrap().is_nan(), "NaN at {at}");
+        assert!(gpu().tensor(&x, [n]).unwrap().max_all().item().unwrap().is_nan(), "NaN at {at} of {n}");
     }
     let low = gpu().full([70], f32::NEG_INFINITY).unwrap();
     assert_eq!(low.max_all().item().unwrap(), f32::NEG_INFINITY);

@@ -9,7 +9,9 @@ fn indices(values: &[u32]) -> Tensor {
 
 #[test]
 fn gather_matches_its_reference_with_repeats() {
-    for (rows, width, count) in [(1, 1, 1), (5, 3, 17), (7, 64, 2), (301, 5, 1009), (1000, 4, 65)] {
+    for (rows, width, count) in
+        [(1, 1, 1), (5, 3, 17), (7, 64, 2), (9, 96, 1030), (301, 5, 1009), (1000, 4, 65)]
+    {
         let picks: Vec<u32> = (0..count).map(|i| (i * i * 31 + i) as u32 % rows as u32).collect();
         check_op(
             &format!("gather_rows {count} of ({rows}, {width})"),
