@@ -134,7 +134,8 @@ fn a_resumed_run_keeps_its_tuned_kernels() {
     assert!(chosen.keys().any(|key| key.starts_with("conv WeightGradient")), "{chosen:?}");
 
     run(&tuned(&parts), &mut Trouble { stop_after: Some(4), ..Trouble::default() }).unwrap();
-    let files: Vec<_> = std::fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files = std::fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "txt")).collect();
     let [file] = &files[..] else { panic!("{files:?}") };
     let begun = Checkpoint::read(&parts).unwrap().meta.tuned;
     let other = |line: &str| match line.split_once('\t') {

@@ -20,7 +20,7 @@ params! {
     }
 }
 
-/// Rows and columns of a block at most: 1 MiB.
+/// Columns of a block at most, and rows of one that has as many: 1 MiB.
 const BLOCK: usize = 512;
 /// Columns of a row that an invocation takes.
 const STRIP: usize = 64;
@@ -39,8 +39,8 @@ pub(super) fn states(call: &Call, q: &Tensor, k: &Tensor, excluded: &Tensor) -> 
     let k = whole_vectors(k);
     let strips = k.shape()[0].min(BLOCK).div_ceil(STRIP);
     let state = Tensor::alloc(q.gpu(), "contrastive", &[strips, call.n as usize, 2].into(), DType::F32);
-    for (i, q_block) in blocks(q) {
-        for (j, k_block) in blocks(&k) {
+    for (i, q_block) in blocks(q, rows(&k)) {
+        for (j, k_block) in blocks(&k, BLOCK) {
             let products = q_block.matmul_nt(&k_block);
             run(call, &STATES, false, [i, j], &products, &[&state, &products, excluded]);
         }
@@ -63,9 +63,9 @@ pub(super) fn backward(
     let (m, k) = (k.shape()[0], whole_vectors(k));
     let mut dq = vec![];
     let mut dk: Vec<Option<Tensor>> = vec![None; k.shape()[0].div_ceil(BLOCK)];
-    for (i, q_block) in blocks(q) {
+    for (i, q_block) in blocks(q, rows(&k)) {
         let mut sum: Option<Tensor> = None;
-        for ((j, k_block), dk) in blocks(&k).zip(&mut dk) {
+        for ((j, k_block), dk) in blocks(&k, BLOCK).zip(&mut dk) {
             let w = q_block.matmul_nt(&k_block);
             let bindings: [&dyn Bind; 5] = [&w, of.excluded, of.positive, of.lse, of.dloss];
             run(call, &WEIGHTS, both, [i, j], &w, &bindings);
@@ -108,10 +108,15 @@ fn run(call: &Call, kernel: &Kernel, both: bool, at: [usize; 2], products: &Tens
     products.gpu().run(kernel, bindings, &params, Grid::items(n * m.div_ceil(STRIP)), work);
 }
 
-/// Blocks of rows, each with the index of its first.
-fn blocks(x: &Tensor) -> impl Iterator<Item = (usize, Tensor)> {
+/// Rows of a block against these keys: the more the fewer keys there are.
+fn rows(k: &Tensor) -> usize {
+    BLOCK * BLOCK / k.shape()[0].min(BLOCK)
+}
+
+/// Blocks of `size` rows, each with the index of its first.
+fn blocks(x: &Tensor, size: usize) -> impl Iterator<Item = (usize, Tensor)> {
     let (rows, d) = (x.shape()[0], x.shape()[1]);
-    (0..rows).step_by(BLOCK).map(move |at| (at, Tensor::view(x, at * d, [BLOCK.min(rows - at), d])))
+    (0..rows).step_by(size).map(move |at| (at, Tensor::view(x, at * d, [size.min(rows - at), d])))
 }
 
 fn add(sum: Option<Tensor>, term: Tensor) -> Tensor {
