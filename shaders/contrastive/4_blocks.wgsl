@@ -13,6 +13,7 @@
 // lib: grid elem
 
 override WG: u32 = 64;
+override BOTH: bool = false;    // the keys are the queries
 const STRIP: u32 = 16;  // vec4s of a row an invocation takes
 const MASKED: f32 = -3.4e38;
 
@@ -25,7 +26,6 @@ struct Params {
     keys: u32,      // columns past them are padding
     inv_tau: f32,
     scale: f32,     // 1 / (queries tau)
-    both: u32,      // 1: the keys are the queries
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
@@ -51,8 +51,7 @@ fn contrastive_states(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
     let t = strip_of(item_index(wid, nwg, lid, WG));
     if t.begin >= p.m4 { return; }
     let to = t.number * p.queries + t.i;
-    var pair = vec2f(MASKED, 0.0);
-    if p.column4 > 0u { pair = state[to]; }
+    var pair = select(state[to], vec2f(MASKED, 0.0), p.column4 == 0u);
     let without = vec4u(left_out[t.i]);
     for (var c = t.begin; c < t.end; c++) {
         let key = keys_at(c);
@@ -90,7 +89,7 @@ fn contrastive_weights(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroup
         let key = keys_at(c);
         let s = w[at] * p.inv_tau;
         var sum = weight(s, key, row_lse, row_positive, row_excluded);
-        if p.both == 1u {
+        if BOTH {
             let j4 = p.column4 + c;
             sum += weight(s, vec4u(t.i), lse[j4], positive[j4], excluded[j4]);
         }

@@ -12,11 +12,12 @@ use crate::tensor::{DType, Tensor};
 static SOURCE: Source =
     Source::new("contrastive/4_blocks.wgsl", include_str!("../../../shaders/contrastive/4_blocks.wgsl"));
 static STATES: Kernel = SOURCE.kernel("contrastive_states");
-static WEIGHTS: Kernel = SOURCE.kernel("contrastive_weights");
+static WEIGHTS: [Kernel; 2] =
+    [SOURCE.kernel("contrastive_weights"), SOURCE.kernel("contrastive_weights").with(&[("BOTH", 1.0)])];
 
 params! {
     struct Params {
-        n: u32, m4: u32, row: u32, column4: u32, queries: u32, keys: u32, inv_tau: f32, scale: f32, both: u32,
+        n: u32, m4: u32, row: u32, column4: u32, queries: u32, keys: u32, inv_tau: f32, scale: f32,
     }
 }
 
@@ -42,7 +43,7 @@ pub(super) fn states(call: &Call, q: &Tensor, k: &Tensor, excluded: &Tensor) -> 
     for (i, q_block) in blocks(q, rows(&k)) {
         for (j, k_block) in blocks(&k, BLOCK) {
             let products = q_block.matmul_nt(&k_block);
-            run(call, &STATES, false, [i, j], &products, &[&state, &products, excluded]);
+            run(call, &STATES, [i, j], &products, &[&state, &products, excluded]);
         }
     }
     (state, strips as u32)
@@ -68,7 +69,7 @@ pub(super) fn backward(
         for ((j, k_block), dk) in blocks(&k, BLOCK).zip(&mut dk) {
             let w = q_block.matmul_nt(&k_block);
             let bindings: [&dyn Bind; 5] = [&w, of.excluded, of.positive, of.lse, of.dloss];
-            run(call, &WEIGHTS, both, [i, j], &w, &bindings);
+            run(call, &WEIGHTS[usize::from(both)], [i, j], &w, &bindings);
             if want_q {
                 sum = Some(add(sum, w.matmul(&k_block)));
             }
@@ -91,7 +92,7 @@ pub(super) fn backward(
 }
 
 /// A pass over the block of `products` whose first row and column are `at`.
-fn run(call: &Call, kernel: &Kernel, both: bool, at: [usize; 2], products: &Tensor, bindings: &[&dyn Bind]) {
+fn run(call: &Call, kernel: &Kernel, at: [usize; 2], products: &Tensor, bindings: &[&dyn Bind]) {
     let (n, m) = (products.shape()[0], products.shape()[1]);
     let params = Params {
         n: n as u32,
@@ -102,7 +103,6 @@ fn run(call: &Call, kernel: &Kernel, both: bool, at: [usize; 2], products: &Tens
         keys: call.m,
         inv_tau: call.tau.recip(),
         scale: call.scale(),
-        both: u32::from(both),
     };
     let work = Work::new(8 * products.len() as u64, 4 * products.len() as u64);
     products.gpu().run(kernel, bindings, &params, Grid::items(n * m.div_ceil(STRIP)), work);
