@@ -112,6 +112,29 @@ fn arithmetic(rows: usize) -> Vec<Op> {
             },
             |x| spec::lerp::lerp(&x[0], &x[1], 0.25),
         ),
+        op(
+            "lerp_mean_",
+            vec![float(&[37]), float(&[5, 37])],
+            vec![float(&[1024]), float(&[rows, 1024])],
+            |x| {
+                x[0].lerp_mean_(&x[1], 0.25);
+                x[0].clone()
+            },
+            |x| spec::lerp::lerp_mean(&x[0], &x[1], 0.25),
+        ),
+        op(
+            "lerp_unit_rows_",
+            vec![float(&[5, 37]), float(&[1, 37]), index(&[1], 5)],
+            vec![float(&[rows, 1024]), float(&[rows, 1024]), index(&[rows], rows)],
+            |x| {
+                x[0].lerp_unit_rows_(&x[2], &x[1], 0.25);
+                x[0].clone()
+            },
+            |x| {
+                let at: Vec<usize> = to_u32(&x[2]).iter().map(|&i| i as usize).collect();
+                spec::lerp::lerp_unit_rows(&x[0], &x[1], &at, 37, 0.25)
+            },
+        ),
     ]
 }
 

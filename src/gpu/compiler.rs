@@ -120,7 +120,7 @@ impl Cache {
         }
         let file = folder.map(|folder| folder.join(format!("pipelines-{:016x}", key(info))));
         let data = file.as_ref().and_then(|file| unseal(fs::read(file).ok()?));
-        let read = data.as_ref().map_or(0, |data| disk::hash(data));
+        let read = data.as_ref().map_or(0, disk::hash);
         let wgpu = trust::pipeline_cache(device, data.as_deref());
         Self { wgpu: Some(wgpu), file, read, compiled: AtomicUsize::new(0) }
     }
@@ -131,10 +131,10 @@ impl Cache {
         if self.compiled.load(Ordering::Relaxed) == 0 {
             return;
         }
-        if let Some(data) = wgpu.get_data().filter(|data| disk::hash(data) != self.read) {
-            if let Err(error) = disk::replace(file, &seal(data)) {
-                log::debug!("{}: {error}", file.display());
-            }
+        if let Some(data) = wgpu.get_data().filter(|data| disk::hash(data) != self.read)
+            && let Err(error) = disk::replace(file, &seal(data))
+        {
+            log::debug!("{}: {error}", file.display());
         }
     }
 }
