@@ -64,7 +64,12 @@ const NOT_MEASURED: &str = "Not measured.\n";
 pub(crate) fn peers(burn: &[Value], torch: &[Value]) -> String {
     let mut out = String::new();
     for result in burn {
-        let _ = writeln!(out, "Beside {}, on {}:\n", text(&result["peer"]), caption(result));
+        let cold = if result["shader_cache_of_the_driver"] == false {
+            "; first calls with the driver's shader cache off"
+        } else {
+            ""
+        };
+        let _ = writeln!(out, "Beside {}, on {}{cold}:\n", text(&result["peer"]), caption(result));
         out += "| work | wgrad ms | peer ms | peer / wgrad | first call: wgrad ms | peer ms |\n|---|---:|---:|---:|---:|---:|\n";
         for row in rows(result, "rows") {
             let cells = ["ours_ms", "peer_ms", "ratio", "ours_first_ms", "peer_first_ms"];

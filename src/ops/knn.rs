@@ -16,6 +16,10 @@ params! { struct Vote { n: u32, k: u32, classes: u32, bank: u32, tau: f32 } }
 /// Rows of the bank and queries in one strip of similarities. Multiples of 64, so that a view can start at each.
 const STRIP: usize = 1024;
 
+/// Neighbours at most on a CPU adapter: lavapipe ends an invocation's loops, without a word, after 65,535 turns in all, and
+/// `knn_select` makes up to `20 k + 11,000`.
+const MOST_ON_CPU: usize = 2500;
+
 /// A GPU wants many queries at once; a core of a CPU a strip that its cache holds, and whose rows do not lie a power of two
 /// apart.
 fn queries(is_cpu: bool) -> usize {
@@ -31,7 +35,7 @@ impl Tensor {
     /// empty has the index `u32::MAX`.
     ///
     /// # Panics
-    /// If the shapes are not `[n, d]` and `[m, d]`, or `k` is not in `1..=m`.
+    /// If the shapes are not `[n, d]` and `[m, d]`, or `k` is not in `1..=m`, or above 2,500 on a CPU adapter.
     #[track_caller]
     #[must_use]
     pub fn knn(&self, bank: &Tensor, k: usize) -> (Tensor, Tensor) {
@@ -40,6 +44,7 @@ impl Tensor {
         let (n, m, d) = (a[0], b[0], a[1]);
         assert!((1..=m).contains(&k), "knn: k = {k} of a bank {b}");
         let gpu = self.gpu();
+        assert!(k <= MOST_ON_CPU || !gpu.is_cpu(), "knn: k = {k}: at most {MOST_ON_CPU} on a CPU adapter");
         let new = |shape: [usize; 2], dtype| Tensor::alloc(gpu, "knn", &shape.into(), dtype);
         let (similarity, index) = (new([n, k], DType::F32), new([n, k], DType::U32));
         let at_once = queries(gpu.is_cpu());

@@ -11,7 +11,7 @@ const VOTE: Tol = Tol::new(1e-6, 1e-4);
 
 #[test]
 fn ragged_shapes_equal_the_reference() {
-    // Strips have 1024 rows; a heap of 1, of all rows, of a prime number of them.
+    // Strips have 1024 rows; one neighbour, all rows, a prime number of them, the most on a CPU adapter.
     for (n, m, d, k) in [
         (1, 1, 1, 1),
         (3, 5, 27, 5),
@@ -20,6 +20,7 @@ fn ragged_shapes_equal_the_reference() {
         (65, 1025, 33, 200),
         (68, 1100, 9, 1030),
         (2, 3001, 5, 97),
+        (4, 3600, 5, 2500),
     ] {
         let (queries, bank) = (data(1, n * d), data(2, m * d));
         let (q, b) = (gpu().tensor(&queries, [n, d]).unwrap(), gpu().tensor(&bank, [m, d]).unwrap());
