@@ -1,6 +1,6 @@
 //! Compiles pipelines beside the recording: on threads of its own, and through wgpu's pipeline cache, which is kept on disk.
 //!
-//! A first training step meets some sixty kernels. The recorder goes on behind a launch whose pipeline is not there yet and
+//! A first training step meets dozens of kernels. The recorder goes on behind a launch whose pipeline is not there yet and
 //! waits when it submits, so that the kernels of a step compile side by side.
 
 use std::path::PathBuf;

@@ -8,7 +8,8 @@ static SOURCE: Source = Source::new("knn.wgsl", include_str!("../../shaders/knn.
 static KNN_SELECT: [Kernel; 2] =
     [SOURCE.kernel("knn_select"), SOURCE.kernel("knn_select").with(&[("WG", 8.0)]).wide()];
 static KNN_SORT: Kernel = SOURCE.kernel("knn_sort");
-static KNN_VOTE: Kernel = SOURCE.kernel("knn_vote");
+static VOTE_SOURCE: Source = Source::new("knn_vote.wgsl", include_str!("../../shaders/knn_vote.wgsl"));
+static KNN_VOTE: Kernel = VOTE_SOURCE.kernel("knn_vote");
 
 params! { struct Params { n: u32, k: u32, rows: u32, base: u32 } }
 params! { struct Vote { n: u32, k: u32, classes: u32, bank: u32, tau: f32 } }
