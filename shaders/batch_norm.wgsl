@@ -1,15 +1,14 @@
 // Batch normalisation over the last axis of x [m, c], each column a channel, with what often follows it in one pass:
 //   y = (x - mean) scale + shift,  scale = gamma / sqrt(var + eps),  shift = beta;  ADD: + r;  RELU: max(., 0)
 // Train: mean and biased var of the batch. Two passes in fixed order: every strip of rows gives (mean, m2) of its own,
-// m2 = sum (x - mean)^2, then the strips merge. Eval: mean and var are the running ones.
+// m2 = sum (x - mean)^2, then the strips merge (batch_norm_stats.wgsl). Eval: mean and var are the running ones.
 //   g = dy where y > 0 (RELU), else dy;  dr = g;  dbeta = sum g,  dgamma = sum g xhat,  xhat = (x - mean) / sqrt(var + eps)
 //   dx = scale (g - inv_m (dbeta + xhat dgamma)),  inv_m = 1 / m in training, 0 in evaluation
 // Elements read and written a training step, of m c: forward x, x, y; backward x, dy, x, dy, dx. ADD reads r in forward
 // and y twice in backward, and writes dr; RELU alone finds its mask from x again and costs nothing.
-// lib: grid elem lane row strip
+// lib: grid elem lane strip
 
 override WG: u32 = 64;
-override LANES: u32 = 1;
 override RELU: u32 = 0;
 override ADD: u32 = 0;
 
@@ -35,20 +34,6 @@ struct Params { m: u32, c: u32, strips: u32, interleaved: u32, inv_m: f32 }
 @group(0) @binding(6) var<storage, read> add_dbeta: array<Lane>;         // dbeta
 @group(0) @binding(7) var<storage, read> add_dgamma: array<Lane>;        // dgamma
 @group(0) @binding(8) var<storage, read> add_y: array<Cell>;             // y
-
-// Column kernels: LANES invocations take one column, a row of `parts`.
-// `run` > 0: the parts come from elsewhere, strips of `run` rows, their means as distances from 0.
-struct ColumnParams { m: u32, c: u32, strips: u32, interleaved: u32, run: u32, eps: f32, momentum: f32, affine: u32 }
-@group(0) @binding(0) var<uniform> q: ColumnParams;
-@group(0) @binding(1) var<storage, read_write> new_stats: array<f32>;    // as stats
-@group(0) @binding(2) var<storage, read_write> running_mean: array<f32>; // (c)
-@group(0) @binding(3) var<storage, read_write> running_var: array<f32>;  // (c)
-@group(0) @binding(2) var<storage, read> fixed_mean: array<f32>;         // (c)
-@group(0) @binding(3) var<storage, read> fixed_var: array<f32>;          // (c)
-@group(0) @binding(4) var<storage, read> gamma: array<f32>;              // (c), used if affine == 1
-@group(0) @binding(5) var<storage, read> beta: array<f32>;               // (c), used if affine == 1
-@group(0) @binding(6) var<storage, read> parts: array<vec2f>;            // partial, (c, strips)
-@group(0) @binding(7) var<storage, read> first_row: array<Elem>;         // x, of which row 0 is read
 
 // The strip and lane of columns of invocation i.
 fn strip_at(i: u32) -> Strip {
@@ -99,57 +84,6 @@ fn batch_norm_strips(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups)
         at += s.stride;
     }
     write_partial(i, mean, m2);
-}
-
-fn write_stats(col: u32, mean: f32, variance: f32) {
-    let inv_std = 1.0 / sqrt(variance + q.eps);
-    var scale = inv_std;
-    var shift = 0.0;
-    if q.affine == 1u {
-        scale *= gamma[col];
-        shift = beta[col];
-    }
-    new_stats[col] = mean;
-    new_stats[q.c + col] = inv_std;
-    new_stats[2u * q.c + col] = scale;
-    new_stats[3u * q.c + col] = shift;
-}
-
-// Rows of strip s.
-fn part_rows(s: u32) -> f32 {
-    if q.run > 0u { return f32(min(q.run, q.m - s * q.run)); }
-    return f32(strip_count(s, q.strips, q.m, q.interleaved));
-}
-
-// Merges the strips of one column: the mean first, then m2 about it. Moves the running statistics.
-@compute @workgroup_size(WG)
-fn batch_norm_merge(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, q.c, q.strips);
-    let first = row.index * q.strips;
-    var part = 0.0;
-    for (var i = row.begin; i < row.end; i += LANES) {
-        part += parts[i].x * part_rows(i - first);
-    }
-    let mean = row_sum(vec2f(part), lid).x / f32(q.m);
-    part = 0.0;
-    for (var i = row.begin; i < row.end; i += LANES) {
-        let d = parts[i].x - mean;
-        part += parts[i].y + d * d * part_rows(i - first);
-    }
-    let m2 = row_sum(vec2f(part), lid).x;
-    if !row.live || row.lane != 0u { return; }
-    let col = row.index;
-    let batch_mean = select(f32(first_row[col]), 0.0, q.run > 0u) + mean;
-    write_stats(col, batch_mean, m2 / f32(q.m));
-    running_mean[col] += q.momentum * (batch_mean - running_mean[col]);
-    running_var[col] += q.momentum * (m2 / f32(q.m - 1u) - running_var[col]);
-}
-
-// The statistics of evaluation, one invocation a column.
-@compute @workgroup_size(WG)
-fn batch_norm_fixed(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let col = item_index(wid, nwg, lid, WG);
-    if col < q.c { write_stats(col, fixed_mean[col], fixed_var[col]); }
 }
 
 @compute @workgroup_size(WG)

@@ -8,8 +8,10 @@ use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = Source::new("batch_norm.wgsl", include_str!("../../shaders/batch_norm.wgsl"));
 static STRIPS: Lanes = lanes(&SOURCE, "batch_norm_strips", &[]);
-static MERGE: RowKernel = RowKernel::new(&SOURCE, "batch_norm_merge");
-static FIXED: Kernel = SOURCE.kernel("batch_norm_fixed");
+static STATS_SOURCE: Source =
+    Source::new("batch_norm_stats.wgsl", include_str!("../../shaders/batch_norm_stats.wgsl"));
+static MERGE: RowKernel = RowKernel::new(&STATS_SOURCE, "batch_norm_merge");
+static FIXED: Kernel = STATS_SOURCE.kernel("batch_norm_fixed");
 static FORWARD: [Lanes; 4] = [
     lanes(&SOURCE, "batch_norm", &[]),
     lanes(&SOURCE, "batch_norm", RELU),
