@@ -2,8 +2,6 @@
 //!
 //! Tensors are tiny and recording is warm (pipelines compiled, buffers pooled, bind groups cached). On Linux the time is
 //! that of this thread on its core: device work, and on a CPU adapter the driver's threads, do not count. Submission does.
-//! A build with debug assertions loads the Vulkan validation layer where it is installed, and then times mostly that:
-//! `WGPU_VALIDATION=0 WGPU_DEBUG=0` leaves it out.
 
 use std::time::{Duration, Instant};
 

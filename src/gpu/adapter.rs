@@ -99,8 +99,13 @@ pub(super) struct Wanted {
 }
 
 /// The backends wgrad runs on, narrowed by `WGPU_BACKEND`.
+///
+/// Where the Khronos validation layer is installed, wgpu would load it into every debug build. Here it is loaded if asked for
+/// (`WGPU_VALIDATION=1`): it is slow, and version 1.3.239 crashes when one thread opens a device while another uses one.
 fn instance() -> wgpu::Instance {
-    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle().with_env();
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.flags.remove(wgpu::InstanceFlags::VALIDATION);
+    let mut descriptor = descriptor.with_env();
     descriptor.backends &= wgpu::Backends::PRIMARY;
     wgpu::Instance::new(descriptor)
 }
