@@ -111,6 +111,14 @@ pub enum Error {
     /// An argument or a configuration value is wrong.
     #[error("{0}")]
     Argument(String),
+    /// An alarm ended the run, as was asked for.
+    #[error("{alarm} (--stop-on-collapse); last checkpoint: {checkpoint}")]
+    Collapsed {
+        /// The alarm's line, which names the step.
+        alarm: String,
+        /// Path of the last checkpoint, or "none".
+        checkpoint: String,
+    },
     /// The loss became NaN or infinite.
     #[error("loss is {value} at step {step}; last good checkpoint: {checkpoint}")]
     NotFinite {

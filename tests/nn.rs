@@ -187,7 +187,7 @@ fn a_saved_file_is_what_pytorch_wrote() {
 fn a_part_of_a_network_can_be_saved_and_loaded() {
     let build = ParamBuilder::new(Rng::new(1));
     let _ = ResNet::new(&build.scope("encoder"), &basic());
-    let _ = Mlp::new(&build.scope("projector"), &MlpConfig::simclr(16, 8, 4));
+    let _ = Mlp::new(&build.scope("projector"), &MlpConfig::simclr(16, &[8, 4]));
     let params = build.finish(gpu()).unwrap();
     let before = params.flat().to_vec().unwrap();
     let encoder = |name: &str| name.strip_prefix("encoder.").map(str::to_owned);
@@ -276,7 +276,7 @@ fn packed_gradients_lie_like_the_parameters() {
 #[test]
 fn heads_are_named_as_a_sequential() {
     let build = ParamBuilder::new(Rng::new(1));
-    let config = MlpConfig { last_norm: LastNorm::Plain, last_bias: false, ..MlpConfig::simclr(5, 7, 3) };
+    let config = MlpConfig { last_norm: LastNorm::Plain, last_bias: false, ..MlpConfig::simclr(5, &[7, 3]) };
     let head = Mlp::new(&build, &config);
     let norm = BatchNorm::new(&build.scope("bn"), 3);
     let layer_norm = LayerNorm::new(&build.scope("ln"), 3);

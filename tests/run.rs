@@ -9,15 +9,40 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use common::gpu;
-use wgrad::data::{Augment, Images, Recipe};
+use wgrad::data::Images;
 use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder, Precision, ResNet, read_safetensors};
-use wgrad::optim::{AdamW, AdamWOptions, Group, LossScaler, Schedule};
+use wgrad::optim::LossScaler;
 use wgrad::ssl::nt_xent;
-use wgrad::train::{Checkpoint, Config, Defaults, Flags, Meta, Model, Row, Setup, Summary, plot};
+use wgrad::train::{
+    Checkpoint, Collapse, Config, Flags, Meta, Model, Part, RECIPES, Row, Setup, Summary, plot,
+};
 use wgrad::{Error, Result};
 
+/// Its recipe; tests lay flags over it.
+const RECIPE: &str = r#"
+method = "small"
+encoder = "tiny"
+steps = 10
+batch = 8
+lr = 0.003
+warmup = 0.1
+tau = 0.2
+optimizer = { adamw = { weight_decay = 0.01 } }
+[augment]
+crop = [0.2, 1.0]
+flip = 0.5
+jitter_p = 0.8
+jitter = [0.4, 0.4, 0.4, 0.1]
+grayscale = 0.2
+blur = 0.0
+solarize = 0.0
+"#;
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoOptions {}
+
 /// What a test does to a run.
-#[derive(Default)]
 struct Trouble {
     /// Ctrl-C after this step.
     stop_after: Option<u64>,
@@ -25,22 +50,29 @@ struct Trouble {
     nan_at: Option<u64>,
     /// Gets live and pooled bytes of every step.
     memory: Vec<u64>,
+    /// Steps seen that are an alarm.
+    alarm_at: u32,
+}
+
+impl Default for Trouble {
+    fn default() -> Self {
+        Self { stop_after: None, nan_at: None, memory: vec![], alarm_at: u32::MAX }
+    }
 }
 
 /// A small method of its own: AdamW, whose bias correction also depends on the step, and a tensor kept beside.
 fn run(flags: &Flags, trouble: &mut Trouble) -> Result<Summary> {
-    let setup = Setup::open("small", flags, Defaults::for_class)?;
+    let (setup, _) = Setup::open_with::<NoOptions>("small", Some(RECIPE), flags)?;
     let (gpu, config) = (setup.gpu().clone(), setup.config().clone());
     let build = ParamBuilder::new(setup.rng());
     let encoder = ResNet::new(&build.scope("encoder"), &setup.encoder());
-    let projector = Mlp::new(&build.scope("projector"), &MlpConfig::simclr(encoder.features(), 16, 8));
+    let projector = Mlp::new(&build.scope("projector"), &MlpConfig::simclr(encoder.features(), &[16, 8]));
     let params = build.finish(&gpu)?.with_precision(setup.precision());
-    let mut adamw = AdamW::new(&params, AdamWOptions::default(), Group::default_for)?;
+    let mut adamw = config.optimizer.build(&params)?;
     let scaler = LossScaler::new(&params)?;
     let seen = gpu.zeros([1])?;
-    let schedule = Schedule::warmup_cosine(config.lr, 2, config.steps);
-    let augment = Augment::new(Recipe::for_dataset(setup.train_set()), config.seed);
-    let state = setup.state().network("", &params).optimizer("adamw", &mut adamw);
+    let (schedule, augment) = (config.schedule(), setup.augment());
+    let state = setup.state().network("", &params).optimizer("adamw", &mut *adamw);
     let state = state.scaler(&scaler).tensor("seen", &seen);
     let model = Model {
         params: &params,
@@ -48,6 +80,8 @@ fn run(flags: &Flags, trouble: &mut Trouble) -> Result<Summary> {
         embed: Box::new(|params, features| projector.forward(params, features, Mode::Eval)),
         augment: &augment,
         candidates: Some(2 * config.batch - 1),
+        parts: vec![Part { name: "seen", healthy: (0.0, f64::from(trouble.alarm_at)), outside: "enough" }],
+        collapse: Collapse { loss: -1.0, knobs: "" },
     };
     let mut run = setup.begin(model, state)?;
     let interrupt = run.interrupt();
@@ -55,15 +89,15 @@ fn run(flags: &Flags, trouble: &mut Trouble) -> Result<Summary> {
         let views = augment.views(&Images::upload(&gpu, &batch)?, batch.epoch, 0..2);
         let z = projector.forward(&params, &encoder.forward(&params, &views, Mode::Train), Mode::Train);
         let (n, step) = (batch.len(), batch.step + 1);
-        let mut loss = nt_xent(&z.slice_rows(0, n), &z.slice_rows(n, n), config.tau as f32);
+        let mut loss = nt_xent(&z.slice_rows(0, n), &z.slice_rows(n, n), config.temperature());
         let lr = schedule.at(batch.step);
-        scaler.step(&mut adamw, &params, &scaler.gradient(&params, &loss), lr);
+        scaler.step(&mut *adamw, &params, &scaler.gradient(&params, &loss), lr);
         seen.write_rows(0, &seen.add_scalar(1.0));
         if trouble.nan_at == Some(step) {
             loss = gpu.full([], f32::NAN)?;
         }
         trouble.memory.push(gpu.memory().live + gpu.memory().pooled);
-        run.end_step(&loss, lr)?;
+        run.end_step(&loss, lr, &z, &[&seen])?;
         if trouble.stop_after == Some(step) {
             interrupt.request();
         }
@@ -154,7 +188,7 @@ fn a_resumed_run_keeps_its_tuned_kernels() {
     }
 
     // What was not tuned from the start cannot be later.
-    assert!(config.tune && config.command().contains(" --tune "));
+    assert!(config.tune);
     let late = Config { tune: false, ..config }.resumed("small", &Flags { tune: true, ..Flags::default() });
     assert!(late.unwrap_err().to_string().contains("--tune"));
 }
@@ -242,7 +276,7 @@ fn a_run_leaves_what_the_documentation_says() {
     let unused =
         params.load_as(out.join("checkpoint.safetensors"), |name| Some(format!("encoder.{name}"))).unwrap();
     assert!(
-        unused.iter().all(|name| name.starts_with("projector.") || name.starts_with("sgd.")),
+        unused.iter().all(|name| name.starts_with("projector.") || name.starts_with("optimizer.")),
         "{unused:?}"
     );
 }
@@ -255,6 +289,54 @@ fn a_loss_that_is_not_finite_ends_the_run_with_its_step() {
     let Error::NotFinite { step: 7, value, checkpoint } = error else { panic!("{error}") };
     assert!(value.is_nan() && checkpoint.ends_with("checkpoint.safetensors (step 4)"), "{checkpoint}");
     assert_eq!(Checkpoint::read(dir.path()).unwrap().meta.step, 4, "the checkpoint is the last good one");
+}
+
+#[test]
+fn an_alarm_is_one_line_and_ends_the_run_if_asked_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let alarm = "alarm at step 60: seen 60.0000: enough";
+    let run_with = |name: &str, stop_on_collapse| {
+        let flags = Flags { stop_on_collapse, save_every: Some(30), ..flags(&dir.path().join(name), 64) };
+        run(&flags, &mut Trouble { alarm_at: 60, ..Trouble::default() })
+    };
+    let summary = run_with("on", false).unwrap();
+    assert_eq!((summary.steps, &summary.alarms[..]), (64, &[alarm.to_owned()][..]));
+    let error = run_with("off", true).unwrap_err();
+    let Error::Collapsed { checkpoint, .. } = &error else { panic!("{error}") };
+    assert!(checkpoint.ends_with("(step 60)") || checkpoint.ends_with("(step 30)"), "{checkpoint}");
+    assert!(error.to_string().starts_with(alarm) && !error.to_string().contains('\n'), "{error}");
+}
+
+/// The `config.toml` of a run is a recipe: what it makes is the same run.
+#[test]
+fn a_run_repeats_from_its_own_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let set =
+        vec!["augment.flip=0.25".to_owned(), "optimizer={sgd={momentum=0.5, weight_decay=0}}".to_owned()];
+    run(&Flags { set, tau: Some(0.7), ..flags(&one, 4) }, &mut Trouble::default()).unwrap();
+    let recipe = one.to_str().map(str::to_owned);
+    run(&Flags { recipe, out: Some(two.clone()), ..Flags::default() }, &mut Trouble::default()).unwrap();
+    let config = |dir: &Path| std::fs::read_to_string(dir.join("config.toml")).unwrap();
+    assert_eq!(config(&one), config(&two));
+    assert!(config(&one).contains("flip = 0.25") && config(&one).contains("[optimizer.sgd]"));
+    assert_eq!(trace(&one), trace(&two));
+}
+
+/// Every recipe in the crate is of the form that runs read, says all of it, and names its file.
+#[test]
+fn every_recipe_is_whole() {
+    for (name, text) in RECIPES {
+        let mut table: toml::Table = text.parse().unwrap_or_else(|e| panic!("{name}: {e}"));
+        let method = table["method"].as_str().unwrap().to_owned();
+        assert!(name.starts_with(&format!("{method}-")), "{name} is of {method}");
+        if let Some(gpu) = table.remove("gpu") {
+            let keys: Vec<_> = gpu.as_table().unwrap().keys().cloned().collect();
+            assert!(keys.iter().all(|key| key == "epochs" || table.contains_key(key)), "{name}: {keys:?}");
+        }
+        let config = Config::resolve(table, "none", 50_000).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(config.evaluates_at(config.eval_every) && config.steps > 0, "{name}");
+    }
 }
 
 /// To the byte, so that what is lost once a step, an epoch (32 steps) or a checkpoint shows.
@@ -289,6 +371,17 @@ fn what_cannot_be_is_one_line() {
         (with(|f| f.batch = Some(65)), "--batch 65: there are only 64 training images"),
         (with(|f| f.lr = Some(f64::NAN)), "--lr NaN: must be a positive number"),
         (with(|f| f.tau = Some(0.0)), "--tau 0: must be a positive number"),
+        (with(|f| f.recipe = Some("small-mnist".into())), "--recipe small-mnist: no file"),
+        (
+            with(|f| f.recipe = Some("simclr-embedded".into())),
+            "--recipe simclr-embedded: is of simclr, not small",
+        ),
+        (with(|f| f.set = vec!["lr".into()]), "--set lr: must be KEY=VALUE"),
+        (with(|f| f.set = vec!["speed=3".into()]), "recipe: unknown field `speed`"),
+        (with(|f| f.set = vec!["options.queue=3".into()]), "options: unknown field `queue`"),
+        (with(|f| f.set = vec!["optimizer.sgd.lr=3".into()]), "recipe: "),
+        (with(|f| f.set = vec!["augment.crop=[0.0, 1.0]".into()]), "recipe: [augment] has a"),
+        (with(|f| f.set = vec!["lr.x=3".into()]), "--set lr.x: lr is no table"),
         (with(|f| f.steps = Some(0)), "--steps 0: a run needs at least one step"),
         (with(|f| f.encoder = Some("vit".into())), "--encoder vit: must be one of tiny, resnet8"),
         (with(|f| f.data = Some("mnist".into())), "data source \"mnist\" is none of embedded"),
@@ -305,6 +398,11 @@ fn what_cannot_be_is_one_line() {
         line(flags)
     };
     assert_eq!(resume(|f| f.lr = Some(0.5)), "--lr 0.5: the run to resume has 0.003; leave the flag out");
+    let set = resume(|f| f.set = vec!["augment.flip=1.0".into()]);
+    assert_eq!(set, "--set augment.flip 1.0: the run to resume has 0.5; leave the flag out");
+    assert!(
+        resume(|f| f.recipe = Some("simclr-cifar10".into())).starts_with("--recipe simclr-cifar10: the run")
+    );
     assert_eq!(resume(|f| f.steps = Some(9)), "--steps 9: the run to resume has 2; leave the flag out");
     let simclr = simclr::simclr(&Flags { resume: Some(out.clone()), ..Flags::default() }).unwrap_err();
     assert_eq!(simclr.to_string(), "the run to resume is of small, not simclr");

@@ -37,7 +37,7 @@ impl Trace {
         let build = ParamBuilder::new(Rng::new(0));
         let config = ResNetConfig { stages: vec![(8, 1), (16, 1)], ..ResNetConfig::demo() };
         let encoder = ResNet::new(&build, &config);
-        let projector = Mlp::new(&build.scope("projector"), &MlpConfig::simclr(16, 16, 8));
+        let projector = Mlp::new(&build.scope("projector"), &MlpConfig::simclr(16, &[16, 8]));
         let params = build.finish(gpu()).unwrap().with_precision(precision);
         params.load(TRACE).unwrap();
         let (tensors, _) = read_safetensors(TRACE).unwrap();

@@ -50,7 +50,8 @@ impl Step {
     pub(crate) fn begin(&self, gpu: &Gpu) -> Result<Training> {
         let build = ParamBuilder::new(Rng::new(7));
         let encoder = ResNet::new(&build.scope("encoder"), &self.encoder);
-        let projector = Mlp::new(&build.scope("projector"), &MlpConfig::simclr(encoder.features(), 128, 128));
+        let projector =
+            Mlp::new(&build.scope("projector"), &MlpConfig::simclr(encoder.features(), &[128, 128]));
         let params = build.finish(gpu)?.with_precision(self.precision);
         let options = SgdOptions { momentum: 0.9, weight_decay: 5e-4, ..SgdOptions::default() };
         Ok(Training {

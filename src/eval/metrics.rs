@@ -29,6 +29,17 @@ pub fn embedding_std(z: &Tensor) -> Result<f64> {
     Ok((0..d).map(|i| covariance[i * d + i].max(0.0).sqrt()).sum::<f64>() / d as f64)
 }
 
+/// [`embedding_std`] of a batch as a scalar on the device, for a loop that does not wait.
+///
+/// # Panics
+/// If `z` is not a matrix.
+#[track_caller]
+#[must_use]
+pub fn batch_std(z: &Tensor) -> Tensor {
+    let unit = z.stop_gradient().l2_normalize();
+    unit.sub(&unit.mean(&[0])).square().mean(&[0]).sqrt().mean_all()
+}
+
 /// Mean squared distance of positive pairs: row `i` of `a` and of `b`, `[n, d]` each, l2-normalised here.
 ///
 /// 0 if the views agree, 2 if they know nothing of each other. Wang & Isola 2020, "Understanding Contrastive Representation

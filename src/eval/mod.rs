@@ -13,4 +13,4 @@ mod metrics;
 
 pub use knn::{Knn, knn_accuracy};
 pub use linear_probe::{LinearProbe, linear_probe};
-pub use metrics::{alignment, embedding_std, principal_plane, rankme, uniformity};
+pub use metrics::{alignment, batch_std, embedding_std, principal_plane, rankme, uniformity};

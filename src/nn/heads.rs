@@ -48,38 +48,33 @@ impl MlpConfig {
         }
     }
 
-    /// SimCLR's projector (Chen et al. 2020): linear, batch norm, ReLU, linear.
+    /// SimCLR's projector (Chen et al. 2020): linear, batch norm and ReLU for every hidden layer, linear. One width is a
+    /// linear layer, as in MoCo v1.
     #[must_use]
-    pub fn simclr(inputs: usize, hidden: usize, outputs: usize) -> Self {
-        Self { hidden_norm: true, hidden_bias: false, ..Self::plain(&[inputs, hidden, outputs]) }
+    pub fn simclr(inputs: usize, widths: &[usize]) -> Self {
+        Self { hidden_norm: true, hidden_bias: false, ..Self::plain(&[&[inputs], widths].concat()) }
     }
 
     /// SimSiam's projector (Chen & He 2021, section 3): batch norm after every layer, the last one without weight and bias.
     ///
-    /// The paper has three layers of 2048; on CIFAR-10 two: `&[inputs, 2048, 2048]`.
+    /// The paper has three layers of 2048; on CIFAR-10 two: `&[2048, 2048]`.
     #[must_use]
-    pub fn simsiam(widths: &[usize]) -> Self {
-        Self {
-            hidden_norm: true,
-            hidden_bias: false,
-            last_norm: LastNorm::Plain,
-            last_bias: false,
-            ..Self::plain(widths)
-        }
+    pub fn simsiam(inputs: usize, widths: &[usize]) -> Self {
+        Self { last_norm: LastNorm::Plain, last_bias: false, ..Self::simclr(inputs, widths) }
     }
 
     /// The predictor of SimSiam (hidden width a quarter of `width`), BYOL (Grill et al. 2020, section 3.3) and NNCLR: `width`
     /// to `hidden` to `width`, batch norm on the hidden layer only. Without it SimSiam collapses.
     #[must_use]
     pub fn predictor(width: usize, hidden: usize) -> Self {
-        Self::simclr(width, hidden, width)
+        Self::simclr(width, &[hidden, width])
     }
 
     /// The expander of VICReg (Bardes et al. 2022, section 4.2), Barlow Twins' projector as well: batch norm on hidden
-    /// layers, the last one linear and without bias. Both papers have `&[inputs, 8192, 8192, 8192]`; 2048 for small images.
+    /// layers, the last one linear and without bias. Both papers have `&[8192, 8192, 8192]`; 2048 for small images.
     #[must_use]
-    pub fn vicreg(widths: &[usize]) -> Self {
-        Self { hidden_norm: true, hidden_bias: false, last_bias: false, ..Self::plain(widths) }
+    pub fn vicreg(inputs: usize, widths: &[usize]) -> Self {
+        Self { last_bias: false, ..Self::simclr(inputs, widths) }
     }
 }
 

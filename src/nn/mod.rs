@@ -10,7 +10,7 @@
 //! let gpu = wgrad::Gpu::new()?;
 //! let build = ParamBuilder::new(wgrad::Rng::new(1));
 //! let encoder = ResNet::new(&build, &ResNetConfig::resnet8());
-//! let projector = Mlp::new(&build.scope("projector"), &MlpConfig::simclr(encoder.features(), 64, 32));
+//! let projector = Mlp::new(&build.scope("projector"), &MlpConfig::simclr(encoder.features(), &[64, 32]));
 //! let params = build.finish(&gpu)?;
 //!
 //! let images = gpu.zeros([4, 32, 32, 3])?;

@@ -1,12 +1,18 @@
-//! The configuration that a command line resolves to.
+//! The configuration that a recipe and a command line resolve to.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
-use super::flags::{Defaults, Flags, Length};
+use super::augmentation::Augmentation;
+use super::flags::Flags;
+use super::recipe::{self, Override};
 use crate::error::{Error, Result};
-use crate::nn::Precision;
+use crate::nn::{Params, Precision, Segment};
+use crate::optim::{AdamW, AdamWOptions, Group, Lars, LarsOptions, Optimizer, Schedule, Sgd, SgdOptions};
 
-/// Everything that decides what a run computes, every default filled in. Stored as `config.toml` and in the checkpoint.
+/// Everything that decides what a run computes, every default filled in. Stored as `config.toml`, which is a recipe, and in
+/// the checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -19,7 +25,6 @@ pub struct Config {
     /// Type of stored activations, `f32` or `f16`.
     pub precision: String,
     /// Whether kernels were chosen by measuring; the choices are in the checkpoint.
-    #[serde(default)]
     pub tune: bool,
     /// Where the images come from.
     pub data: String,
@@ -33,14 +38,95 @@ pub struct Config {
     pub batch: usize,
     /// Peak learning rate.
     pub lr: f64,
-    /// Temperature of the loss; 0 for methods without one.
-    pub tau: f64,
+    /// Share of the steps over which the learning rate rises to its peak; a half cosine to 0 follows.
+    pub warmup: f64,
+    /// Temperature of the loss, for methods with one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tau: Option<f64>,
     /// Names every random draw.
     pub seed: u32,
     /// Steps between evaluations; 0 for the end only.
     pub eval_every: u64,
     /// Steps between checkpoints; 0 for the end only.
     pub save_every: u64,
+    /// Optimiser and its settings.
+    pub optimizer: OptimizerConfig,
+    /// What a view may differ in.
+    pub augment: Augmentation,
+    /// The method's own settings; see [`Setup::open`](super::Setup::open).
+    #[serde(default)]
+    pub options: Table,
+}
+
+/// An optimiser by name: `[optimizer.sgd]`, `[optimizer.lars]` or `[optimizer.adamw]` in a recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum OptimizerConfig {
+    /// [`Sgd`].
+    Sgd {
+        /// Momentum.
+        momentum: f64,
+        /// Weight decay.
+        weight_decay: f64,
+    },
+    /// [`Lars`], with trust coefficient .001; biases and normalisation are excluded.
+    Lars {
+        /// Momentum.
+        momentum: f64,
+        /// Weight decay.
+        weight_decay: f64,
+    },
+    /// [`AdamW`], with PyTorch's betas; biases and normalisation do not decay.
+    AdamW {
+        /// Weight decay, times the learning rate.
+        weight_decay: f64,
+    },
+}
+
+impl OptimizerConfig {
+    /// How a parameter is treated where the method wants nothing else.
+    #[must_use]
+    pub fn group(&self, segment: &Segment) -> Group {
+        match self {
+            Self::Sgd { .. } => Group::default_for(segment),
+            Self::Lars { .. } | Self::AdamW { .. } => Group::exclude_1d(segment),
+        }
+    }
+
+    /// The optimiser for these parameters, each in its [`OptimizerConfig::group`].
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn build(&self, params: &Params) -> Result<Box<dyn Optimizer>> {
+        self.build_with(params, |segment| self.group(segment))
+    }
+
+    /// The same with a method's own groups.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn build_with(
+        &self,
+        params: &Params,
+        group: impl Fn(&Segment) -> Group,
+    ) -> Result<Box<dyn Optimizer>> {
+        Ok(match *self {
+            Self::Sgd { momentum, weight_decay } => {
+                let (momentum, weight_decay) = (momentum as f32, weight_decay as f32);
+                let options = SgdOptions { momentum, weight_decay, ..SgdOptions::default() };
+                Box::new(Sgd::new(params, options, group)?)
+            }
+            Self::Lars { momentum, weight_decay } => {
+                let (momentum, weight_decay) = (momentum as f32, weight_decay as f32);
+                let options = LarsOptions { momentum, weight_decay, ..LarsOptions::default() };
+                Box::new(Lars::new(params, options, group)?)
+            }
+            Self::AdamW { weight_decay } => {
+                let options = AdamWOptions { weight_decay, ..AdamWOptions::default() };
+                Box::new(AdamW::new(params, options, group)?)
+            }
+        })
+    }
 }
 
 /// Says in one line that `flag` cannot be `value`.
@@ -49,67 +135,64 @@ fn refuse(flag: &str, value: impl std::fmt::Display, why: &str) -> Error {
 }
 
 impl Config {
-    /// Fills in defaults and checks every value. `available` is the number of training images the source has.
+    /// Fills a recipe's table, flags already laid over it, and checks every value. `available` is the number of training
+    /// images that the source has.
     ///
     /// # Errors
-    /// [`Error::Argument`] naming the flag.
-    pub fn resolve(
-        method: &str,
-        flags: &Flags,
-        defaults: &Defaults,
-        adapter: &str,
-        available: usize,
-    ) -> Result<Self> {
-        let limit = flags.train_limit.unwrap_or(defaults.train_limit);
+    /// [`Error::Argument`] naming the flag or the key.
+    pub fn resolve(mut table: Table, adapter: &str, available: usize) -> Result<Self> {
+        let wrong = |key: &str| Error::Argument(format!("recipe: {key} must be a whole number"));
+        let whole = |table: &Table, key: &str| match table.get(key) {
+            None => Ok(None),
+            Some(value) => {
+                let number = value.as_integer().and_then(|v| u64::try_from(v).ok());
+                number.map(Some).ok_or_else(|| wrong(key))
+            }
+        };
+        let limit = whole(&table, "train_images")?.unwrap_or(0) as usize;
         let train_images = if limit == 0 { available } else { limit.min(available) };
-        let batch = flags.batch.unwrap_or(defaults.batch);
+        let batch = whole(&table, "batch")?.unwrap_or(0) as usize;
         if batch < 2 {
             return Err(refuse("batch", batch, "a contrast needs at least 2 images"));
         }
         if batch > train_images {
             return Err(refuse("batch", batch, &format!("there are only {train_images} training images")));
         }
-        let length = match (flags.epochs, flags.steps) {
-            (Some(epochs), _) => Length::Epochs(epochs),
-            (None, Some(steps)) => Length::Steps(steps),
-            (None, None) => defaults.length,
-        };
-        let steps = match length {
-            Length::Epochs(epochs) => epochs * (train_images / batch) as u64,
-            Length::Steps(steps) => steps,
-        };
-        if steps == 0 {
+        if let Some(epochs) = whole(&table, "epochs")? {
+            let steps = epochs * (train_images / batch) as u64;
+            table.insert("steps".into(), Value::Integer(steps as i64));
+            table.remove("epochs");
+        }
+        table.insert("train_images".into(), Value::Integer(train_images as i64));
+        table.insert("wgrad".into(), env!("CARGO_PKG_VERSION").into());
+        table.insert("adapter".into(), adapter.into());
+        let defaults = [("precision", "f32".into()), ("tune", false.into()), ("seed", 0.into())];
+        let rare = [("eval_every", 0.into()), ("save_every", 0.into()), ("warmup", 0.1.into())];
+        for (key, value) in defaults.into_iter().chain(rare) {
+            table.entry(key).or_insert(value);
+        }
+        let config: Self = recipe::typed("recipe", table)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.steps == 0 {
             return Err(refuse("steps", 0, "a run needs at least one step"));
         }
-        let lr = flags.lr.unwrap_or(defaults.lr);
-        if !(lr.is_finite() && lr > 0.0) {
-            return Err(refuse("lr", lr, "must be a positive number"));
+        let positive = |flag, value: f64| {
+            let fits = value.is_finite() && value > 0.0;
+            if fits { Ok(()) } else { Err(refuse(flag, value, "must be a positive number")) }
+        };
+        positive("lr", self.lr)?;
+        self.tau.map_or(Ok(()), |tau| positive("tau", tau))?;
+        if !(0.0..=1.0).contains(&self.warmup) {
+            return Err(Error::Argument(format!("recipe: warmup {} is not between 0 and 1", self.warmup)));
         }
-        let tau = flags.tau.unwrap_or(defaults.tau);
-        if !(tau.is_finite() && (tau > 0.0 || tau == defaults.tau)) {
-            return Err(refuse("tau", tau, "must be a positive number"));
+        if Precision::from_name(&self.precision).is_none() {
+            return Err(refuse("precision", &self.precision, "must be f32 or f16"));
         }
-        let precision = flags.precision.clone().unwrap_or_else(|| "f32".into());
-        if Precision::from_name(&precision).is_none() {
-            return Err(refuse("precision", precision, "must be f32 or f16"));
-        }
-        Ok(Self {
-            method: method.to_owned(),
-            wgrad: env!("CARGO_PKG_VERSION").to_owned(),
-            adapter: adapter.to_owned(),
-            precision,
-            tune: flags.tune,
-            data: flags.data.clone().unwrap_or_else(|| "embedded".into()),
-            train_images,
-            encoder: flags.encoder.clone().unwrap_or_else(|| defaults.encoder.to_owned()),
-            steps,
-            batch,
-            lr,
-            tau,
-            seed: flags.seed.unwrap_or(0),
-            eval_every: flags.eval_every.unwrap_or(defaults.eval_every),
-            save_every: flags.save_every.unwrap_or(0),
-        })
+        self.augment.check()
     }
 
     /// The configuration of a resumed run: the checkpoint's. A flag may change how often to evaluate and save; one that
@@ -118,36 +201,57 @@ impl Config {
     /// # Errors
     /// [`Error::Argument`] naming the flag that contradicts the checkpoint.
     pub fn resumed(mut self, method: &str, flags: &Flags) -> Result<Self> {
-        fn same<T: PartialEq + std::fmt::Display>(flag: &str, given: Option<&T>, kept: &T) -> Result<()> {
-            match given {
-                Some(given) if given != kept => {
-                    Err(refuse(flag, given, &format!("the run to resume has {kept}; leave the flag out")))
-                }
-                _ => Ok(()),
-            }
-        }
         if self.method != method {
             return Err(Error::Argument(format!("the run to resume is of {}, not {method}", self.method)));
         }
-        same("data", flags.data.as_ref(), &self.data)?;
-        same("train-limit", flags.train_limit.as_ref(), &self.train_images)?;
-        same("steps", flags.steps.as_ref(), &self.steps)?;
-        let epochs = self.steps / (self.train_images / self.batch).max(1) as u64;
-        same("epochs", flags.epochs.as_ref(), &epochs)?;
-        same("batch", flags.batch.as_ref(), &self.batch)?;
-        same("lr", flags.lr.as_ref(), &self.lr)?;
-        same("tau", flags.tau.as_ref(), &self.tau)?;
-        same("seed", flags.seed.as_ref(), &self.seed)?;
-        same("precision", flags.precision.as_ref(), &self.precision)?;
-        same("encoder", flags.encoder.as_ref(), &self.encoder)?;
-        if flags.tune && !self.tune {
-            return Err(Error::Argument(
-                "--tune: the run to resume was not tuned; leave the flag out".into(),
-            ));
+        if let Some(name) = &flags.recipe {
+            return Err(refuse("recipe", name, "the run to resume has its own; leave the flag out"));
+        }
+        let kept = Table::try_from(&self).map_err(|e| Error::Argument(e.to_string()))?;
+        for Override { flag, path, value } in recipe::overrides(flags)? {
+            let kept = match path.as_str() {
+                "eval_every" | "save_every" => continue,
+                "epochs" => {
+                    let epochs = self.steps / (self.train_images / self.batch).max(1) as u64;
+                    Some(Value::Integer(epochs as i64))
+                }
+                _ => recipe::get(&kept, &path).cloned(),
+            };
+            if kept.as_ref() != Some(&value) {
+                let kept = kept.map_or_else(|| "none".to_owned(), |kept| recipe::plain(&kept));
+                let why = format!("the run to resume has {kept}; leave the flag out");
+                return Err(match flag.as_str() {
+                    "tune" => Error::Argument(
+                        "--tune: the run to resume was not tuned; leave the flag out".to_owned(),
+                    ),
+                    flag => refuse(flag, recipe::plain(&value), &why),
+                });
+            }
         }
         self.eval_every = flags.eval_every.unwrap_or(self.eval_every);
         self.save_every = flags.save_every.unwrap_or(self.save_every);
         Ok(self)
+    }
+
+    /// The method's own settings.
+    pub(super) fn method_options<T: DeserializeOwned>(&self) -> Result<T> {
+        recipe::typed("options", self.options.clone())
+    }
+
+    /// The temperature, for a method that has one.
+    ///
+    /// # Panics
+    /// If the recipe gave none: a method that asks has it in each of its recipes.
+    #[track_caller]
+    #[must_use]
+    pub fn temperature(&self) -> f32 {
+        self.tau.expect("a recipe of this method has a temperature") as f32
+    }
+
+    /// The learning rate of every step: warm-up, then a half cosine to 0.
+    #[must_use]
+    pub fn schedule(&self) -> Schedule {
+        Schedule::warmup_cosine(self.lr, (self.warmup * self.steps as f64).round() as u64, self.steps)
     }
 
     /// Whether `done` steps make an evaluation due.
@@ -162,17 +266,9 @@ impl Config {
         done == self.steps || (self.save_every > 0 && done.is_multiple_of(self.save_every))
     }
 
-    /// The command that repeats the run.
+    /// The command that repeats the run from its `config.toml`.
     #[must_use]
     pub fn command(&self) -> String {
-        let Self { method, data, train_images, encoder, steps, batch, lr, tau, seed, precision, .. } = self;
-        let tune = if self.tune { " --tune" } else { "" };
-        let tau = if *tau > 0.0 { format!(" --tau {tau}") } else { String::new() };
-        format!(
-            "cargo run --release --example {method} -- --data {data} --train-limit {train_images} \
-             --encoder {encoder} --steps {steps} --batch {batch} --lr {lr}{tau} --seed {seed} \
-             --precision {precision}{tune} --eval-every {} --save-every {}",
-            self.eval_every, self.save_every
-        )
+        format!("cargo run --release --example {} -- --recipe config.toml", self.method)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::alarm::{Collapse, Part};
 use super::metrics::Quality;
 use crate::data::{Augment, Dataset, Images};
 use crate::error::Result;
@@ -41,6 +42,10 @@ pub struct Model<'a> {
     pub augment: &'a Augment,
     /// Candidates of the contrast, the positive included, for [`mi_bound`](crate::ssl::mi_bound); `None` for other losses.
     pub candidates: Option<usize>,
+    /// What the method logs beside its loss, and what of it is an alarm.
+    pub parts: Vec<Part>,
+    /// How it collapses.
+    pub collapse: Collapse,
 }
 
 /// Accuracies of one kind of features.

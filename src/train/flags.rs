@@ -1,4 +1,4 @@
-//! The command line that every method shares, and what it leaves out.
+//! The command line that every method shares.
 
 use std::path::PathBuf;
 
@@ -6,11 +6,17 @@ use clap::Parser;
 
 /// Flags of a training run. A method with flags of its own flattens this struct into its own `clap` parser.
 ///
-/// Every flag is optional. What is left out takes the method's default for the adapter's class, or on `--resume` the
-/// checkpoint's value.
+/// Every flag is optional. What is left out takes the recipe's value, or on `--resume` the checkpoint's.
 #[derive(Debug, Clone, Default, Parser)]
 #[command(version, about = "Trains an encoder without labels. Writes the run to a directory.")]
 pub struct Flags {
+    /// What the run starts from, before all other flags: METHOD-embedded (default), METHOD-cifar10, or a file such as the
+    /// config.toml of a run
+    #[arg(long, value_name = "NAME|FILE")]
+    pub recipe: Option<String>,
+    /// Any value of the recipe, as options.queue=4096 or optimizer.sgd.momentum=0.95; can be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
     /// embedded, synthetic, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR or folder:DIR
     #[arg(long, value_name = "SOURCE")]
     pub data: Option<String>,
@@ -59,6 +65,9 @@ pub struct Flags {
     /// Measure which kernels are the fastest here, each time a new size comes up; the run keeps to what was chosen
     #[arg(long)]
     pub tune: bool,
+    /// End the run at the first alarm: an embedding that collapses, a loss that does not move
+    #[arg(long)]
+    pub stop_on_collapse: bool,
     /// Print GPU time by kernel at the end
     #[arg(long)]
     pub profile: bool,
@@ -91,58 +100,4 @@ fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let head = text.split("\n\n").next().unwrap_or_default();
     head.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// A method's defaults for one class of adapter.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Defaults {
-    /// Encoder preset.
-    pub encoder: &'static str,
-    /// Length of the run.
-    pub length: Length,
-    /// Images a step.
-    pub batch: usize,
-    /// Peak learning rate.
-    pub lr: f64,
-    /// Temperature; 0 for methods without one.
-    pub tau: f64,
-    /// Steps between evaluations.
-    pub eval_every: u64,
-    /// Most training images to use; 0 for all.
-    pub train_limit: usize,
-}
-
-impl Defaults {
-    /// For an adapter class. On a CPU: the small encoder, 10,000 images, 300 steps, about a minute on two cores. On a GPU:
-    /// ResNet-8 at full resolution, all images, 50 epochs.
-    #[must_use]
-    pub fn for_class(is_cpu: bool) -> Self {
-        let cpu = Self {
-            encoder: "tiny",
-            length: Length::Steps(300),
-            batch: 128,
-            lr: 0.2,
-            tau: 0.2,
-            eval_every: 100,
-            train_limit: 10_000,
-        };
-        let gpu = Self {
-            encoder: "resnet8",
-            length: Length::Epochs(50),
-            batch: 256,
-            eval_every: 500,
-            train_limit: 0,
-            ..cpu
-        };
-        if is_cpu { cpu } else { gpu }
-    }
-}
-
-/// Length of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Length {
-    /// Passes over the training images.
-    Epochs(u64),
-    /// Optimiser steps.
-    Steps(u64),
 }

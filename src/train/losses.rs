@@ -11,37 +11,32 @@ const SLOTS: usize = 8;
 /// Readbacks under way before the oldest is waited for.
 const MAX_PENDING: usize = 3;
 
-/// What a step leaves on the device to be logged.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Step {
-    pub(super) loss: f32,
-    /// Scale of the loss after the step, where there is one.
-    pub(super) loss_scale: Option<f32>,
-}
+/// What a step left on the device to be logged: its loss, then the values that were pushed with it. What was absent is
+/// whatever the ring held.
+pub(super) type Values = Vec<f32>;
 
 /// A ring of scalars on the device. Each step copies its loss into a slot; a full ring starts on its way to the host and is
 /// collected when it has arrived, some steps later. What arrives is what was there when the readback started.
 #[derive(Debug)]
 pub(super) struct Losses {
-    /// `[2, SLOTS]`: losses and their scales.
+    /// `[values, SLOTS]`.
     ring: Tensor,
-    scaled: bool,
     filled: usize,
     pending: VecDeque<(usize, Readback)>,
 }
 
 impl Losses {
-    /// `scaled` says whether losses have a scale.
-    pub(super) fn new(gpu: &Gpu, scaled: bool) -> Result<Self> {
-        Ok(Self { ring: gpu.zeros([2, SLOTS])?, scaled, filled: 0, pending: VecDeque::new() })
+    /// For steps of so many values, the loss included.
+    pub(super) fn new(gpu: &Gpu, values: usize) -> Result<Self> {
+        Ok(Self { ring: gpu.zeros([values, SLOTS])?, filled: 0, pending: VecDeque::new() })
     }
 
-    /// Records the loss of the next step, and its scale: the first element of `scale`.
-    pub(super) fn push(&mut self, loss: &Tensor, scale: Option<&Tensor>) {
-        assert_eq!(loss.len(), 1, "a loss is one number, not {}", loss.shape());
-        self.ring.gpu().copy(loss, 0, &self.ring, self.filled, 1);
-        if let Some(scale) = scale {
-            self.ring.gpu().copy(scale, 0, &self.ring, SLOTS + self.filled, 1);
+    /// Records the values of the next step: the first element of each tensor.
+    pub(super) fn push(&mut self, values: &[Option<&Tensor>]) {
+        for (place, value) in values.iter().enumerate() {
+            if let Some(value) = value {
+                self.ring.gpu().copy(*value, 0, &self.ring, place * SLOTS + self.filled, 1);
+            }
         }
         self.filled += 1;
         if self.filled == SLOTS {
@@ -57,22 +52,20 @@ impl Losses {
     }
 
     /// The losses of the oldest full ring, if it has arrived.
-    pub(super) fn arrived(&mut self) -> Result<Option<Vec<Step>>> {
+    pub(super) fn arrived(&mut self) -> Result<Option<Vec<Values>>> {
         let ready = self.pending.front().is_some_and(|(_, oldest)| oldest.is_ready());
         if ready || self.pending.len() > MAX_PENDING { self.oldest() } else { Ok(None) }
     }
 
     /// Waits for every loss so far; they come in order, a ring at a time.
-    pub(super) fn drain(&mut self) -> Result<Option<Vec<Step>>> {
+    pub(super) fn drain(&mut self) -> Result<Option<Vec<Values>>> {
         self.send();
         self.oldest()
     }
 
-    fn oldest(&mut self) -> Result<Option<Vec<Step>>> {
+    fn oldest(&mut self) -> Result<Option<Vec<Values>>> {
         let Some((count, readback)) = self.pending.pop_front() else { return Ok(None) };
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(&readback.wait()?);
-        let (losses, scales) = values.split_at(SLOTS);
-        let step = |(&loss, &scale)| Step { loss, loss_scale: self.scaled.then_some(scale) };
-        Ok(Some(losses.iter().zip(scales).take(count).map(step).collect()))
+        let ring: Vec<f32> = bytemuck::pod_collect_to_vec(&readback.wait()?);
+        Ok(Some((0..count).map(|slot| ring[slot..].iter().step_by(SLOTS).copied().collect()).collect()))
     }
 }

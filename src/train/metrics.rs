@@ -25,7 +25,7 @@ pub struct Quality {
 }
 
 /// One row of `metrics.csv`.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Row {
     /// Steps done, from 1.
     pub step: u64,
@@ -43,15 +43,20 @@ pub struct Row {
     pub quality: Option<Quality>,
     /// Scale of the loss after this step, in mixed precision.
     pub loss_scale: Option<f32>,
+    /// [`batch_std`](crate::eval::batch_std) of this step's embeddings, every tenth step.
+    pub batch_std: Option<f32>,
+    /// The method's own values, in the order of [`Model::parts`](super::Model::parts).
+    pub parts: Vec<Option<f32>>,
 }
 
-/// The columns of `metrics.csv`, in order.
-const HEADER: &str =
-    "step,loss,lr,tau,images_per_s,mi_bound,embedding_std,alignment,uniformity,rankme,knn_top1,loss_scale";
+/// The columns of `metrics.csv`, in order; a method's own follow.
+const HEADER: &str = "step,loss,lr,tau,images_per_s,mi_bound,embedding_std,alignment,uniformity,rankme,knn_top1,\
+                      loss_scale,batch_std";
+/// Columns of [`HEADER`].
+const COLUMNS: usize = 13;
 
 impl Row {
-    /// The row as CSV; what was not measured is an empty cell. `loss`, `lr`, `tau` and `loss_scale` read back to the same
-    /// bits.
+    /// The row as CSV; what was not measured is an empty cell. What is an `f32` reads back to the same bits.
     #[must_use]
     pub fn to_csv(&self) -> String {
         let cell = |value: Option<f64>| value.map_or_else(String::new, |v| format!("{v:.6}"));
@@ -71,9 +76,11 @@ impl Row {
             line.push(',');
             line += &cell(value);
         }
-        line.push(',');
-        if let Some(scale) = self.loss_scale {
-            let _ = write!(line, "{scale}");
+        for value in [self.loss_scale, self.batch_std].iter().chain(&self.parts) {
+            line.push(',');
+            if let Some(value) = value {
+                let _ = write!(line, "{value}");
+            }
         }
         line
     }
@@ -99,6 +106,8 @@ impl Row {
             mi_bound: number(5),
             quality,
             loss_scale: cells.get(11).and_then(|c| c.parse().ok()),
+            batch_std: cells.get(12).and_then(|c| c.parse().ok()),
+            parts: cells.iter().skip(COLUMNS).map(|c| c.parse().ok()).collect(),
         })
     }
 }
@@ -112,17 +121,19 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Starts the file, or on resume keeps its rows up to step `done` and drops the rest.
+    /// Starts the file, with the method's own columns named `parts`, or on resume keeps its rows up to step `done` and drops
+    /// the rest.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn open(path: PathBuf, done: u64) -> Result<Self> {
+    pub fn open(path: PathBuf, done: u64, parts: &[&str]) -> Result<Self> {
         let mut rows = vec![];
         if done > 0 && path.exists() {
             let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
             rows.extend(text.lines().filter_map(Row::from_csv).filter(|row| row.step <= done));
         }
-        let mut text = format!("{HEADER}\n");
+        let columns = [&[HEADER], parts].concat();
+        let mut text = format!("{}\n", columns.join(","));
         for row in &rows {
             text += &row.to_csv();
             text.push('\n');
@@ -137,8 +148,9 @@ impl Metrics {
     /// # Errors
     /// [`Error::Io`].
     pub fn push(&mut self, row: Row) -> Result<()> {
+        let line = row.to_csv();
         self.rows.push(row);
-        writeln!(self.file, "{}", row.to_csv()).map_err(|e| Error::io(&self.path, e))
+        writeln!(self.file, "{line}").map_err(|e| Error::io(&self.path, e))
     }
 
     /// The rows so far.
@@ -183,6 +195,9 @@ pub struct Summary {
     pub embedding_std: Option<f64>,
     /// Effective rank of the embedding.
     pub rankme: Option<f64>,
+    /// What the run was alarmed at, in order.
+    #[serde(default)]
+    pub alarms: Vec<String>,
     /// How the accuracies were measured.
     pub protocol: String,
 }
@@ -204,12 +219,23 @@ mod tests {
             mi_bound: Some(-0.25),
             quality: Some(quality),
             loss_scale: Some(65536.0),
+            batch_std: Some(0.1 + 0.2),
+            parts: vec![Some(0.999), None, Some(1e-9)],
         };
-        let bare = Row { tau: None, mi_bound: None, quality: None, loss_scale: None, ..full };
+        let bare = Row {
+            tau: None,
+            mi_bound: None,
+            quality: None,
+            loss_scale: None,
+            batch_std: None,
+            parts: vec![],
+            ..full.clone()
+        };
         for row in [full, bare] {
+            assert_eq!(row.to_csv().split(',').count(), COLUMNS + row.parts.len());
             assert_eq!(Row::from_csv(&row.to_csv()), Some(row));
-            assert_eq!(row.to_csv().split(',').count(), HEADER.split(',').count());
         }
+        assert_eq!(HEADER.split(',').count(), COLUMNS);
         assert_eq!(Row::from_csv(HEADER), None);
     }
 
@@ -217,11 +243,11 @@ mod tests {
     fn reopening_drops_rows_after_the_checkpoint() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.csv");
-        let mut metrics = Metrics::open(path.clone(), 0).unwrap();
+        let mut metrics = Metrics::open(path.clone(), 0, &["momentum"]).unwrap();
         for step in 1..=5 {
             metrics.push(Row { step, ..Row::default() }).unwrap();
         }
-        let metrics = Metrics::open(path.clone(), 3).unwrap();
+        let metrics = Metrics::open(path.clone(), 3, &["momentum"]).unwrap();
         assert_eq!(metrics.rows().iter().map(|r| r.step).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(fs::read_to_string(path).unwrap().lines().count(), 4);
     }

@@ -10,6 +10,8 @@
 //!
 //! Nothing in the loop waits for the GPU: losses travel through a ring on the device and are logged when they have arrived.
 
+mod alarm;
+mod augmentation;
 mod checkpoint;
 mod clock;
 mod config;
@@ -20,6 +22,7 @@ mod losses;
 mod metrics;
 pub mod plot;
 mod progress;
+mod recipe;
 mod report;
 mod run;
 mod run_dir;
@@ -27,13 +30,16 @@ mod setup;
 
 use std::process::ExitCode;
 
+pub use alarm::{Collapse, Part};
+pub use augmentation::Augmentation;
 pub use checkpoint::{Checkpoint, Meta, State};
-pub use config::Config;
+pub use config::{Config, OptimizerConfig};
 pub use evaluate::{Forward, Model};
-pub use flags::{Defaults, Flags, Length, parse};
+pub use flags::{Flags, parse};
 pub use interrupt::Interrupt;
 pub use metrics::{Metrics, Quality, Row, Summary};
 pub use progress::Progress;
+pub use recipe::RECIPES;
 pub use run::Run;
 pub use run_dir::{RunDir, write_atomic};
 pub use setup::Setup;

@@ -1,5 +1,6 @@
 //! What a run leaves behind: curves, a picture of the features, the summary, the profile.
 
+use super::alarm::Part;
 use super::config::Config;
 use super::evaluate::{Accuracy, Baselines};
 use super::flags::Flags;
@@ -18,7 +19,13 @@ const MAX_CLASSES: usize = 20;
 const MAX_POINTS: usize = 2000;
 
 /// Draws `curves.svg`. `width` is the embedding's number of dimensions.
-pub(super) fn curves(dir: &RunDir, rows: &[Row], baselines: &Baselines, width: usize) -> Result<()> {
+pub(super) fn curves(
+    dir: &RunDir,
+    rows: &[Row],
+    baselines: &Baselines,
+    parts: &[Part],
+    width: usize,
+) -> Result<()> {
     let line = |label: &str, y: &dyn Fn(&Row) -> Option<f64>| Series {
         label: label.to_owned(),
         points: rows.iter().filter_map(|r| Some((r.step as f64, y(r)?))).collect(),
@@ -49,11 +56,18 @@ pub(super) fn curves(dir: &RunDir, rows: &[Row], baselines: &Baselines, width: u
         ),
         panel(
             "embedding std",
-            vec![quality("", |q| q.embedding_std)],
+            vec![
+                quality("two views of test images", |q| q.embedding_std),
+                line("batches", &|r| r.batch_std.map(f64::from)),
+            ],
             vec![("1/sqrt(d)", 1.0 / (width as f64).sqrt())],
         ),
         panel("RankMe", vec![quality("", |q| q.rankme)], vec![]),
     ]);
+    for (i, part) in parts.iter().enumerate() {
+        let series = line("", &|r| r.parts.get(i).copied().flatten().map(f64::from));
+        panels.push(panel(part.name, vec![series], vec![]));
+    }
     plot::figure(&dir.file("curves.svg"), 3, &panels)
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 
+use super::alarm::Alarms;
 use super::checkpoint::{self, Meta, State};
 use super::clock::Clock;
 use super::config::Config;
 use super::evaluate::{Accuracy, Baselines, Data, Features, Model, protocol, quality};
 use super::flags::Flags;
 use super::interrupt::Interrupt;
-use super::losses::{Losses, Step};
+use super::losses::{Losses, Values};
 use super::metrics::{Metrics, Quality, Row, Summary};
 use super::progress::Progress;
 use super::report;
@@ -16,11 +17,15 @@ use super::run_dir::RunDir;
 use super::setup::Setup;
 use crate::data::{Batch, Loader};
 use crate::error::{Error, Result};
+use crate::eval::batch_std;
 use crate::gpu::Gpu;
 use crate::nn::Params;
 use crate::rng::Rng;
 use crate::ssl::mi_bound;
 use crate::tensor::Tensor;
+
+/// Steps between looks at the std of the embeddings.
+const STD_EVERY: u64 = 10;
 
 /// A run between its start and its summary. The method asks for a batch, makes its step, hands over the loss, until there is no
 /// batch; everything else happens in between.
@@ -40,8 +45,10 @@ pub struct Run<'a> {
     progress: Progress,
     interrupt: Interrupt,
     baselines: Baselines,
-    /// Learning rates of steps whose loss is not back.
-    rates: VecDeque<f32>,
+    alarms: Alarms,
+    alarmed: Vec<String>,
+    /// Of steps whose loss is not back: the learning rate, and whether the embeddings' std comes with it.
+    pending: VecDeque<(f32, bool)>,
     done: u64,
     /// Step of the newest checkpoint; 0 for none.
     saved: u64,
@@ -63,13 +70,17 @@ impl<'a> Run<'a> {
             state.restore(checkpoint)?;
         }
         Interrupt::catch_signals()?;
+        let names: Vec<_> = model.parts.iter().map(|part| part.name).collect();
+        let warmup = (config.warmup * config.steps as f64).round() as u64;
         let loader = Loader::builder(&data.train, config.batch).seed(config.seed).start(done).build()?;
         Ok(Self {
-            losses: Losses::new(&gpu, state.loss_scale().is_some())?,
-            metrics: Metrics::open(dir.file("metrics.csv"), done)?,
+            losses: Losses::new(&gpu, 3 + model.parts.len())?,
+            metrics: Metrics::open(dir.file("metrics.csv"), done, &names)?,
+            alarms: Alarms::new(model.collapse, model.parts.clone(), warmup),
+            alarmed: vec![],
             progress: Progress::new(config.steps, done),
             interrupt: Interrupt::default(),
-            rates: VecDeque::new(),
+            pending: VecDeque::new(),
             saved: if dir.file(checkpoint::FILE).exists() { done } else { 0 },
             gpu,
             config,
@@ -109,18 +120,30 @@ impl<'a> Run<'a> {
         Ok(self.loader.next())
     }
 
-    /// Ends a step: `loss` is its scalar, `lr` its learning rate. Nothing waits for the loss; it is logged some steps later.
-    /// Evaluates and saves where that is due.
+    /// Ends a step: `loss` is its scalar, `lr` its learning rate, `z` `[n, d]` the student's embeddings, `parts` a scalar
+    /// for each of [`Model::parts`]. Nothing waits for them; they are logged some steps later. Evaluates and saves where that is
+    /// due.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] if a loss was NaN or infinite; the device's first error; a file that cannot be written.
+    /// [`Error::NotFinite`] if a loss was NaN or infinite; [`Error::Collapsed`] at an alarm, if asked for; the device's first
+    /// error; a file that cannot be written.
     ///
     /// # Panics
-    /// If `loss` is not one number.
-    pub fn end_step(&mut self, loss: &Tensor, lr: f32) -> Result<()> {
+    /// If `loss` or a part is not one number, or there are not as many parts as the model has.
+    #[track_caller]
+    pub fn end_step(&mut self, loss: &Tensor, lr: f32, z: &Tensor, parts: &[&Tensor]) -> Result<()> {
+        assert_eq!(parts.len(), self.model.parts.len(), "end_step: the model names other parts");
+        for scalar in [&[loss], parts].concat() {
+            assert_eq!(scalar.len(), 1, "end_step: a loss or part is one number, not {}", scalar.shape());
+        }
         self.done += 1;
-        self.losses.push(loss, self.state.loss_scale());
-        self.rates.push_back(lr);
+        self.alarms.width(z.shape()[1]);
+        let std = self.done.is_multiple_of(STD_EVERY).then(|| batch_std(z));
+        let own = parts.iter().map(|&part| Some(part));
+        let values: Vec<_> =
+            [Some(loss), self.state.loss_scale(), std.as_ref()].into_iter().chain(own).collect();
+        self.losses.push(&values);
+        self.pending.push_back((lr, std.is_some()));
         while let Some(values) = self.losses.arrived()? {
             self.log(&values, None)?;
         }
@@ -142,24 +165,47 @@ impl<'a> Run<'a> {
     }
 
     /// Logs losses that came back, in order; `quality` belongs to the last.
-    fn log(&mut self, losses: &[Step], quality: Option<Quality>) -> Result<()> {
-        let images_per_s = self.clock.lap(losses.len()) * self.config.batch as f64;
-        let tau = (self.config.tau > 0.0).then_some(self.config.tau as f32);
-        for (i, &Step { loss, loss_scale }) in losses.iter().enumerate() {
-            let step = self.done - self.rates.len() as u64 + 1;
-            let lr = self.rates.pop_front().unwrap_or_default();
-            let mi_bound = self.model.candidates.map(|n| f64::from(mi_bound(loss, n)));
-            let quality = quality.filter(|_| i + 1 == losses.len());
-            self.metrics.push(Row { step, loss, lr, tau, images_per_s, mi_bound, quality, loss_scale })?;
+    fn log(&mut self, steps: &[Values], quality: Option<Quality>) -> Result<()> {
+        let images_per_s = self.clock.lap(steps.len()) * self.config.batch as f64;
+        let tau = self.config.tau.map(|tau| tau as f32);
+        for (i, values) in steps.iter().enumerate() {
+            let step = self.done - self.pending.len() as u64 + 1;
+            let (lr, has_std) = self.pending.pop_front().unwrap_or_default();
+            let [loss, scale, std, parts @ ..] = &values[..] else { unreachable!("three and the parts") };
+            let row = Row {
+                step,
+                loss: *loss,
+                lr,
+                tau,
+                images_per_s,
+                mi_bound: self.model.candidates.map(|n| f64::from(mi_bound(*loss, n))),
+                quality: quality.filter(|_| i + 1 == steps.len()),
+                loss_scale: self.state.loss_scale().map(|_| *scale),
+                batch_std: has_std.then_some(*std),
+                parts: parts.iter().copied().map(Some).collect(),
+            };
+            let alarms = self.alarms.see(&row);
+            self.metrics.push(row)?;
             if !loss.is_finite() {
-                let checkpoint = match self.saved {
-                    0 => "none".to_owned(),
-                    step => format!("{} (step {step})", self.dir.file(checkpoint::FILE).display()),
-                };
-                return Err(Error::NotFinite { step, value: loss, checkpoint });
+                return Err(Error::NotFinite { step, value: *loss, checkpoint: self.last_checkpoint() });
+            }
+            for alarm in alarms {
+                self.progress.say(&alarm);
+                self.alarmed.push(alarm.clone());
+                if self.flags.stop_on_collapse {
+                    return Err(Error::Collapsed { alarm, checkpoint: self.last_checkpoint() });
+                }
             }
         }
         Ok(())
+    }
+
+    /// Where the newest checkpoint is, in words.
+    fn last_checkpoint(&self) -> String {
+        match self.saved {
+            0 => "none".to_owned(),
+            step => format!("{} (step {step})", self.dir.file(checkpoint::FILE).display()),
+        }
     }
 
     /// Waits for all losses and logs them, with an evaluation beside the last if asked for.
@@ -189,8 +235,8 @@ impl<'a> Run<'a> {
             quality.embedding_std,
             quality.rankme
         ));
-        let (dir, rows, baselines) = (&self.dir, self.metrics.rows(), &self.baselines);
-        self.clock.outside(|| report::curves(dir, rows, baselines, width))
+        let (dir, rows, baselines, model) = (&self.dir, self.metrics.rows(), &self.baselines, &self.model);
+        self.clock.outside(|| report::curves(dir, rows, baselines, &model.parts, width))
     }
 
     /// Writes the checkpoint. Every loss so far is logged, so a NaN is never saved unseen.
@@ -215,7 +261,7 @@ impl<'a> Run<'a> {
         self.drain(false)?;
         self.progress.finish();
         let trained = if self.done >= self.config.steps { Some(self.trained()?) } else { None };
-        let last = self.metrics.rows().last().copied().unwrap_or_default();
+        let last = self.metrics.rows().last().cloned().unwrap_or_default();
         let Baselines { random_init, raw_pixels, normalized_pixels } = self.baselines;
         let summary = Summary {
             method: self.config.method.clone(),
@@ -234,6 +280,7 @@ impl<'a> Run<'a> {
             linear_top1_raw_pixels: raw_pixels.linear,
             embedding_std: last.quality.map(|q| q.embedding_std),
             rankme: last.quality.map(|q| q.rankme),
+            alarms: self.alarmed.clone(),
             protocol: protocol(self.data.train.len()),
         };
         report::summary(&self.dir, &summary)?;

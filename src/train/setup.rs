@@ -4,13 +4,17 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
 use super::checkpoint::{Checkpoint, State};
 use super::config::Config;
 use super::evaluate::{Data, Model};
-use super::flags::{Defaults, Flags};
+use super::flags::Flags;
+use super::recipe;
 use super::run::Run;
 use super::run_dir::RunDir;
-use crate::data::{DataSource, Dataset, Splits};
+use crate::data::{Augment, DataSource, Dataset, Splits};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::nn::{Precision, ResNetConfig};
@@ -29,20 +33,34 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Opens the adapter, loads the data and makes the run's directory; with `--resume`, reads the checkpoint.
-    ///
-    /// `defaults` are for CPU adapters where its argument is true.
+    /// Reads the recipe, opens the adapter, loads the data and makes the run's directory; with `--resume`, the checkpoint has
+    /// the configuration. Returns the method's own settings beside: the recipe's table `[options]`, of a type that denies
+    /// unknown fields.
     ///
     /// # Errors
-    /// What the adapter, the data source or a flag says, in one line.
-    pub fn open(method: &str, flags: &Flags, defaults: impl Fn(bool) -> Defaults) -> Result<Self> {
+    /// What the recipe, the adapter, the data source or a flag says, in one line.
+    pub fn open<O: DeserializeOwned>(method: &str, flags: &Flags) -> Result<(Self, O)> {
+        Self::open_with(method, None, flags)
+    }
+
+    /// [`Setup::open`] for a method whose default recipe, a TOML text, is not in this crate.
+    ///
+    /// # Errors
+    /// As [`Setup::open`].
+    pub fn open_with<O: DeserializeOwned>(
+        method: &str,
+        default: Option<&str>,
+        flags: &Flags,
+    ) -> Result<(Self, O)> {
         let started = Instant::now();
         let checkpoint = flags.resume.as_deref().map(Checkpoint::read).transpose()?;
         // What can be refused without an adapter or data is refused at once.
         let resumed =
             checkpoint.as_ref().map(|c| c.meta.config.clone().resumed(method, flags)).transpose()?;
-        let source = resumed.as_ref().map(|c| c.data.clone()).or_else(|| flags.data.clone());
-        let source = DataSource::from_str(source.as_deref().unwrap_or("embedded"))?;
+        let (recipe, overrides) = match resumed {
+            Some(_) => (Table::new(), vec![]),
+            None => (recipe::load(method, flags.recipe.as_deref(), default)?, recipe::overrides(flags)?),
+        };
 
         let mut builder =
             Gpu::builder().profile(flags.profile || flags.trace.is_some() || by_env("WGRAD_PROFILE"));
@@ -50,19 +68,21 @@ impl Setup {
             builder = builder.adapter(name);
         }
         // A resumed run tunes if it did so from the start.
-        let tune = resumed.as_ref().map_or(flags.tune || by_env("WGRAD_TUNE"), |config| config.tune);
+        let asked = flags.tune || by_env("WGRAD_TUNE") || recipe.get("tune") == Some(&true.into());
+        let tune = resumed.as_ref().map_or(asked, |config| config.tune);
         let gpu = builder.tune(tune).build()?;
         if let Some(from) = checkpoint.as_ref().filter(|c| c.meta.config.adapter == gpu.info().name) {
             gpu.keep_tuned(from.meta.tuned.clone());
         }
-        let defaults = defaults(gpu.is_cpu());
-        let Splits { mut train, test } = source.load()?;
+        let table = recipe::lay(recipe, gpu.is_cpu(), overrides)?;
+        let source = resumed.as_ref().map(|config| config.data.as_str());
+        let source = source.or_else(|| table.get("data").and_then(Value::as_str)).unwrap_or("embedded");
+        let Splits { mut train, test } = DataSource::from_str(source)?.load()?;
         let mut config = match resumed {
             Some(config) => config,
-            None => {
-                Config { tune, ..Config::resolve(method, flags, &defaults, &gpu.info().name, train.len())? }
-            }
+            None => Config { tune, ..Config::resolve(table, &gpu.info().name, train.len())? },
         };
+        let options = config.method_options()?;
         let precision = precision(&config.precision)?;
         if !precision.runs_on(&gpu) {
             let (name, wanted) = (&gpu.info().name, precision.name());
@@ -81,7 +101,7 @@ impl Setup {
         let setup = Self { started, gpu, config, data, dir, checkpoint, flags: flags.clone() };
         setup.announce();
         setup.write_config()?;
-        Ok(setup)
+        Ok((setup, options))
     }
 
     fn announce(&self) {
@@ -91,10 +111,9 @@ impl Setup {
             "{}: {} training and {test} test images; encoder {}, {} steps of {} images, seed {}, {}",
             self.data.train.name, c.train_images, c.encoder, c.steps, c.batch, c.seed, c.precision
         );
-        let small = self.flags.encoder.is_none() || self.flags.train_limit.is_none();
-        if self.gpu.is_cpu() && small && self.checkpoint.is_none() {
+        if self.gpu.is_cpu() && self.flags.recipe.is_none() && self.checkpoint.is_none() {
             println!(
-                "defaults for a CPU adapter: a small encoder and at most 10,000 images (--encoder, --train-limit)"
+                "the default recipe on a CPU: a small encoder and at most 10,000 images (--recipe, --encoder)"
             );
         }
         if let Some(from) = &self.checkpoint {
@@ -137,6 +156,12 @@ impl Setup {
     #[must_use]
     pub fn encoder(&self) -> ResNetConfig {
         encoder(&self.config.encoder, self.data.train.channels).expect("checked when opened")
+    }
+
+    /// The run's augmentation: the recipe's, for these images and this seed.
+    #[must_use]
+    pub fn augment(&self) -> Augment {
+        Augment::new(self.config.augment.recipe(&self.data.train), self.config.seed)
     }
 
     /// What `--precision` names, if the adapter has it; for [`Params::with_precision`](crate::nn::Params::with_precision).

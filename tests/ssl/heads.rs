@@ -38,26 +38,26 @@ fn presets_are_the_papers_heads() {
             .join(", ")
     };
     assert_eq!(
-        names(&MlpConfig::simsiam(&[6, 8, 4])),
+        names(&MlpConfig::simsiam(6, &[8, 4])),
         "0.weight [6, 8], 1.weight [8], 1.bias [8], 3.weight [8, 4]"
     );
-    assert_eq!(MlpConfig::simsiam(&[6, 8, 4]).last_norm, LastNorm::Plain);
+    assert_eq!(MlpConfig::simsiam(6, &[8, 4]).last_norm, LastNorm::Plain);
     assert_eq!(
         names(&MlpConfig::predictor(4, 2)),
         "0.weight [4, 2], 1.weight [2], 1.bias [2], 3.weight [2, 4], 3.bias [4]"
     );
     assert_eq!(
-        names(&MlpConfig::vicreg(&[6, 8, 7])),
+        names(&MlpConfig::vicreg(6, &[8, 7])),
         "0.weight [6, 8], 1.weight [8], 1.bias [8], 3.weight [8, 7]"
     );
-    assert_eq!(MlpConfig::vicreg(&[6, 8, 7]).last_norm, LastNorm::None);
+    assert_eq!(MlpConfig::vicreg(6, &[8, 7]).last_norm, LastNorm::None);
 }
 
 /// SimSiam's projections have columns of mean 0 and variance 1, and no weight that could undo it.
 #[test]
 fn the_last_norm_of_simsiam_is_plain() {
     let build = build();
-    let head = Mlp::new(&build, &MlpConfig::simsiam(&[5, 9, 3]));
+    let head = Mlp::new(&build, &MlpConfig::simsiam(5, &[9, 3]));
     let params = build.finish(gpu()).unwrap();
     let z = head.forward(&params, &tensor(&matrix(1, 33, 5)), Mode::Train).to_vec().unwrap();
     let (mean, var) = wgrad::reference::batch_norm::moments(&f64s(&z), 3);

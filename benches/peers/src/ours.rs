@@ -111,7 +111,7 @@ pub(crate) fn network(gpu: &Gpu, name: &str) -> (ResNet, Mlp, Params) {
     };
     let build = ParamBuilder::new(Rng::new(7));
     let encoder = ResNet::new(&build.scope("encoder"), &config);
-    let projector = Mlp::new(&build.scope("projector"), &MlpConfig::simclr(encoder.features(), 128, 128));
+    let projector = Mlp::new(&build.scope("projector"), &MlpConfig::simclr(encoder.features(), &[128, 128]));
     let params = build.finish(gpu).expect("upload");
     (encoder, projector, params)
 }
