@@ -47,6 +47,8 @@ pub use resnet::{Block, ResNet, ResNetConfig, Stem};
 pub use safetensors::{NamedTensor, read_safetensors, write_safetensors};
 pub use segments::{BufferId, FileLayout, ParamId, Segment, SegmentTable};
 
+use crate::tensor::Tensor;
+
 /// What a forward is for. It decides which statistics batch normalisation uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -54,4 +56,24 @@ pub enum Mode {
     Train,
     /// Running statistics, nothing is updated.
     Eval,
+}
+
+/// `forward` on `parts` equal parts of the rows of `x`, its outputs one after another: batch normalisation inside sees a part at
+/// a time, as if each were on a device of its own.
+///
+/// MoCo needs it on one device, with [`Shuffle`](crate::ssl::Shuffle). Running statistics are updated once a part.
+///
+/// # Panics
+/// If `parts` is 0 or does not divide the rows.
+#[track_caller]
+#[must_use]
+pub fn in_parts(x: &Tensor, parts: usize, forward: impl Fn(&Tensor) -> Tensor) -> Tensor {
+    let rows = x.shape()[0];
+    assert!(parts > 0 && rows.is_multiple_of(parts), "in_parts: {parts} parts of {rows} rows");
+    if parts == 1 {
+        return forward(x);
+    }
+    let size = rows / parts;
+    let outputs: Vec<Tensor> = (0..parts).map(|i| forward(&x.slice_rows(i * size, size))).collect();
+    Tensor::concat_rows(&outputs.iter().collect::<Vec<_>>())
 }

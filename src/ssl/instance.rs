@@ -40,6 +40,19 @@ impl Bank {
         self.rows.lerp_unit_rows_(indices, &z.stop_gradient().l2_normalize(), 1.0 - momentum);
     }
 
+    /// 1 - mean cosine between the images' rows and `z` `[N, d]`, what the encoder makes of them now: a scalar, without a graph.
+    /// Before [`Bank::update`], rows are an epoch old.
+    ///
+    /// # Panics
+    /// As [`Bank::update`].
+    #[track_caller]
+    #[must_use]
+    pub fn staleness(&self, indices: &Tensor, z: &Tensor) -> Tensor {
+        self.check("Bank", z, indices);
+        let cosine = z.stop_gradient().l2_normalize().mul(&self.rows.gather_rows(indices)).sum(&[1]);
+        cosine.mean_all().mul_scalar(-1.0).add_scalar(1.0)
+    }
+
     /// `count` image indices for [`Nce::loss`], each drawn evenly from all M, on the device and from the next tensor of `rng`;
     /// the image itself may be among them.
     ///
@@ -96,25 +109,28 @@ pub fn instance_discrimination_loss(z: &Tensor, bank: &Bank, indices: &Tensor, t
 #[derive(Debug)]
 pub struct Nce {
     tau: f32,
-    ln_z: Option<Tensor>,
+    ln_z: Tensor,
+    known: bool,
 }
 
 impl Nce {
     /// At this temperature, Z not yet known.
-    #[must_use]
-    pub fn new(tau: f32) -> Self {
-        Self { tau, ln_z: None }
+    ///
+    /// # Errors
+    /// Out of memory, or an earlier error of the device.
+    pub fn new(tau: f32, gpu: &Gpu) -> Result<Self> {
+        Ok(Self { tau, ln_z: gpu.zeros([])?, known: false })
     }
 
-    /// `ln Z`, a scalar; `None` before the first batch.
+    /// `ln Z`, a scalar written at the first batch.
     #[must_use]
-    pub fn ln_z(&self) -> Option<&Tensor> {
-        self.ln_z.as_ref()
+    pub fn ln_z(&self) -> &Tensor {
+        &self.ln_z
     }
 
-    /// Goes on with the `ln Z` of a checkpoint.
-    pub fn set_ln_z(&mut self, ln_z: &Tensor) {
-        self.ln_z = Some(ln_z.stop_gradient());
+    /// Goes on with the `ln Z` that a checkpoint's value was or will be written to.
+    pub fn resume(&mut self) {
+        self.known = true;
     }
 
     /// Loss of embeddings `z` `[N, d]` of images `indices` (`u32` `[N]`) against `negatives` (`u32` `[N m]`, a row's `m` side by
@@ -138,14 +154,14 @@ impl Nce {
         let noise = v.reshape([n, 1, d]).matmul_nt(&noise).reshape([count]);
         let (own, noise) = (own.div_scalar(self.tau), noise.div_scalar(self.tau));
 
-        let ln_z = self.ln_z.get_or_insert_with(|| {
+        if !std::mem::replace(&mut self.known, true) {
             let s = Tensor::concat_rows(&[&own.stop_gradient(), &noise.stop_gradient()]);
             let top = s.max_all();
             let share = images as f32 / s.len() as f32;
-            s.sub(&top).exp().sum_all().mul_scalar(share).ln().add(&top)
-        });
+            self.ln_z.lerp_(&s.sub(&top).exp().sum_all().mul_scalar(share).ln().add(&top), 1.0);
+        }
         // Log-odds of being drawn from P and not from the noise.
-        let shift = ln_z.add_scalar((m as f32 / images as f32).ln());
+        let shift = self.ln_z.add_scalar((m as f32 / images as f32).ln());
         let own = own.sub(&shift);
         let noise = shift.sub(&noise);
         log_sigmoid(&Tensor::concat_rows(&[&own, &noise])).sum_all().mul_scalar(-1.0 / n as f32)

@@ -5,7 +5,7 @@
 //! | InfoNCE | [`info_nce`], [`info_nce_dot`] | |
 //! | SimCLR | [`nt_xent`], [`nt_xent_dot`] | |
 //! | instance discrimination | [`instance_discrimination_loss`], [`Nce`] | [`Bank`] |
-//! | MoCo | [`moco_loss`] | [`Queue`] |
+//! | MoCo | [`moco_loss`], [`Shuffle`] | [`Queue`] |
 //! | SimSiam | [`simsiam_loss`], [`simsiam_squared_loss`] | |
 //! | BYOL | [`byol_loss`] | |
 //! | VICReg | [`vicreg_loss`] | |
@@ -28,6 +28,7 @@ mod moco;
 mod nnclr;
 mod nt_xent;
 mod queue;
+mod shuffle;
 mod simsiam;
 mod supcon;
 mod swav;
@@ -42,7 +43,8 @@ pub use instance::{Bank, Nce, instance_discrimination_loss};
 pub use moco::moco_loss;
 pub use nnclr::{nearest, nnclr_loss};
 pub use nt_xent::{nt_xent, nt_xent_dot};
-pub use queue::Queue;
+pub use queue::{Probe, Queue};
+pub use shuffle::Shuffle;
 pub use simsiam::{simsiam_loss, simsiam_squared_loss};
 pub use supcon::SupCon;
 pub use swav::{SwavOptions, sinkhorn, swav_loss};

@@ -1,6 +1,7 @@
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::rng::Rng;
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 /// The last K embeddings of earlier batches, K x d on the device: a ring that each batch overwrites a part of.
@@ -91,5 +92,58 @@ impl Queue {
         );
         self.rows.write_rows(place, batch);
         self.enqueued += rows[0] as u64;
+    }
+}
+
+/// Measures how stale a queue is: keeps one batch of images with its keys while these are in the queue, and encodes the images
+/// again when the queue is about to forget them.
+#[derive(Debug)]
+pub struct Probe {
+    images: Tensor,
+    keys: Tensor,
+    staleness: Tensor,
+}
+
+impl Probe {
+    /// For batches of `images` (a shape) and keys `[n, d]` in a queue of width `d`; nothing measured yet.
+    ///
+    /// # Errors
+    /// Out of memory, or an earlier error of the device.
+    pub fn new(gpu: &Gpu, images: impl Into<Shape>, d: usize) -> Result<Self> {
+        let images = images.into();
+        let keys = gpu.zeros([images[0], d])?;
+        Ok(Self { images: gpu.zeros(images)?, keys, staleness: gpu.zeros([])? })
+    }
+
+    /// Call it before [`Queue::enqueue`], with the images and unit rows of the batch. Where the queue starts over, it measures
+    /// with `encode` as it is now, and then keeps this batch: one more pass of the encoder every K / n steps.
+    ///
+    /// # Panics
+    /// If the shapes are others than those of [`Probe::new`].
+    #[track_caller]
+    pub fn observe(&self, queue: &Queue, images: &Tensor, keys: &Tensor, encode: impl Fn(&Tensor) -> Tensor) {
+        if queue.pointer() != 0 {
+            return;
+        }
+        if queue.is_full() {
+            let now = encode(&self.images).stop_gradient().l2_normalize();
+            let cosine = now.mul(&self.keys).sum(&[1]).mean_all();
+            self.staleness.lerp_(&cosine.mul_scalar(-1.0).add_scalar(1.0), 1.0);
+        }
+        self.images.write_rows(0, images);
+        self.keys.write_rows(0, keys);
+    }
+
+    /// 1 - mean cosine between the oldest keys and what the encoder makes of their images now: 0 if it has not moved. The
+    /// newest measurement, a scalar on the device; 0 before the first.
+    #[must_use]
+    pub fn staleness(&self) -> &Tensor {
+        &self.staleness
+    }
+
+    /// What a checkpoint keeps, by name.
+    #[must_use]
+    pub fn state(&self) -> [(&'static str, &Tensor); 3] {
+        [("images", &self.images), ("keys", &self.keys), ("staleness", &self.staleness)]
     }
 }

@@ -9,6 +9,7 @@ use super::config::Config;
 use crate::error::{Error, Result};
 use crate::nn::{NamedTensor, Params, Segment, read_safetensors, write_safetensors};
 use crate::optim::{LossScaler, Optimizer};
+use crate::ssl::Queue;
 use crate::tensor::Tensor;
 
 /// File name of the checkpoint in a run directory.
@@ -104,6 +105,26 @@ impl State {
             self.tensors.push((format!("{name}.{part}"), tensor.clone()));
         }
         self
+    }
+
+    /// Adds a queue, saved as `name`, and on resume tells it that `each` rows came with every step.
+    #[must_use]
+    pub fn queue(self, name: &str, queue: &mut Queue, each: usize) -> Self {
+        queue.set_enqueued(self.step * each as u64);
+        let rows = queue.rows().clone();
+        self.tensor(name, &rows)
+    }
+
+    /// Adds tensors, saved as `name.` + their names.
+    #[must_use]
+    pub fn tensors<'t>(
+        self,
+        name: &str,
+        tensors: impl IntoIterator<Item = (&'static str, &'t Tensor)>,
+    ) -> Self {
+        let add =
+            |state: Self, (part, tensor): (&str, &Tensor)| state.tensor(&format!("{name}.{part}"), tensor);
+        tensors.into_iter().fold(self, add)
     }
 
     /// Adds a loss scaler, saved as `loss_scaler`; its scale is logged. Nothing where it does nothing, in `f32`.

@@ -55,10 +55,17 @@ pub(super) struct Accuracy {
     pub(super) linear: f64,
 }
 
+/// The linear probe for so many training images: the default, cut to 100 epochs where that is less.
+fn probe(train_images: usize) -> LinearProbe {
+    let LinearProbe { steps, batch, .. } = LinearProbe::default();
+    let epoch = (train_images / batch).max(1) as u64;
+    LinearProbe { steps: steps.min(100 * epoch), batch: batch.min(train_images), ..LinearProbe::default() }
+}
+
 /// How [`accuracy`] measures, in words.
 pub(super) fn protocol(train_images: usize) -> String {
     let Knn { k, tau } = Knn::default();
-    let LinearProbe { steps, batch, lr, .. } = LinearProbe::default();
+    let LinearProbe { steps, batch, lr, .. } = probe(train_images);
     format!(
         "kNN k={} tau={tau} cosine on the encoder output, un-augmented train bank, eval-mode BN, last epoch; \
          linear probe on the same features standardised, AdamW lr={lr} cosine, {steps} steps of {batch}, last step",
@@ -116,7 +123,8 @@ impl Features {
     }
 
     pub(super) fn linear(&self, data: &Data) -> Result<f64> {
-        linear_probe(&self.train, &data.train.labels, &self.test, &data.test.labels, LinearProbe::default())
+        let probe = probe(data.train.len());
+        linear_probe(&self.train, &data.train.labels, &self.test, &data.test.labels, probe)
     }
 
     pub(super) fn accuracy(&self, data: &Data) -> Result<Accuracy> {

@@ -62,6 +62,9 @@ pub struct Flags {
     /// Steps between checkpoints; 0 for the end only
     #[arg(long, value_name = "N")]
     pub save_every: Option<u64>,
+    /// Save and end after this step, as Ctrl-C would; --resume continues
+    #[arg(long, value_name = "N")]
+    pub stop_after: Option<u64>,
     /// Measure which kernels are the fastest here, each time a new size comes up; the run keeps to what was chosen
     #[arg(long)]
     pub tune: bool,

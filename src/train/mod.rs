@@ -44,7 +44,18 @@ pub use run::Run;
 pub use run_dir::{RunDir, write_atomic};
 pub use setup::Setup;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// Refuses a queue, a method's setting `key`, that batches do not divide.
+///
+/// # Errors
+/// [`Error::Argument`] naming it.
+pub fn check_queue(key: &str, len: usize, rows: usize) -> Result<()> {
+    if len.is_multiple_of(rows) {
+        return Ok(());
+    }
+    Err(Error::Argument(format!("--set {key}={len}: must be a multiple of the {rows} rows of a step")))
+}
 
 /// Runs a program; an error is one line on stderr and exit status 1.
 pub fn main<T>(program: impl FnOnce() -> Result<T>) -> ExitCode {

@@ -16,7 +16,30 @@ macro_rules! recipes {
 }
 
 /// The recipes in this crate by name: one a method and data set. `METHOD-embedded` is a method's default.
-pub const RECIPES: &[(&str, &str)] = recipes!["simclr-embedded", "simclr-cifar10",];
+pub const RECIPES: &[(&str, &str)] = recipes![
+    "barlow_twins-cifar10",
+    "barlow_twins-embedded",
+    "byol-cifar10",
+    "byol-embedded",
+    "dino-cifar10",
+    "dino-embedded",
+    "instance_discrimination-cifar10",
+    "instance_discrimination-embedded",
+    "moco-cifar10",
+    "moco-embedded",
+    "nnclr-cifar10",
+    "nnclr-embedded",
+    "simclr-cifar10",
+    "simclr-embedded",
+    "simsiam-cifar10",
+    "simsiam-embedded",
+    "supcon-cifar10",
+    "supcon-embedded",
+    "swav-cifar10",
+    "swav-embedded",
+    "vicreg-cifar10",
+    "vicreg-embedded",
+];
 
 /// A value that a flag lays over a recipe.
 pub(super) struct Override {

@@ -112,7 +112,7 @@ impl<'a> Run<'a> {
         if self.done >= self.config.steps {
             return Ok(None);
         }
-        if self.interrupt.requested() {
+        if self.interrupt.requested() || self.flags.stop_after == Some(self.done) {
             self.drain(false)?;
             self.save()?;
             return Ok(None);

@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use super::augmentation::Augmentation;
 use super::checkpoint::{Checkpoint, State};
 use super::config::Config;
 use super::evaluate::{Data, Model};
@@ -14,7 +15,7 @@ use super::flags::Flags;
 use super::recipe;
 use super::run::Run;
 use super::run_dir::RunDir;
-use crate::data::{Augment, DataSource, Dataset, Splits};
+use crate::data::{Augment, DataSource, Dataset, Recipe, Splits};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::nn::{Precision, ResNetConfig};
@@ -161,7 +162,15 @@ impl Setup {
     /// The run's augmentation: the recipe's, for these images and this seed.
     #[must_use]
     pub fn augment(&self) -> Augment {
-        Augment::new(self.config.augment.recipe(&self.data.train), self.config.seed)
+        self.augment_with(&self.config.augment, None)
+    }
+
+    /// Another augmentation for these images and this seed, its views of `size` x `size` if that is given.
+    #[must_use]
+    pub fn augment_with(&self, augmentation: &Augmentation, size: Option<usize>) -> Augment {
+        let recipe = augmentation.recipe(&self.data.train);
+        let size = size.map(|size| [size, size]);
+        Augment::new(Recipe { size, ..recipe }, self.config.seed)
     }
 
     /// What `--precision` names, if the adapter has it; for [`Params::with_precision`](crate::nn::Params::with_precision).
@@ -179,10 +188,16 @@ impl Setup {
         Rng::new(self.config.seed)
     }
 
+    /// Steps already done: 0, or those of the run that is resumed.
+    #[must_use]
+    pub fn step(&self) -> u64 {
+        self.checkpoint.as_ref().map_or(0, |c| c.meta.step)
+    }
+
     /// An empty list of what a checkpoint keeps.
     #[must_use]
     pub fn state(&self) -> State {
-        State::new(self.checkpoint.as_ref().map_or(0, |c| c.meta.step))
+        State::new(self.step())
     }
 
     /// Starts the loop. Measures raw pixels and the network as it is now, freshly initialised; then, on `--resume`, takes

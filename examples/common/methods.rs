@@ -1,0 +1,30 @@
+//! Every method by name, as its example runs it.
+
+use wgrad::train::{Flags, Summary};
+
+/// A program that trains by a method.
+pub(crate) type Train = fn(&Flags) -> wgrad::Result<Summary>;
+
+/// The examples as modules, whose `main` is not called, and their table.
+macro_rules! methods {
+    ($($name:ident = $file:literal),+ $(,)?) => {
+        $(
+            #[path = $file]
+            #[expect(dead_code, reason = "its main is not called")]
+            mod $name;
+        )+
+        /// Every method: its name and its program.
+        pub(crate) const METHODS: &[(&str, Train)] = &[$((stringify!($name), $name::$name)),+];
+    };
+}
+
+methods! {
+    simclr = "../simclr.rs",
+    instance_discrimination = "../instance_discrimination.rs",
+    simsiam = "../simsiam.rs",
+    vicreg = "../vicreg.rs",
+    barlow_twins = "../barlow_twins.rs",
+    swav = "../swav.rs",
+    nnclr = "../nnclr.rs",
+    supcon = "../supcon.rs",
+}

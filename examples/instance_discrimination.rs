@@ -1,0 +1,116 @@
+//! Instance discrimination: every image is a class of its own, its weight vector a row of a memory bank.
+//!
+//!     cargo run --release --example instance_discrimination -- --recipe instance_discrimination-cifar10 --data cifar10:DIR
+//!
+//! Wu, Xiong, Yu & Lin 2018, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination".
+
+use std::process::ExitCode;
+
+use serde::Deserialize;
+use wgrad::data::Images;
+use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder, ResNet};
+use wgrad::optim::LossScaler;
+use wgrad::rng::streams;
+use wgrad::ssl::{Bank, Nce, instance_discrimination_loss};
+use wgrad::train::{self, Collapse, Flags, Model, Part, Setup, Summary};
+
+/// `[options]` of a recipe.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    /// Widths of the head after the encoder's; one, a linear layer, in the paper.
+    projector: Vec<usize>,
+    /// What a row of the bank keeps of itself when its image comes by.
+    bank_momentum: f32,
+    /// Softmax over the whole bank, or noise-contrastive estimation.
+    form: Form,
+    /// Negatives an image, for `nce`.
+    negatives: usize,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum Form {
+    Softmax,
+    Nce,
+}
+
+fn main() -> ExitCode {
+    train::main(|| instance_discrimination(&Flags::from_args()))
+}
+
+pub(crate) fn instance_discrimination(flags: &Flags) -> wgrad::Result<Summary> {
+    let (setup, options) = Setup::open::<Options>("instance_discrimination", flags)?;
+    let (gpu, config) = (setup.gpu().clone(), setup.config().clone());
+    let (batch, tau, images) = (config.batch, config.temperature(), config.train_images);
+
+    let build = ParamBuilder::new(setup.rng());
+    let encoder = ResNet::new(&build.scope("encoder"), &setup.encoder());
+    let head = MlpConfig::simclr(encoder.features(), &options.projector);
+    let projector = Mlp::new(&build.scope("projector"), &head);
+    let params = build.finish(&gpu)?.with_precision(setup.precision());
+
+    let bank = Bank::new(&gpu, images, head.widths[head.widths.len() - 1], &mut setup.rng())?;
+    let mut nce = Nce::new(tau, &gpu)?;
+    if setup.step() > 0 {
+        nce.resume();
+    }
+    let no_staleness = gpu.zeros([])?;
+
+    let mut optimizer = config.optimizer.build(&params)?;
+    let scaler = LossScaler::new(&params)?; // idle in f32
+    let schedule = config.schedule();
+    let (augment, rng) = (setup.augment(), setup.rng());
+
+    let state = setup.state().network("", &params).optimizer("optimizer", &mut *optimizer).scaler(&scaler);
+    let state = state.tensor("bank", bank.rows()).tensor("ln_z", nce.ln_z());
+    let softmax = options.form == Form::Softmax;
+    let model = Model {
+        params: &params,
+        encode: Box::new(|params, images| encoder.forward(params, images, Mode::Eval)),
+        embed: Box::new(|params, features| projector.forward(params, features, Mode::Eval)),
+        augment: &augment,
+        candidates: softmax.then_some(images),
+        parts: vec![Part {
+            name: "staleness",
+            healthy: (-1.0, 0.9),
+            outside: "rows of the bank no longer say where their images are; lower options.bank_momentum or --lr",
+        }],
+        collapse: Collapse {
+            // Equal scores: ln M, or by NCE against m draws ln(1 + m) + m ln(1 + 1/m), less what Z takes up.
+            loss: if softmax { (images as f64).ln() } else { nce_untrained(options.negatives) },
+            knobs: "raise --lr, lower --tau, train for more epochs: a row is seen once in each",
+        },
+    };
+    let mut run = setup.begin(model, state)?;
+    while let Some(images) = run.next_batch()? {
+        let indices = gpu.tensor_u32(&images.indices, [batch])?;
+        let view = augment.views(&Images::upload(&gpu, &images)?, images.epoch, 0..1);
+        let z = projector.forward(&params, &encoder.forward(&params, &view, Mode::Train), Mode::Train);
+
+        let loss = match options.form {
+            Form::Softmax => instance_discrimination_loss(&z, &bank, &indices, tau),
+            Form::Nce => {
+                let mut draws = rng.stream(streams::USER + images.step as u32);
+                let negatives = bank.draw(batch * options.negatives, &mut draws)?;
+                nce.loss(&z, &bank, &indices, &negatives)
+            }
+        };
+        let gradient = scaler.gradient(&params, &loss);
+
+        // How far the rows were from where the images are now. In the first epoch they are random.
+        let staleness = if images.epoch == 0 { no_staleness.clone() } else { bank.staleness(&indices, &z) };
+        bank.update(&indices, &z, options.bank_momentum);
+
+        let lr = schedule.at(images.step);
+        scaler.step(&mut *optimizer, &params, &gradient, lr);
+        run.end_step(&loss, lr, &z, &[&staleness])?;
+    }
+    run.finish()
+}
+
+/// The loss where every score is that of the noise: h = 1 / (1 + m) for the image and for each of m draws.
+fn nce_untrained(m: usize) -> f64 {
+    let m = m as f64;
+    (1.0 + m).ln() - m * (m / (1.0 + m)).ln()
+}
