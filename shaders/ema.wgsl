@@ -1,11 +1,12 @@
 // A teacher's moving average whose window follows how much of the gradient is signal, in two launches a step.
 //
 //   move     t += (1 - m) (w - t);  b += A (g - b);  by chunk the sums of b^2 and g^2
-//   decide   Q += A (|g|^2 - Q);  s += A (1 - s);  r = (1 - A)^2 r + A^2
-//            f = r / s^2, the part of the noise that is left in b;  q = Q / s
-//            x = (|b / s|^2 / q - f) / (1 - f), in [TINY, 1]; 1 at the first step
+//   decide   R = (1 - A)^2 R + A^2 |g|^2;  r = (1 - A)^2 r + A^2;  s += A (1 - s)
+//            x = (|b|^2 - R) / (s^2 - r) / (R / r), in [TINY, 1]; 1 at the first step
 //            1 - m = max(1 - longest, (1 - shortest) x^(1/3)), for the next step
 //
+// b is the sum of u_i g_i with weights u_i, s the sum of u_i, r of u_i^2 and R of u_i^2 |g_i|^2: |b|^2 - R are the products of
+// different gradients, whose noise is independent.
 // t teacher, w student after its step, g the gradient of that step, b its average, of the whole model.
 // `move` reads t, w, g and b, and writes t and b: 24 bytes an element.
 // lib: grid row
@@ -21,9 +22,9 @@ struct State {
     momentum: f32,  // that of the newest move
     weight: f32,    // 1 - m of the next
     signal: f32,    // x
-    squares: f32,   // Q
-    sum: f32,       // s: of the weights that b gives to the gradients so far
-    sum_2: f32,     // r: of their squares
+    squares: f32,   // R
+    sum: f32,       // s
+    sum_2: f32,     // r
 }
 
 struct Move { n: u32 } // vec4s
@@ -75,12 +76,13 @@ fn ema_decide(@builtin(local_invocation_index) lid: u32) {
     if lid > 0u { return; }
     state.momentum = 1.0 - state.weight;
     if guard_of_all.z != 0.0 || !finite(sum.x) || !finite(sum.y) { return; }
-    state.squares += A * (sum.y - state.squares);
+    const KEEP = (1.0 - A) * (1.0 - A);
+    state.squares = KEEP * state.squares + A * A * sum.y;
+    state.sum_2 = KEEP * state.sum_2 + A * A;
     state.sum += A * (1.0 - state.sum);
-    state.sum_2 = (1.0 - A) * (1.0 - A) * state.sum_2 + A * A;
-    let left = state.sum_2 / (state.sum * state.sum);
-    let share = (sum.x / (state.sum * state.squares) - left) / (1.0 - left);
+    let alone = state.sum_2 / (state.sum * state.sum);
+    let share = (sum.x / state.squares - 1.0) * alone / (1.0 - alone);
     // One gradient does not tell signal from noise, nor do gradients of zero.
-    state.signal = select(1.0, clamp(share, TINY, 1.0), left < 0.999 && state.squares > 0.0);
+    state.signal = select(1.0, clamp(share, TINY, 1.0), alone < 0.999 && state.squares > 0.0);
     state.weight = max(d.longest, d.shortest * pow(state.signal, 1.0 / 3.0));
 }

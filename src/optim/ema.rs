@@ -40,17 +40,21 @@ pub enum Momentum {
     /// Within `shortest..=longest`, by how much of the gradient is signal.
     ///
     /// Let a mini-batch's gradient be a true one, of length `G`, and noise, of mean square length `S`, and the student go along
-    /// it. Against where the student would be without noise, an average over a window of `W` steps lags by about `W G`, and
-    /// keeps about `S / W` of the noise, in squares and units of the learning rate. `W^2 G^2 + S / W` is least at a `W` near
+    /// it. In units of the learning rate an average over a window of `W` steps lags by about `W G` behind a student without noise,
+    /// and keeps a noise of about `S / W`, squared. The squared error `W^2 G^2 + S / W` is least at a `W` near
     /// `(S / G^2)^(1/3)`: a short window while the gradient is large against its noise, and the student learns fast, a long one
     /// when gradients are noise. With `x = G^2 / (G^2 + S)`, the share of signal,
     ///
     /// `1 - m = max(1 - longest, (1 - shortest) x^(1/3))`.
     ///
-    /// `1 / x` is one more than the gradient noise scale over the batch size, and `x` is estimated as in McCandlish et al. 2018,
-    /// "An Empirical Model of Large-Batch Training", eq. 2.9 and A.2. Their large batch is an exponential average of the
-    /// gradients, the newest with weight 0.02, so the estimate is of about the last hundred steps. The rule
-    /// for `m` is this crate's own; the papers that use a teacher keep its momentum constant or raise it by the step.
+    /// `1 / x` is one more than the gradient noise scale over the batch size (McCandlish et al. 2018, "An Empirical Model of
+    /// Large-Batch Training", eq. 2.9). As in their eq. A.2, `G^2` is what the square of an averaged gradient has beyond its
+    /// share of the single squares. The average is exponential, the newest gradient with weight 0.02, so the estimate is
+    /// of about the last fifty steps. The rule for `m` is this crate's own; the papers that use a teacher keep its momentum
+    /// constant or raise it by the step.
+    ///
+    /// Steps that go to and fro, as with momentum at a large learning rate, cancel in the average and count as noise, so
+    /// `longest` is to be what one would choose for a constant momentum.
     ///
     /// An update moves with what the one before decided, the first two with `shortest`.
     Adaptive {

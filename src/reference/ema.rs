@@ -1,6 +1,6 @@
 //! A teacher whose window follows the share of signal in the gradient; see [`Momentum`](crate::optim::Momentum).
 
-/// Part of the newest gradient in the averages.
+/// Part of the newest gradient in the average.
 const NEWEST: f64 = 0.02;
 
 /// What [`adaptive`] carries from step to step, but for the averaged gradient.
@@ -12,9 +12,9 @@ pub struct State {
     pub weight: f64,
     /// Share of signal in a gradient, `G^2 / (G^2 + S)`.
     pub signal: f64,
-    /// Average of `|g|^2`, from 0.
+    /// Sum of the squared weights times `|g|^2`.
     pub squares: f64,
-    /// Sum of the weights that the averages give to the gradients so far.
+    /// Sum of the weights that the average gives to the gradients so far.
     pub sum: f64,
     /// Sum of the squares of these weights.
     pub sum_2: f64,
@@ -31,8 +31,9 @@ impl State {
 /// `t += (1 - m) (w - t)` for `teacher` and `student`; then, unless the step was `skipped`, the momentum of the next, within
 /// `[shortest, longest]`. `average` is of `gradient`, from 0.
 ///
-/// With `b` and `q` the averages over the sum of their weights, `E |b|^2 = G^2 + f S` and `E q = G^2 + S`, where `f` is the sum
-/// of the squared weights over the square of their sum. So `G^2 = (|b|^2 - f q) / (1 - f)` (McCandlish et al. 2018, eq. A.2).
+/// The average is `b = sum u_i g_i`, with weights `u_i`. For gradients of mean `G` and independent noise `S_i`,
+/// `E |b|^2 = (sum u_i)^2 G^2 + sum u_i^2 S_i` and `E sum u_i^2 |g_i|^2 = sum u_i^2 (G^2 + S_i)`; their difference has no noise.
+/// It is the estimate of McCandlish et al. 2018, eq. A.2, for weights and noise that are not all the same.
 pub fn adaptive(
     state: &mut State,
     average: &mut [f64],
@@ -52,12 +53,13 @@ pub fn adaptive(
     for (b, g) in average.iter_mut().zip(gradient) {
         *b += NEWEST * (g - *b);
     }
-    state.squares += NEWEST * (squares(gradient) - state.squares);
+    let (keep, add) = ((1.0 - NEWEST).powi(2), NEWEST.powi(2));
+    state.squares = keep * state.squares + add * squares(gradient);
+    state.sum_2 = keep * state.sum_2 + add;
     state.sum += NEWEST * (1.0 - state.sum);
-    state.sum_2 = (1.0 - NEWEST).powi(2) * state.sum_2 + NEWEST.powi(2);
-    let f = state.sum_2 / state.sum.powi(2);
-    let (b, q) = (squares(average) / state.sum.powi(2), state.squares / state.sum);
-    let one_alone = 1.0 - f < 1e-3;
-    state.signal = if one_alone || q == 0.0 { 1.0 } else { ((b / q - f) / (1.0 - f)).clamp(1e-12, 1.0) };
+    let pairs = state.sum.powi(2) - state.sum_2;
+    let (signal, whole) = ((squares(average) - state.squares) / pairs, state.squares / state.sum_2);
+    let one_alone = pairs < 1e-3 * state.sum.powi(2);
+    state.signal = if one_alone || whole == 0.0 { 1.0 } else { (signal / whole).clamp(1e-12, 1.0) };
     state.weight = (1.0 - longest).max((1.0 - shortest) * state.signal.cbrt());
 }

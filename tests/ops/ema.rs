@@ -8,7 +8,7 @@ use wgrad::{Gpu, Rng, Tensor};
 use crate::common::*;
 
 const ADAPTIVE: Momentum = Momentum::Adaptive { shortest: 0.9, longest: 0.999 };
-/// `x` is a difference of sums of squares in f32, of which a half cancels.
+/// `x` is a difference of sums of squares in f32, of which half cancels.
 const DECIDED: Tol = Tol::new(1e-6, 2e-5);
 
 fn model_on(gpu: &Gpu, shapes: &[&[usize]]) -> Params {
