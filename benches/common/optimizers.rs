@@ -6,7 +6,9 @@ use std::rc::Rc;
 use wgrad::data::{Augment, Images, Recipe};
 use wgrad::gpu::Work;
 use wgrad::nn::{FileLayout, Init, ParamBuilder, Params};
-use wgrad::optim::{AdamW, AdamWOptions, Ema, Group, Lars, LarsOptions, Optimizer, Sgd, SgdOptions};
+use wgrad::optim::{
+    AdamW, AdamWOptions, Ema, Group, Lars, LarsOptions, LossScaler, Momentum, Optimizer, Sgd, SgdOptions,
+};
 use wgrad::reference as spec;
 use wgrad::{Gpu, Result, Rng, Tensor};
 
@@ -28,31 +30,9 @@ pub(crate) fn cases(gpu: &Gpu) -> Vec<Case> {
             spec::optim::lars(w, g, &mut vec![0.0; w.len()], RATE, 0.9, 0.01, 0.1, true);
         }),
     ];
-    cases.push(Case {
-        name: "ema".into(),
-        size: parameters.to_string(),
-        work: Work::new(12 * parameters, 0_u32),
-        check: Box::new(|gpu| {
-            let (student, teacher) = (model(gpu, 131), model(gpu, 131).map(|p| p.fork()));
-            let (student, teacher) =
-                (student.map_err(|e| e.to_string())?, teacher.map_err(|e| e.to_string())?);
-            teacher.flat().write(&vec![0.5; teacher.flat().len()]);
-            let values = student.flat().to_vec().map_err(|e| e.to_string())?;
-            let values: Vec<f64> = values.into_iter().map(f64::from).collect();
-            Ema::constant(0.9).update(&teacher, &student, 0);
-            compare("ema", teacher.flat(), &spec::lerp::lerp(&vec![0.5; values.len()], &values, 0.1), 1e-6)
-        }),
-        prepare: Box::new(move |gpu| {
-            let student = model(gpu, parameters)?;
-            let teacher = Rc::new(student.fork());
-            let student = Rc::new(student);
-            let next = move || -> Run {
-                let (teacher, student) = (Rc::clone(&teacher), Rc::clone(&student));
-                Box::new(move || Ema::constant(0.9).update(&teacher, &student, 0))
-            };
-            Ok(Subject { bytes: 0, next: Box::new(next) })
-        }),
-    });
+    cases.push(ema("ema", parameters, Work::new(12 * parameters, 3 * parameters), Momentum::Constant(0.9)));
+    let adaptive = Momentum::Adaptive { shortest: 0.9, longest: 0.999 };
+    cases.push(ema("ema, adaptive", parameters, Work::new(24 * parameters, 10 * parameters), adaptive));
     cases.push(augment(if gpu.is_cpu() { 256 } else { 2048 }));
     cases
 }
@@ -117,6 +97,43 @@ fn optimizer(
                 let (params, gradient) = (Rc::clone(&params), gradient.clone());
                 let optimizer = Rc::clone(&optimizer);
                 Box::new(move || optimizer.borrow_mut().step(&params, &gradient, 1e-4))
+            };
+            Ok(Subject { bytes: 0, next: Box::new(next) })
+        }),
+    }
+}
+
+/// A teacher's first update, of momentum 0.9. Teacher and student read, teacher written; an adaptive one also reads the gradient
+/// and its average, writes the average, and squares both.
+fn ema(name: &'static str, parameters: usize, work: Work, momentum: Momentum) -> Case {
+    Case {
+        name: name.into(),
+        size: parameters.to_string(),
+        work,
+        check: Box::new(move |gpu| {
+            let run = || -> Result<(Tensor, Vec<f64>)> {
+                let student = model(gpu, 131)?;
+                let teacher = student.fork();
+                teacher.flat().write(&vec![0.5; teacher.flat().len()]);
+                let values: Vec<f64> = student.flat().to_vec()?.into_iter().map(f64::from).collect();
+                let (ema, scaler) = (Ema::new(&student, momentum)?, LossScaler::new(&student)?);
+                ema.update(&teacher, &student, &student.flat().full_like(1.0), &scaler, 0);
+                Ok((teacher.flat().clone(), spec::lerp::lerp(&vec![0.5; values.len()], &values, 0.1)))
+            };
+            let (got, want) = run().map_err(|e| e.to_string())?;
+            compare(name, &got, &want, 1e-6)
+        }),
+        prepare: Box::new(move |gpu| {
+            let student = model(gpu, parameters)?;
+            let (ema, scaler) = (Ema::new(&student, momentum)?, LossScaler::new(&student)?);
+            let gradient = drawn(gpu, 3, student.flat().shape())?;
+            let parts = Rc::new((student.fork(), student, gradient, scaler, ema));
+            let next = move || -> Run {
+                let parts = Rc::clone(&parts);
+                Box::new(move || {
+                    let (teacher, student, gradient, scaler, ema) = &*parts;
+                    ema.update(teacher, student, gradient, scaler, 0);
+                })
             };
             Ok(Subject { bytes: 0, next: Box::new(next) })
         }),

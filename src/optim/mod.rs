@@ -36,7 +36,7 @@ mod sgd;
 
 pub use adamw::{AdamW, AdamWOptions};
 pub use clip::{ClipBy, clip_grad_norm};
-pub use ema::Ema;
+pub use ema::{Ema, Momentum};
 pub use lars::{Lars, LarsOptions};
 pub use scaler::LossScaler;
 pub use schedule::Schedule;

@@ -6,6 +6,7 @@ pub mod binary;
 pub mod contrastive;
 pub mod conv2d;
 pub mod covariance;
+pub mod ema;
 pub mod knn;
 pub mod l2_normalize;
 pub mod layer_norm;

@@ -11,6 +11,7 @@ mod contrastive_matrix;
 mod conv2d;
 mod conv2d_matrix;
 mod covariance;
+mod ema;
 mod half;
 mod knn;
 mod l2_normalize;
