@@ -8,7 +8,7 @@ use std::path::Path;
 
 use methods::METHODS;
 use wgrad::nn::read_safetensors;
-use wgrad::train::{Flags, Row};
+use wgrad::train::{Flags, RECIPES, Row};
 
 /// Small enough for a test: `steps` of 8 synthetic images out of 64, with these settings.
 fn flags(out: &Path, steps: u64, set: &[&str]) -> Flags {
@@ -32,10 +32,19 @@ const RUNS: &[(&str, &[&str])] = &[
     ("simclr", &["options.similarity=dot", "tau=4.0", "lr=0.01"]),
     ("instance_discrimination", &["options.bank_momentum=0.9"]),
     ("instance_discrimination", &["options.form=nce", "options.negatives=7"]),
+    ("moco", &["options.queue=32", "options.bn_splits=2"]),
+    (
+        "moco",
+        &["options.queue=32", "options.bn_splits=1", "options.symmetric=true", "options.projector=[16]"],
+    ),
     ("simsiam", &["options.projector=[32, 32]"]),
     ("simsiam", &["options.form=squared"]),
+    ("byol", &["options.predictor=16"]),
+    ("byol", &["options.momentum={adaptive=[0.5, 0.99]}"]),
     ("vicreg", &[]),
     ("barlow_twins", &[]),
+    ("dino", &["options.outputs=32", "options.local_crops=1", "options.local_size=16"]),
+    ("dino", &["options.outputs=32", "options.local_crops=0", "options.momentum={adaptive=[0.5, 0.99]}"]),
     ("swav", &["options.prototypes=12", "options.queue=16", "options.queue_from=0.5"]),
     ("nnclr", &["options.queue=32"]),
     ("supcon", &[]),
@@ -58,25 +67,66 @@ fn trace(dir: &Path) -> Trace {
 
 /// Queue, bank, teacher, centre, prototypes, probe and schedules: a run ended within its second epoch and resumed is the
 /// uninterrupted one.
-#[test]
-fn every_method_resumes_bit_for_bit() {
-    for (method, set) in RUNS {
-        let (name, run) = METHODS.iter().find(|(name, _)| name == method).unwrap();
+fn resumes_bit_for_bit(method: &str) {
+    let (name, run) = METHODS.iter().find(|(name, _)| *name == method).unwrap();
+    for (_, set) in RUNS.iter().filter(|(of, _)| of == name) {
         let dir = tempfile::tempdir().unwrap();
         let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
         let summary = run(&flags(&whole, 14, set)).unwrap_or_else(|e| panic!("{name} {set:?}: {e}"));
         assert_eq!((&summary.method[..], summary.steps), (*name, 14));
 
         let first = run(&Flags { stop_after: Some(11), ..flags(&parts, 14, set) }).unwrap();
-        assert_eq!((first.steps, first.knn_top1), (11, None), "{name} {set:?}");
+        assert_eq!((first.steps, first.knn_top1), (11, None), "{set:?}");
         let last = run(&Flags { resume: Some(parts.clone()), ..Flags::default() }).unwrap();
-        assert_eq!((last.steps, last.knn_top1), (14, summary.knn_top1), "{name} {set:?}");
+        assert_eq!((last.steps, last.knn_top1), (14, summary.knn_top1), "{set:?}");
         let (a, b) = (trace(&whole), trace(&parts));
         assert_eq!(a.1.len(), 14);
-        assert_eq!(a.1, b.1, "{name} {set:?}: losses, rates, parts");
+        assert_eq!(a.1, b.1, "{set:?}: losses, rates, parts");
         assert_eq!(a.0.keys().collect::<Vec<_>>(), b.0.keys().collect::<Vec<_>>());
         for (tensor, bits) in &a.0 {
-            assert_eq!(Some(bits), b.0.get(tensor), "{name} {set:?}: {tensor}");
+            assert_eq!(Some(bits), b.0.get(tensor), "{set:?}: {tensor}");
         }
     }
+}
+
+macro_rules! resume {
+    ($($method:ident),+ $(,)?) => {
+        $(
+            #[test]
+            fn $method() {
+                resumes_bit_for_bit(stringify!($method));
+            }
+        )+
+
+        #[test]
+        fn no_method_is_forgotten() {
+            let tested = [$(stringify!($method)),+];
+            assert_eq!(METHODS.iter().map(|(name, _)| *name).collect::<Vec<_>>(), tested);
+            for (method, _) in METHODS {
+                assert!(RUNS.iter().any(|(of, _)| of == method), "{method} has no run");
+                for data in ["embedded", "cifar10"] {
+                    let recipe = format!("{method}-{data}");
+                    assert!(RECIPES.iter().any(|(name, _)| *name == recipe), "no recipe {recipe}");
+                }
+            }
+        }
+    };
+}
+
+mod resume {
+    use super::*;
+
+    resume![
+        simclr,
+        instance_discrimination,
+        moco,
+        simsiam,
+        byol,
+        vicreg,
+        barlow_twins,
+        dino,
+        swav,
+        nnclr,
+        supcon,
+    ];
 }

@@ -21,9 +21,12 @@ macro_rules! methods {
 methods! {
     simclr = "../simclr.rs",
     instance_discrimination = "../instance_discrimination.rs",
+    moco = "../moco.rs",
     simsiam = "../simsiam.rs",
+    byol = "../byol.rs",
     vicreg = "../vicreg.rs",
     barlow_twins = "../barlow_twins.rs",
+    dino = "../dino.rs",
     swav = "../swav.rs",
     nnclr = "../nnclr.rs",
     supcon = "../supcon.rs",

@@ -179,31 +179,49 @@ impl Prototypes {
 /// DINO's head (Caron et al. 2021, section 3.2 and appendix C): three linear layers with GELU between them down to a
 /// bottleneck, whose rows are scaled to unit length, then [`Prototypes`].
 ///
-/// Parameters are named `mlp.0`, `mlp.2`, `mlp.4` and `last_layer`, as in the authors' code, without batch normalisation as
-/// there by default. Weights start normal with standard deviation .02, biases 0.
+/// Parameters are named as in the authors' code: `mlp.0`, `mlp.2`, `mlp.4` and `last_layer`, or with batch normalisation after
+/// the hidden layers `mlp.0`, `mlp.1`, `mlp.3`, `mlp.4`, `mlp.6`. Theirs has none by default, for a ViT; on a small
+/// ResNet, whose features all point one way at first, the teacher has nothing to sharpen without it. Weights start normal
+/// with standard deviation .02, biases 0.
 #[derive(Debug, Clone)]
 pub struct DinoHead {
     layers: [Linear; 3],
+    norms: Option<[BatchNorm; 2]>,
     last: Prototypes,
 }
 
+/// Widths of a [`DinoHead`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DinoHeadConfig {
+    /// Of the encoder's features.
+    pub inputs: usize,
+    /// Of both hidden layers; 2048 in the paper.
+    pub hidden: usize,
+    /// Of the layer whose rows are scaled to unit length; 256 in the paper.
+    pub bottleneck: usize,
+    /// Of the logits, K; 65,536 in the paper.
+    pub outputs: usize,
+    /// Batch normalisation after the hidden layers.
+    pub batch_norm: bool,
+}
+
 impl DinoHead {
-    /// Registers the layers: `inputs` to `hidden` twice to `bottleneck` to `outputs`. The paper has 2048, 256 and 65,536.
+    /// Registers the layers.
     #[track_caller]
     #[must_use]
-    pub fn new(
-        build: &ParamBuilder,
-        inputs: usize,
-        hidden: usize,
-        bottleneck: usize,
-        outputs: usize,
-    ) -> Self {
+    pub fn new(build: &ParamBuilder, config: &DinoHeadConfig) -> Self {
+        let DinoHeadConfig { inputs, hidden, bottleneck, outputs, batch_norm } = *config;
+        // Linear, perhaps batch norm, GELU: the places in a Sequential.
+        let step = if batch_norm { 3 } else { 2 };
         let layer = |place: usize, from: usize, to: usize| {
             let scope = build.scope(format!("mlp.{place}"));
             Linear::with_init(&scope, from, to, Init::Normal { std: 0.02 }, Some(Init::Constant(0.0)))
         };
-        let layers = [layer(0, inputs, hidden), layer(2, hidden, hidden), layer(4, hidden, bottleneck)];
-        Self { layers, last: Prototypes::new(&build.scope("last_layer"), bottleneck, outputs) }
+        let layers =
+            [layer(0, inputs, hidden), layer(step, hidden, hidden), layer(2 * step, hidden, bottleneck)];
+        let norm = |place: usize| BatchNorm::new(&build.scope(format!("mlp.{place}")), hidden);
+        let norms = batch_norm.then(|| [norm(1), norm(step + 1)]);
+        Self { layers, norms, last: Prototypes::new(&build.scope("last_layer"), bottleneck, outputs) }
     }
 
     /// `[n, inputs]` to logits `[n, outputs]` in [-1, 1], `f32`. With `rest` the last layer gets no gradient, as in the first
@@ -213,10 +231,14 @@ impl DinoHead {
     /// If `x` is not `[n, inputs]`.
     #[track_caller]
     #[must_use]
-    pub fn forward(&self, params: &Params, x: &Tensor, rest: bool) -> Tensor {
+    pub fn forward(&self, params: &Params, x: &Tensor, mode: Mode, rest: bool) -> Tensor {
         let [first, second, third] = &self.layers;
+        let hidden = |i: usize, layer: &Linear, x: &Tensor| {
+            let y = layer.forward(params, x);
+            self.norms.as_ref().map_or_else(|| y.clone(), |norms| norms[i].forward(params, &y, mode)).gelu()
+        };
         let x = x.cast(params.precision().dtype());
-        let x = second.forward(params, &first.forward(params, &x).gelu()).gelu();
+        let x = hidden(1, second, &hidden(0, first, &x));
         self.last.forward(params, &third.forward(params, &x), rest)
     }
 }

@@ -1,6 +1,6 @@
 //! Alarms: what goes wrong in self-supervised training without an error, said while it happens.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use super::metrics::{Quality, Row};
 
@@ -42,8 +42,10 @@ const LOSS_SHARE: f64 = 0.005;
 const LOSSES: usize = 20;
 /// Steps before anything is said, beside the warm-up: an encoder as initialised is close to some of the above.
 const GRACE: u64 = 40;
+/// Steps without an alarm after which it is raised again.
+const PAUSE: u64 = 50;
 
-/// Watches the rows of a run. Each kind of alarm is raised when it begins, and again only if it was over in between.
+/// Watches the rows of a run. Each kind of alarm is raised when it begins, and again only after a pause of [`PAUSE`] steps.
 pub(super) struct Alarms {
     collapse: Collapse,
     parts: Vec<Part>,
@@ -52,13 +54,14 @@ pub(super) struct Alarms {
     /// Steps of warm-up and grace.
     quiet: u64,
     losses: VecDeque<f64>,
-    standing: HashSet<&'static str>,
+    /// The newest step at which each kind held.
+    standing: HashMap<&'static str, u64>,
 }
 
 impl Alarms {
     pub(super) fn new(collapse: Collapse, parts: Vec<Part>, warmup: u64) -> Self {
         let quiet = warmup + GRACE;
-        Self { collapse, parts, width: None, quiet, losses: VecDeque::new(), standing: HashSet::new() }
+        Self { collapse, parts, width: None, quiet, losses: VecDeque::new(), standing: HashMap::new() }
     }
 
     /// Tells how wide the embedding is.
@@ -117,8 +120,10 @@ impl Alarms {
         raised: &mut Vec<String>,
     ) {
         if !wrong {
-            self.standing.remove(kind);
-        } else if self.standing.insert(kind) {
+            return;
+        }
+        let last = self.standing.insert(kind, step);
+        if last.is_none_or(|last| step > last + PAUSE) {
             raised.push(format!("alarm at step {step}: {}", line()));
         }
     }
@@ -160,9 +165,10 @@ mod tests {
             match step {
                 100 => row.batch_std = Some(0.009),
                 101..120 => row.batch_std = Some(0.001),
-                130 => row.batch_std = Some(0.001), // after a pause: again
+                130 => row.batch_std = Some(0.001), // too soon to be said again
+                250 => row.batch_std = Some(0.001), // after a pause
                 150 => row.parts[0] = Some(0.05),
-                160 => row.parts[0] = Some(5.0),
+                160 => row.parts[0] = Some(5.0), // as above
                 180..=200 => row.loss = -0.9999,
                 220 => row.quality = Some(Quality { rankme: 1.2, ..Quality::default() }),
                 _ => {}
@@ -171,11 +177,10 @@ mod tests {
         }
         let begins = [
             "alarm at step 100: embedding std 0.0090",
-            "alarm at step 130: embedding std",
             "alarm at step 150: entropy 0.0500: sharpen",
-            "alarm at step 160: entropy 5.0000: sharpen",
             "alarm at step 199: mean loss -0.99",
             "alarm at step 220: RankMe 1.2 of 100",
+            "alarm at step 250: embedding std",
         ];
         assert_eq!(lines.len(), begins.len(), "{lines:#?}");
         for (line, begin) in lines.iter().zip(begins) {

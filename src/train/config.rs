@@ -9,7 +9,9 @@ use super::flags::Flags;
 use super::recipe::{self, Override};
 use crate::error::{Error, Result};
 use crate::nn::{Params, Precision, Segment};
-use crate::optim::{AdamW, AdamWOptions, Group, Lars, LarsOptions, Optimizer, Schedule, Sgd, SgdOptions};
+use crate::optim::{
+    AdamW, AdamWOptions, Group, Lars, LarsOptions, Momentum, Optimizer, Schedule, Sgd, SgdOptions,
+};
 
 /// Everything that decides what a run computes, every default filled in. Stored as `config.toml`, which is a recipe, and in
 /// the checkpoint.
@@ -126,6 +128,31 @@ impl OptimizerConfig {
                 Box::new(AdamW::new(params, options, group)?)
             }
         })
+    }
+}
+
+/// Momentum of a teacher, a method's setting: `{ constant = 0.99 }`, `{ cosine = [0.99, 1.0] }` over the run, or
+/// `{ adaptive = [0.9, 0.999] }` between bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TeacherMomentum {
+    /// The same at every step.
+    Constant(f64),
+    /// A half cosine from the first to the second value.
+    Cosine([f64; 2]),
+    /// By what the gradients say, between the two values.
+    Adaptive([f64; 2]),
+}
+
+impl TeacherMomentum {
+    /// For a run of so many steps.
+    #[must_use]
+    pub fn over(self, steps: u64) -> Momentum {
+        match self {
+            Self::Constant(m) => Momentum::Constant(m),
+            Self::Cosine([from, to]) => Momentum::Cosine { from, to, steps },
+            Self::Adaptive([shortest, longest]) => Momentum::Adaptive { shortest, longest },
+        }
     }
 }
 

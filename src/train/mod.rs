@@ -33,7 +33,7 @@ use std::process::ExitCode;
 pub use alarm::{Collapse, Part};
 pub use augmentation::Augmentation;
 pub use checkpoint::{Checkpoint, Meta, State};
-pub use config::{Config, OptimizerConfig};
+pub use config::{Config, OptimizerConfig, TeacherMomentum};
 pub use evaluate::{Forward, Model};
 pub use flags::{Flags, parse};
 pub use interrupt::Interrupt;

@@ -1,6 +1,7 @@
 //! The heads that methods put on the encoder.
 
-use wgrad::nn::{DinoHead, LastNorm, Mlp, MlpConfig, Mode, ParamBuilder, Params, Prototypes};
+use wgrad::nn::{DinoHead, DinoHeadConfig, LastNorm, Mlp, MlpConfig, Mode, ParamBuilder, Params, Prototypes};
+use wgrad::ops::BatchNormOptions;
 use wgrad::reference::{matmul, ssl as spec, unary};
 use wgrad::{Rng, Tensor};
 
@@ -86,10 +87,46 @@ fn prototypes_give_cosines() {
     assert!(grads.get(&leaf).is_some() && grads.len() == 1, "resting prototypes have no gradient");
 }
 
+const DINO: DinoHeadConfig =
+    DinoHeadConfig { inputs: 6, hidden: 10, bottleneck: 4, outputs: 7, batch_norm: false };
+
+/// Against the same layers put together by hand; the running statistics are those of the batches.
+#[test]
+fn dinos_head_with_batch_norm_is_named_as_a_sequential() {
+    let build = build();
+    let head = DinoHead::new(&build.scope("head"), &DinoHeadConfig { batch_norm: true, ..DINO });
+    let params = build.finish(gpu()).unwrap();
+    let names: Vec<&str> = params.segments().iter().map(|s| s.name.as_str()).collect();
+    let pair = |i: usize| [format!("head.mlp.{i}.weight"), format!("head.mlp.{i}.bias")];
+    assert_eq!(names[..10], [pair(0), pair(3), pair(6), pair(1), pair(4)].concat()[..]);
+    params.flat().write(&data(8, params.flat().len()));
+
+    let x = tensor(&matrix(1, 33, 6));
+    let get = |name: &str| {
+        let values: Vec<f32> = values(&params, name).iter().map(|&v| v as f32).collect();
+        gpu().tensor(&values, [values.len()])
+    };
+    let mut h = x.clone();
+    for (layer, norm, [from, to]) in [(0, Some(1), [6, 10]), (3, Some(4), [10, 10]), (6, None, [10, 4])] {
+        let [w, b] = pair(layer).map(|name| get(&name).unwrap());
+        h = h.matmul(&w.reshape([from, to])).add(&b);
+        if let Some(norm) = norm {
+            let [gamma, beta] = pair(norm).map(|name| get(&name).unwrap());
+            h = h.batch_norm(BatchNormOptions::train()).mul(&gamma).add(&beta).gelu();
+        }
+    }
+    let w = get("head.last_layer.weight").unwrap().reshape([7, 4]);
+    let want = h.l2_normalize().matmul_nt(&w.l2_normalize()).to_vec().unwrap();
+    let got = head.forward(&params, &x, Mode::Train, false).to_vec().unwrap();
+    assert_close("logits", &got, &f64s(&want), Tol::new(1e-4, 1e-4));
+    let evaluated = head.forward(&params, &x, Mode::Eval, false).to_vec().unwrap();
+    assert_ne!(got, evaluated, "running statistics are not those of one batch");
+}
+
 #[test]
 fn dinos_head_is_three_layers_with_gelu_and_unit_rows() {
     let build = build();
-    let head = DinoHead::new(&build.scope("head"), 6, 10, 4, 7);
+    let head = DinoHead::new(&build.scope("head"), &DINO);
     let params = build.finish(gpu()).unwrap();
     let names: Vec<&str> = params.segments().iter().map(|s| s.name.as_str()).collect();
     let layer = |i: usize| [format!("head.mlp.{i}.weight"), format!("head.mlp.{i}.bias")];
@@ -111,13 +148,13 @@ fn dinos_head_is_three_layers_with_gelu_and_unit_rows() {
     let h = linear(&unary::gelu(&linear(&h, 2, 10, 10)), 4, 10, 4);
     let (h, w) = (spec::unit(&h, 4), spec::unit(&values(&params, "head.last_layer.weight"), 4));
     let want = matmul::matmul_nt(&h, &w, [5, 7, 4]);
-    let logits = head.forward(&params, &tensor(&x), false);
+    let logits = head.forward(&params, &tensor(&x), Mode::Train, false);
     assert_close("logits", &logits.to_vec().unwrap(), &want, Tol::new(2e-5, 2e-5));
 
     for (rest, name) in
         [(false, "head.last_layer.weight"), (true, "head.last_layer.weight"), (true, "head.mlp.0.weight")]
     {
-        let loss = head.forward(&params, &tensor(&x), rest).square().sum_all();
+        let loss = head.forward(&params, &tensor(&x), Mode::Train, rest).square().sum_all();
         let moves = gradient_length(&params, &loss, name) > 0.0;
         assert_eq!(moves, !rest || name.contains("mlp"), "{name}, rest {rest}");
     }
