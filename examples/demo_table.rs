@@ -2,6 +2,9 @@
 //!
 //!     cargo run --release --example demo_table -- runs/demo-0 runs/demo-1 runs/demo-2
 
+#[path = "common/markers.rs"]
+mod markers;
+
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,9 +12,7 @@ use std::{env, fs};
 
 use serde_json::Value;
 
-const README: &str = "README.md";
 const PICTURES: &str = "examples/images";
-const MARKERS: [&str; 2] = ["<!-- demo -->", "<!-- /demo -->"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let runs: Vec<PathBuf> = env::args().skip(1).map(PathBuf::from).collect();
@@ -22,12 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for picture in ["embedding.svg", "curves.svg"] {
         fs::copy(first.join(picture), Path::new(PICTURES).join(picture))?;
     }
-    let readme = fs::read_to_string(README)?;
-    let (head, rest) = readme.split_once(MARKERS[0]).ok_or("the README has no demo marker")?;
-    let (_, tail) = rest.split_once(MARKERS[1]).ok_or("the README has no closing demo marker")?;
-    let [open, close] = MARKERS;
-    fs::write(README, format!("{head}{open}\n{}{close}{tail}", section(&summaries)?))?;
-    Ok(())
+    markers::replace(Path::new("README.md"), "demo", &section(&summaries)?)
 }
 
 fn read(run: &Path) -> Result<Value, Box<dyn Error>> {

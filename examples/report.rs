@@ -7,6 +7,8 @@
 
 #[path = "../benches/common/mod.rs"]
 mod common;
+#[path = "common/markers.rs"]
+mod markers;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -89,8 +91,8 @@ fn tables(results: &Path) -> Result<(), Box<dyn Error>> {
     }
     let reports = markdown::results(results, "report")?;
     let [burn, torch] = [markdown::results(results, "peers")?, markdown::results(results, "torch")?];
-    markdown::replace(readme, "peers", &markdown::peers(&burn, &torch))?;
-    markdown::replace(readme, "train step", &markdown::train_step(&reports))?;
-    markdown::replace(kernels, "ladder", &markdown::ladder(&reports))?;
-    markdown::replace(kernels, "ops", &markdown::ops(&reports))
+    markers::replace(readme, "peers", &markdown::peers(&burn, &torch))?;
+    markers::replace(readme, "train step", &markdown::train_step(&reports))?;
+    markers::replace(kernels, "ladder", &markdown::ladder(&reports))?;
+    markers::replace(kernels, "ops", &markdown::ops(&reports))
 }

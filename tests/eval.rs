@@ -28,6 +28,7 @@ fn near(got: f64, want: f64, within: f64) {
 fn a_collapsed_embedding_shows_in_every_measure() {
     let z = rows(&[0.3, -0.4, 1.2].repeat(100), 3);
     near(embedding_std(&z).unwrap(), 0.0, 1e-6);
+    near(f64::from(batch_std(&z).item().unwrap()), 0.0, 1e-6);
     near(alignment(&z, &z).unwrap(), 0.0, 1e-6);
     near(uniformity(&z).unwrap(), 0.0, 1e-5);
     near(rankme(&z).unwrap(), 1.0, 1e-4);
@@ -39,6 +40,7 @@ fn an_even_embedding_has_the_values_of_theory() {
     let z = sphere(1, n, d);
     // Each coordinate has mean square 1/d; its sampling error is 1/sqrt(2 n d).
     near(embedding_std(&z).unwrap(), 1.0 / (d as f64).sqrt(), 4e-4);
+    near(f64::from(batch_std(&z).item().unwrap()), embedding_std(&z).unwrap(), 1e-6);
     // E exp(-2 |x - y|^2) = exp(-4) E exp(4 t), t the cosine: mean 0, mean square 1/d, E exp(4 t) ~ exp(8 / d).
     near(uniformity(&z).unwrap(), -4.0 + 8.0 / d as f64, 0.01);
     near(alignment(&z, &sphere(2, n, d)).unwrap(), 2.0, 0.03);

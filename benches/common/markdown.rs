@@ -22,17 +22,6 @@ pub(crate) fn results(folder: &Path, kind: &str) -> Result<Vec<Value>, Box<dyn E
     paths.iter().map(read).collect()
 }
 
-/// Puts `text` between `<!-- name -->` and `<!-- /name -->` of a file.
-pub(crate) fn replace(file: &Path, name: &str, text: &str) -> Result<(), Box<dyn Error>> {
-    let [open, close] = [format!("<!-- {name} -->"), format!("<!-- /{name} -->")];
-    let old = fs::read_to_string(file)?;
-    let missing = || format!("{}: no {open} ... {close}", file.display());
-    let (head, rest) = old.split_once(&open).ok_or_else(missing)?;
-    let (_, tail) = rest.split_once(&close).ok_or_else(missing)?;
-    fs::write(file, format!("{head}{open}\n{text}{close}{tail}"))?;
-    Ok(())
-}
-
 /// Where and when a file was measured.
 fn caption(result: &Value) -> String {
     let text = |key: &str| result[key].as_str().unwrap_or("?").to_owned();

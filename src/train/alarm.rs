@@ -69,6 +69,11 @@ impl Alarms {
         self.width = Some(width);
     }
 
+    /// How wide it is, if a step has told.
+    pub(super) fn dims(&self) -> Option<usize> {
+        self.width
+    }
+
     /// Looks at a row; what it raises, each a line.
     pub(super) fn see(&mut self, row: &Row) -> Vec<String> {
         self.losses.push_back(f64::from(row.loss));

@@ -193,6 +193,9 @@ pub struct Summary {
     pub linear_top1_raw_pixels: f64,
     /// Mean over dimensions of the std of the normalised embedding; 1/sqrt(d) if spread evenly, 0 if collapsed.
     pub embedding_std: Option<f64>,
+    /// Dimensions of the embedding.
+    #[serde(default)]
+    pub embedding_dims: Option<usize>,
     /// Effective rank of the embedding.
     pub rankme: Option<f64>,
     /// What the run was alarmed at, in order.

@@ -34,6 +34,8 @@ pub struct Series {
     pub label: String,
     /// `(x, y)`, in rising x.
     pub points: Vec<(f64, f64)>,
+    /// Drawn thin and grey, to be compared with.
+    pub muted: bool,
 }
 
 /// One small chart of a figure.
@@ -131,20 +133,20 @@ fn draw_panel(panel: &Panel, area: &Area<'_>) -> Drawn {
     }
     let sparse = points().count() < 40 * panel.series.len();
     for (series, color) in panel.series.iter().zip(PALETTE.iter().cycle()) {
-        let drawn = chart
-            .draw_series(LineSeries::new(series.points.iter().copied(), color.stroke_width(2)))
-            .map_err(message)?;
+        let style = if series.muted { INK.mix(0.4).stroke_width(1) } else { color.stroke_width(2) };
+        let drawn =
+            chart.draw_series(LineSeries::new(series.points.iter().copied(), style)).map_err(message)?;
         if panel.series.len() > 1 && !series.label.is_empty() {
             drawn
                 .label(&series.label)
                 .legend(|(x, y)| PathElement::new([(x, y), (x + 14, y)], color.stroke_width(2)));
         }
-        if sparse {
+        if sparse && !series.muted {
             let dots = series.points.iter().map(|p| Circle::new(*p, 3, color.filled()));
             chart.draw_series(dots).map_err(message)?;
         }
     }
-    if panel.series.len() > 1 {
+    if panel.series.len() > 1 && panel.series.iter().any(|series| !series.label.is_empty()) {
         let place = SeriesLabelPosition::MiddleRight;
         chart.configure_series_labels().position(place).label_font(ink(11)).draw().map_err(message)?;
     }

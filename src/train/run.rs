@@ -279,6 +279,7 @@ impl<'a> Run<'a> {
             linear_top1_random_init: random_init.linear,
             linear_top1_raw_pixels: raw_pixels.linear,
             embedding_std: last.quality.map(|q| q.embedding_std),
+            embedding_dims: self.alarms.dims(),
             rankme: last.quality.map(|q| q.rankme),
             alarms: self.alarmed.clone(),
             protocol: protocol(self.data.train.len()),

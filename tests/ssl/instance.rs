@@ -94,6 +94,20 @@ fn collapse_is_a_guess() {
 }
 
 #[test]
+fn staleness_is_one_less_the_mean_cosine() {
+    let (rows, z) = (unit_matrix(1, 11, 7), matrix(2, 3, 7));
+    let at = [3, 10, 0];
+    let got = bank_of(&rows).staleness(&indices(&at), &tensor(&z)).item().unwrap();
+    let unit = spec::unit(&f64s(&z.0), 7);
+    let cosine = |(i, &row): (usize, &u32)| {
+        let own = &rows.0[7 * row as usize..][..7];
+        unit[7 * i..].iter().zip(own).map(|(a, &b)| a * f64::from(b)).sum::<f64>()
+    };
+    let want = 1.0 - at.iter().enumerate().map(cosine).sum::<f64>() / 3.0;
+    assert!((f64::from(got) - want).abs() < 1e-6, "{got} is not {want}");
+}
+
+#[test]
 fn the_bank_moves_the_rows_of_the_batch_alone() {
     let (rows, z) = (unit_matrix(1, 11, 7), matrix(2, 5, 7));
     let bank = bank_of(&rows);

@@ -1,5 +1,7 @@
+use wgrad::nn::in_parts;
+use wgrad::ops::BatchNormOptions;
 use wgrad::reference::ssl as spec;
-use wgrad::ssl::{Queue, moco_loss};
+use wgrad::ssl::{Probe, Queue, Shuffle, moco_loss};
 
 use crate::common::*;
 use crate::support::*;
@@ -78,4 +80,71 @@ fn a_queue_starts_as_unit_rows_and_is_a_ring() {
 fn a_batch_divides_the_queue() {
     let mut queue = Queue::new(gpu(), 6, 5, &mut rng()).unwrap();
     queue.enqueue(&gpu().zeros([4, 5]).unwrap());
+}
+
+/// Shuffled and restored is as it was; in parts of a batch, batch normalisation sees other company by another order alone.
+#[test]
+fn shuffling_is_undone_and_matters_to_parts_of_a_batch() {
+    let n = 12;
+    let x = tensor(&matrix(1, n, 5));
+    let shuffle = Shuffle::new(gpu(), n, &mut rng()).unwrap();
+    let shuffled = shuffle.shuffle(&x);
+    assert_ne!(shuffled.to_vec().unwrap(), x.to_vec().unwrap());
+    assert_eq!(shuffle.restore(&shuffled).to_vec().unwrap(), x.to_vec().unwrap());
+
+    let normalize = |parts: usize, shuffle: Option<&Shuffle>| {
+        let order = shuffle.map_or_else(|| x.clone(), |s| s.shuffle(&x));
+        let y = in_parts(&order, parts, |part| part.batch_norm(BatchNormOptions::train()));
+        shuffle.map_or_else(|| y.clone(), |s| s.restore(&y)).to_vec().unwrap()
+    };
+    let far = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let whole = normalize(1, None);
+    assert!(far(&whole, &normalize(1, Some(&shuffle))) < 1e-5);
+    let parts = normalize(3, None);
+    assert!(far(&whole, &parts) > 0.1 && far(&parts, &normalize(3, Some(&shuffle))) > 0.1);
+
+    // Each part is that part alone, and gradients find their rows.
+    let first = x.slice_rows(0, 4).batch_norm(BatchNormOptions::train()).to_vec().unwrap();
+    assert_eq!(parts[..20], first[..]);
+    let leaf = x.copy().requires_grad();
+    let loss = in_parts(&leaf, 3, |part| part.square()).sum_all();
+    let gradient = loss.backward().get(&leaf).unwrap().to_vec().unwrap();
+    assert_eq!(gradient, x.mul_scalar(2.0).to_vec().unwrap());
+}
+
+#[test]
+#[should_panic(expected = "in_parts: 5 parts of 12 rows")]
+fn parts_divide_the_batch() {
+    let _ = in_parts(&tensor(&matrix(1, 12, 5)), 5, Clone::clone);
+}
+
+/// An encoder that turns every row by a known angle while its keys are in the queue is stale by 1 - its cosine.
+#[test]
+fn staleness_is_what_the_encoder_has_turned_by() {
+    let (n, d) = (4, 2);
+    let mut queue = Queue::new(gpu(), 3 * n, d, &mut rng()).unwrap();
+    let probe = Probe::new(gpu(), [n, 3, 1, 1], d).unwrap();
+    let images = gpu().full([n, 3, 1, 1], 1.0).unwrap();
+    let keys_at = |angle: f32| gpu().tensor(&[angle.cos(), angle.sin()].repeat(n), [n, d]).unwrap();
+    let mut measured = vec![];
+    let mut passes = 0;
+    for step in 0..9 {
+        let angle = 0.1 * step as f32;
+        let count = std::cell::Cell::new(0);
+        probe.observe(&queue, &images, &keys_at(angle), |again| {
+            count.set(count.get() + 1);
+            assert_eq!(again.shape(), images.shape());
+            keys_at(angle).mul_scalar(7.0) // of any length
+        });
+        passes += count.get();
+        queue.enqueue(&keys_at(angle));
+        measured.push(probe.staleness().item().unwrap());
+    }
+    // Measured when the ring starts over: at steps 3 and 6, of keys three steps old.
+    let turned = 1.0 - 0.3_f32.cos();
+    for (step, &value) in measured.iter().enumerate() {
+        let want = if step < 3 { 0.0 } else { turned };
+        assert!((value - want).abs() < 1e-6, "step {step}: {value}");
+    }
+    assert_eq!(passes, 2);
 }
