@@ -5,6 +5,7 @@
 # make peers       the same work in burn on the same adapter, side by side; builds burn: ten minutes
 # make report      measures kernels, ops and the training step of this adapter, into the tables of the READMEs
 # make results     three seeds of the demo, into the README
+# make compare     every method with one budget on the demo's images, three seeds, into the README: half an hour on two cores
 # make swiftshader the op tests on a second, independent Vulkan driver
 # make validation  the op tests and a training step under the Khronos validation layer
 #
@@ -17,7 +18,7 @@ export CARGO
 XDG_RUNTIME_DIR ?= /tmp
 export XDG_RUNTIME_DIR
 
-.PHONY: demo test check bench peers report results swiftshader validation needs
+.PHONY: demo test check bench peers report results compare swiftshader validation needs
 
 demo: needs
 	$(CARGO) run --release --example simclr
@@ -46,6 +47,9 @@ results: needs
 	rm -rf runs/results
 	for seed in 0 1 2; do $(CARGO) run --release --example simclr -- --seed $$seed --out runs/results/$$seed || exit 1; done
 	$(CARGO) run --release --example demo_table -- runs/results/0 runs/results/1 runs/results/2
+
+compare: needs
+	$(CARGO) run --release --example compare -- --seeds 3 --out runs/compare --readme README.md
 
 # Debian and Ubuntu ship SwiftShader inside `chromium`.
 SWIFTSHADER ?= /usr/lib/chromium/vk_swiftshader_icd.json
