@@ -78,6 +78,36 @@ impl MlpConfig {
     }
 }
 
+impl MlpConfig {
+    /// The configuration of an [`Mlp`] from the names and shapes of its tensors in a file: `shape("0.weight")` is
+    /// `[outputs, inputs]` of the first layer. `None` if there is no such layer.
+    #[must_use]
+    pub fn of_tensors<'a>(shape: impl Fn(&str) -> Option<&'a [usize]>) -> Option<Self> {
+        let mut config = Self { hidden_bias: false, last_bias: false, ..Self::plain(&[]) };
+        let (mut place, mut previous) = (0, None);
+        while let Some(&[outputs, inputs]) = shape(&format!("{place}.weight")) {
+            // What the last layer has belongs to a hidden one where another layer follows.
+            if let Some((norm, bias)) = previous {
+                config.hidden_norm |= norm != LastNorm::None;
+                config.hidden_bias |= bias;
+            } else {
+                config.widths.push(inputs);
+            }
+            config.widths.push(outputs);
+            let has = |at: usize, name: &str| shape(&format!("{at}.{name}")).is_some();
+            let norm = match has(place + 1, "running_mean") {
+                true if has(place + 1, "weight") => LastNorm::Batch,
+                true => LastNorm::Plain,
+                false => LastNorm::None,
+            };
+            previous = Some((norm, has(place, "bias")));
+            place += if norm == LastNorm::None { 2 } else { 3 };
+        }
+        (config.last_norm, config.last_bias) = previous?;
+        Some(config)
+    }
+}
+
 /// Linear layers with ReLU between them: a projector or predictor.
 ///
 /// Parameters are named as in a `torch.nn.Sequential` of the same layers: `0.weight`, `1.weight` (batch norm), `3.weight`.
