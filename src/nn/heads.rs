@@ -174,6 +174,54 @@ impl Mlp {
     }
 }
 
+/// A linear classifier of features.
+///
+/// Features as an encoder gives them first pass a batch normalisation without weight and bias, so that one learning rate
+/// suits all of them (He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners", appendix A.1).
+#[derive(Debug, Clone)]
+pub struct Classifier {
+    norm: Option<BatchNorm>,
+    linear: Linear,
+}
+
+impl Classifier {
+    /// Registers `norm` and `fc`: a linear layer as PyTorch starts it, but for its bias of 0.
+    #[track_caller]
+    #[must_use]
+    pub fn new(build: &ParamBuilder, width: usize, classes: usize) -> Self {
+        let norm = Some(BatchNorm::plain(&build.scope("norm"), width));
+        Self { norm, ..Self::of_units(build, width, classes) }
+    }
+
+    /// For rows of unit length, which need no normalisation: registers `fc` alone.
+    #[track_caller]
+    #[must_use]
+    pub fn of_units(build: &ParamBuilder, width: usize, classes: usize) -> Self {
+        let (weight, bias) = (Init::linear(width), Some(Init::Constant(0.0)));
+        Self { norm: None, linear: Linear::with_init(&build.scope("fc"), width, classes, weight, bias) }
+    }
+
+    /// Makes the rows of `means` `[classes, width]` the weights, over a temperature: with unit rows, cosines over `tau`.
+    ///
+    /// # Panics
+    /// If the shape is another.
+    #[track_caller]
+    pub fn start_at(&self, params: &Params, means: &Tensor, tau: f32) {
+        self.linear.set_weight(params, &means.transpose().div_scalar(tau));
+    }
+
+    /// `[n, width]` to logits `[n, classes]`.
+    ///
+    /// # Panics
+    /// If `x` is not `[n, width]`.
+    #[track_caller]
+    #[must_use]
+    pub fn forward(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
+        let normal = self.norm.as_ref().map(|norm| norm.forward(params, x, mode));
+        self.linear.forward(params, normal.as_ref().unwrap_or(x))
+    }
+}
+
 /// A linear layer between unit vectors: `n(x) n(W)ᵀ`, the cosine of each row with each of K prototypes.
 ///
 /// It is SwAV's layer of prototypes (Caron et al. 2020, section 3.1), and DINO's last layer: a linear layer under weight

@@ -1,6 +1,6 @@
 //! Embeddings as a file for other programs: safetensors, CSV or NPY.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -41,8 +41,8 @@ impl Embeddings<'_> {
 
     /// Writes the file that `path` ends in, whole or not at all:
     ///
-    /// - `.safetensors`: `embeddings` f32 `[n, dims]`; `labels` i64 `[n]` where known; the names, and the classes' names, as
-    ///   JSON lists in the metadata `names` and `classes`.
+    /// - `.safetensors`: `embeddings` f32 `[n, dims]`; `labels` i64 `[n]` where known; metadata `images`, a JSON object with
+    ///   the lists `names` and, where known, `classes`.
     /// - `.csv`: columns `name`, `label` (the class's name, empty where not known), `e0`, `e1`, ...; the numbers read back to
     ///   the same bits.
     /// - `.npy`: the matrix, version 1.0, and beside it a `.txt` of the same name with a line a row: the name, and after a
@@ -81,18 +81,19 @@ impl Embeddings<'_> {
 
     fn safetensors(&self) -> Result<Vec<u8>> {
         let labels: Vec<i64> = self.labels.iter().map(|&label| label.into()).collect();
-        let json = |names: &[String]| serde_json::to_string(names).map_err(message);
         let view = |dtype, shape, bytes| TensorView::new(dtype, shape, bytes).map_err(message);
         let rows = self.names.len();
         let values = view(Dtype::F32, vec![rows, self.dims], bytemuck::cast_slice(self.values))?;
         let labels = view(Dtype::I64, vec![rows], bytemuck::cast_slice(&labels))?;
-        let (mut tensors, mut metadata) = (vec![("embeddings", values)], HashMap::new());
-        metadata.insert("names".to_owned(), json(self.names)?);
+        let (mut tensors, mut images) =
+            (vec![("embeddings", values)], BTreeMap::from([("names", self.names)]));
         if !self.class_names.is_empty() {
             tensors.push(("labels", labels));
-            metadata.insert("classes".to_owned(), json(self.class_names)?);
+            images.insert("classes", self.class_names);
         }
-        safetensors::serialize(tensors, Some(metadata)).map_err(message)
+        // One entry, so that equal rows make equal files.
+        let images = serde_json::to_string(&images).map_err(message)?;
+        safetensors::serialize(tensors, Some(HashMap::from([("images".to_owned(), images)]))).map_err(message)
     }
 
     fn csv(&self) -> String {
