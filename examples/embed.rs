@@ -13,7 +13,7 @@ use wgrad::data::{DataSource, Listing};
 use wgrad::eval::neighbours;
 use wgrad::nn::ParamBuilder;
 use wgrad::train::{self, Checkpoint, Embeddings, SheetRow};
-use wgrad::{Error, Gpu, Rng};
+use wgrad::{Error, Gpu, GpuBuilder, Rng};
 
 #[derive(Debug, Clone, Parser)]
 #[command(version, about = "Writes the embeddings of images, and draws their nearest neighbours.")]
@@ -69,7 +69,7 @@ pub(crate) fn embed(flags: &Flags) -> wgrad::Result<()> {
         return Err(Error::Argument(format!("--k {}: there are {} images", flags.k, images.len())));
     }
 
-    let gpu = flags.adapter.iter().fold(Gpu::builder(), |builder, name| builder.adapter(name)).build()?;
+    let gpu = flags.adapter.iter().fold(Gpu::builder(), GpuBuilder::adapter).build()?;
     let params = build.finish(&gpu)?;
     from.load("", &params)?;
 

@@ -21,7 +21,7 @@ use wgrad::nn::{Classifier, Mode, ParamBuilder, Params};
 use wgrad::optim::{AdamW, AdamWOptions, Group, Optimizer, Schedule};
 use wgrad::train::plot::{self, Panel, Series};
 use wgrad::train::{self, Checkpoint, Config, Embedder, Meta, Metrics, Row, RunDir, State};
-use wgrad::{Error, Gpu, Result, Rng};
+use wgrad::{Error, Gpu, GpuBuilder, Result, Rng};
 
 #[derive(Debug, Clone, Parser)]
 #[command(version, about = "Trains a classifier on the encoder of a run. Writes a run directory of its own.")]
@@ -145,7 +145,7 @@ pub(crate) fn finetune(flags: &Flags) -> Result<Summary> {
         )));
     }
 
-    let gpu = flags.adapter.iter().fold(Gpu::builder(), |builder, name| builder.adapter(name)).build()?;
+    let gpu = flags.adapter.iter().fold(Gpu::builder(), GpuBuilder::adapter).build()?;
     let dir = RunDir::create(flags.out.as_deref(), "finetune")?;
     let (method, adapter) = (&from.meta.config.method, &gpu.info().name);
     println!("finetune of {} ({method}) on {adapter}", flags.from.display());

@@ -78,7 +78,7 @@ impl Checkpoint {
                     }
                 }
                 Err(_) => {
-                    eprintln!("wgrad: {own} cannot be read: the images are normalised by their own colours")
+                    eprintln!("wgrad: {own} cannot be read: the images are normalised by their own colours");
                 }
             }
         }

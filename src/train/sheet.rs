@@ -84,7 +84,7 @@ fn draw(sheet: &mut RgbImage, data: &Dataset, image: u32, at: [u32; 2], scale: u
                 let first = (inner_y / scale * data.width as u32 + inner_x / scale) as usize * data.channels;
                 Some(Rgb([0, 1, 2].map(|c| pixels[first + c % data.channels])))
             } else {
-                border.filter(|_| solid || (x + y) / DASH % 2 == 0)
+                border.filter(|_| solid || ((x + y) / DASH).is_multiple_of(2))
             };
             if let Some(color) = color {
                 sheet.put_pixel(at[0] + x, at[1] + y, color);
