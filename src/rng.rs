@@ -29,6 +29,8 @@ pub mod streams {
     pub const SYNTHETIC: u32 = 3;
     /// Evaluation: the order of a linear probe, the sample of a plot.
     pub const EVAL: u32 = 4;
+    /// Which images keep their labels where few may be used.
+    pub const LABELS: u32 = 5;
     /// The first number free for a program's own streams.
     pub const USER: u32 = 0x100;
 }

@@ -1,13 +1,13 @@
 //! A set of labelled images in memory.
 
-/// Labelled images of one size, as bytes.
+/// Images of one size, as bytes, and their classes where these are known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     /// What it is called in messages and run directories.
     pub name: String,
     /// Pixels, NHWC.
     pub images: Vec<u8>,
-    /// One class number an image.
+    /// One class number an image; 0 where there are no classes.
     pub labels: Vec<u32>,
     /// Rows of an image.
     pub height: usize,
@@ -15,7 +15,7 @@ pub struct Dataset {
     pub width: usize,
     /// 1 (grey) or 3 (RGB).
     pub channels: usize,
-    /// One name a class.
+    /// One name a class; none where the classes of the images are not known.
     pub class_names: Vec<String>,
     /// Mean of each channel in [0, 1] over the training images; one channel repeats its value.
     pub mean: [f32; 3],
@@ -30,6 +30,36 @@ pub struct Splits {
     pub train: Dataset,
     /// For evaluation only.
     pub test: Dataset,
+}
+
+/// All images of a source, to look at rather than to train on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listing {
+    /// The images: the training part, then the test part.
+    pub images: Dataset,
+    /// The name of each: its path in a folder, otherwise its part and its number there, as `test/17`.
+    pub names: Vec<String>,
+}
+
+impl Listing {
+    /// Both parts of a data set, named by part and number.
+    pub(super) fn of(splits: Splits) -> Self {
+        let numbered =
+            |part: &'static str, data: &Dataset| (0..data.len()).map(move |i| format!("{part}/{i}"));
+        let names = numbered("train", &splits.train).chain(numbered("test", &splits.test)).collect();
+        Self { images: splits.join(), names }
+    }
+}
+
+impl Splits {
+    /// The training part, then the test part, as one set.
+    #[must_use]
+    pub fn join(self) -> Dataset {
+        let Self { train: mut all, test } = self;
+        all.images.extend(test.images);
+        all.labels.extend(test.labels);
+        all
+    }
 }
 
 impl Dataset {

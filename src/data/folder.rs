@@ -8,21 +8,50 @@ use std::path::{Path, PathBuf};
 
 use image::imageops::FilterType;
 
-use super::dataset::{Dataset, Splits};
+use super::dataset::{Dataset, Listing, Splits};
 use super::file;
 use crate::{Error, Result};
 
 /// One test image for every this many of a class, where the folder does not say.
 const TEST_EVERY: usize = 6;
 
+/// Class names and the paths of each class's images.
+type Classes = Vec<(String, Vec<PathBuf>)>;
+
 /// Reads a folder as RGB images of `size` x `size`. Normalisation is measured on the training part.
 ///
 /// # Errors
 /// No class or no image where they should be, a test class that has no training images, or a file that cannot be decoded.
 pub fn read(dir: &Path, size: usize) -> Result<Splits> {
-    if size == 0 {
-        return Err(Error::Argument("images of size 0 have no pixels".into()));
-    }
+    let (train, test) = parts(dir)?;
+    decode_parts(dir, &train, &test, size)
+}
+
+/// Reads all images of a folder, named by their paths in it. Where some lie right in it, these are all, without classes,
+/// and normalisation is measured on them; otherwise they are those of [`read`].
+///
+/// # Errors
+/// As [`read`].
+pub fn list(dir: &Path, size: usize) -> Result<Listing> {
+    let mut flat: Vec<PathBuf> = file::list(dir)?;
+    flat.retain(|path| path.is_file() && is_image(path));
+    let (paths, images) = if flat.is_empty() {
+        let (train, test) = parts(dir)?;
+        let images = decode_parts(dir, &train, &test, size)?.join();
+        (train.into_iter().chain(test).flat_map(|(_, paths)| paths).collect(), images)
+    } else {
+        let classes = [(String::new(), flat)];
+        let mut images = load(dir, &classes, &[], size)?;
+        (images.mean, images.std) = images.measure();
+        let [(_, flat)] = classes;
+        (flat, images)
+    };
+    let name = |path: &PathBuf| path.strip_prefix(dir).unwrap_or(path).to_string_lossy().into_owned();
+    Ok(Listing { names: paths.iter().map(name).collect(), images })
+}
+
+/// The training and the test part.
+fn parts(dir: &Path) -> Result<(Classes, Classes)> {
     let train_dir = dir.join("train");
     let (train, test) = if train_dir.is_dir() {
         let test_dir = ["test", "val"].map(|name| dir.join(name)).into_iter().find(|path| path.is_dir());
@@ -33,19 +62,23 @@ pub fn read(dir: &Path, size: usize) -> Result<Splits> {
         let all = classes(dir)?;
         (part(&all, |i| i % TEST_EVERY != TEST_EVERY - 1), part(&all, |i| i % TEST_EVERY == TEST_EVERY - 1))
     };
-    let class_names: Vec<String> = train.iter().map(|(name, _)| name.clone()).collect();
-    if let Some((name, _)) = test.iter().find(|(name, _)| !class_names.contains(name)) {
+    if let Some((name, _)) = test.iter().find(|(name, _)| train.iter().all(|(known, _)| known != name)) {
         return Err(file::missing(&train_dir.join(name), "no such class, but there are test images of it"));
     }
-    let mut train = load(dir, &train, &class_names, size)?;
-    let mut test = load(dir, &test, &class_names, size)?;
+    Ok((train, test))
+}
+
+fn decode_parts(dir: &Path, train: &Classes, test: &Classes, size: usize) -> Result<Splits> {
+    let class_names: Vec<String> = train.iter().map(|(name, _)| name.clone()).collect();
+    let mut train = load(dir, train, &class_names, size)?;
+    let mut test = load(dir, test, &class_names, size)?;
     (train.mean, train.std) = train.measure();
     (test.mean, test.std) = (train.mean, train.std);
     Ok(Splits { train, test })
 }
 
 /// The images of each class whose number among them is `chosen`.
-fn part(classes: &[(String, Vec<PathBuf>)], chosen: impl Fn(usize) -> bool) -> Vec<(String, Vec<PathBuf>)> {
+fn part(classes: &Classes, chosen: impl Fn(usize) -> bool) -> Classes {
     let pick =
         |paths: &Vec<PathBuf>| (0..paths.len()).filter(|&i| chosen(i)).map(|i| paths[i].clone()).collect();
     classes.iter().map(|(name, paths)| (name.clone(), pick(paths))).collect()
@@ -57,7 +90,7 @@ fn is_image(path: &Path) -> bool {
 }
 
 /// Class names and the images of each, sorted by name. Folders without images are no classes.
-fn classes(dir: &Path) -> Result<Vec<(String, Vec<PathBuf>)>> {
+fn classes(dir: &Path) -> Result<Classes> {
     let mut classes = Vec::new();
     for folder in file::list(dir)?.into_iter().filter(|path| path.is_dir()) {
         let images: Vec<PathBuf> = file::list(&folder)?.into_iter().filter(|path| is_image(path)).collect();
@@ -71,13 +104,16 @@ fn classes(dir: &Path) -> Result<Vec<(String, Vec<PathBuf>)>> {
     Ok(classes)
 }
 
-/// Decodes all images, a share of them on each core.
+/// Decodes all images, a share of them on each core. A class that has no name in `class_names` is number 0.
 fn load(
     dir: &Path,
     classes: &[(String, Vec<PathBuf>)],
     class_names: &[String],
     size: usize,
 ) -> Result<Dataset> {
+    if size == 0 {
+        return Err(Error::Argument("images of size 0 have no pixels".into()));
+    }
     let class = |name: &String| class_names.iter().position(|known| known == name).unwrap_or(0) as u32;
     let labels = classes.iter().flat_map(|(name, paths)| paths.iter().map(move |_| class(name))).collect();
     let paths: Vec<&PathBuf> = classes.iter().flat_map(|(_, paths)| paths).collect();

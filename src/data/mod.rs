@@ -23,13 +23,15 @@ pub mod embedded;
 mod file;
 pub mod folder;
 pub mod idx;
+mod labels;
 mod loader;
 mod source;
 mod synthetic;
 
 pub use crate::reference::augment::{Blur, Crop, Jitter, Recipe, Solarize};
 pub use augment::{Augment, Images};
-pub use dataset::{Dataset, Splits};
+pub use dataset::{Dataset, Listing, Splits};
+pub use labels::LabelBudget;
 pub use loader::{Batch, Loader, LoaderBuilder};
 pub use source::DataSource;
 pub use synthetic::Synthetic;

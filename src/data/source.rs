@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::dataset::Splits;
+use super::dataset::{Listing, Splits};
 use super::synthetic::Synthetic;
 use super::{cifar, embedded, folder, idx};
 use crate::{Error, Result};
@@ -47,6 +47,17 @@ impl DataSource {
             Self::Cifar100(dir) => cifar::read(dir, cifar::Kind::Cifar100),
             Self::Folder { dir, size } => folder::read(dir, *size),
             Self::Synthetic => Ok(Synthetic::default().build()),
+        }
+    }
+
+    /// Reads all images, with a name each. A folder may have images right in it, which then have no classes.
+    ///
+    /// # Errors
+    /// As [`DataSource::load`].
+    pub fn list(&self) -> Result<Listing> {
+        match self {
+            Self::Folder { dir, size } => folder::list(dir, *size),
+            _ => Ok(Listing::of(self.load()?)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Weighted kNN classification, as instance discrimination introduced it for frozen features.
 
+use super::accuracy::accuracy;
 use crate::error::Result;
 use crate::tensor::Tensor;
 
@@ -41,7 +42,5 @@ pub fn knn_accuracy(
     let classes = bank_labels.iter().max().map_or(1, |&c| c as usize + 1);
     let on_gpu = bank.gpu().tensor_u32(bank_labels, [bank_labels.len()])?;
     let (similarity, index) = queries.l2_normalize().knn(&bank.l2_normalize(), knn.k.min(counts[0]));
-    let winners = similarity.knn_vote(&index, &on_gpu, classes, knn.tau).argmax().to_vec_u32()?;
-    let right = winners.iter().zip(labels).filter(|(winner, label)| winner == label).count();
-    Ok(right as f64 / labels.len() as f64)
+    accuracy(&similarity.knn_vote(&index, &on_gpu, classes, knn.tau), labels)
 }

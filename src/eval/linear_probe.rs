@@ -1,5 +1,6 @@
 //! Linear classification of frozen features.
 
+use super::accuracy::accuracy;
 use crate::error::Result;
 use crate::nn::{Linear, ParamBuilder};
 use crate::optim::{AdamW, AdamWOptions, Group, Optimizer, Schedule};
@@ -82,7 +83,5 @@ pub fn linear_probe(
             adamw.step(&params, &grads, lr);
         }
     }
-    let predicted = layer.forward(&params.frozen(), &test).argmax().to_vec_u32()?;
-    let right = predicted.iter().zip(test_labels).filter(|(found, label)| found == label).count();
-    Ok(right as f64 / test_labels.len() as f64)
+    accuracy(&layer.forward(&params.frozen(), &test), test_labels)
 }

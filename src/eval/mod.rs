@@ -6,11 +6,15 @@
 
 #![cfg(not(target_family = "wasm"))] // every measure reads its result
 
+mod accuracy;
 mod eigen;
 mod knn;
 mod linear_probe;
 mod metrics;
+mod neighbours;
 
+pub use accuracy::{accuracy, class_means};
 pub use knn::{Knn, knn_accuracy};
 pub use linear_probe::{LinearProbe, linear_probe};
 pub use metrics::{alignment, batch_std, embedding_std, principal_plane, rankme, uniformity};
+pub use neighbours::{Neighbour, neighbours};

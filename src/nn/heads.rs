@@ -78,6 +78,36 @@ impl MlpConfig {
     }
 }
 
+impl MlpConfig {
+    /// The configuration of an [`Mlp`] from the names and shapes of its tensors in a file: `shape("0.weight")` is
+    /// `[outputs, inputs]` of the first layer. `None` if there is no such layer.
+    #[must_use]
+    pub fn of_tensors<'a>(shape: impl Fn(&str) -> Option<&'a [usize]>) -> Option<Self> {
+        let mut config = Self { hidden_bias: false, last_bias: false, ..Self::plain(&[]) };
+        let (mut place, mut previous) = (0, None);
+        while let Some(&[outputs, inputs]) = shape(&format!("{place}.weight")) {
+            // What the last layer has belongs to a hidden one where another layer follows.
+            if let Some((norm, bias)) = previous {
+                config.hidden_norm |= norm != LastNorm::None;
+                config.hidden_bias |= bias;
+            } else {
+                config.widths.push(inputs);
+            }
+            config.widths.push(outputs);
+            let has = |at: usize, name: &str| shape(&format!("{at}.{name}")).is_some();
+            let norm = match has(place + 1, "running_mean") {
+                true if has(place + 1, "weight") => LastNorm::Batch,
+                true => LastNorm::Plain,
+                false => LastNorm::None,
+            };
+            previous = Some((norm, has(place, "bias")));
+            place += if norm == LastNorm::None { 2 } else { 3 };
+        }
+        (config.last_norm, config.last_bias) = previous?;
+        Some(config)
+    }
+}
+
 /// Linear layers with ReLU between them: a projector or predictor.
 ///
 /// Parameters are named as in a `torch.nn.Sequential` of the same layers: `0.weight`, `1.weight` (batch norm), `3.weight`.
@@ -141,6 +171,54 @@ impl Mlp {
             };
         }
         x.cast(DType::F32)
+    }
+}
+
+/// A linear classifier of features.
+///
+/// Features as an encoder gives them first pass a batch normalisation without weight and bias, so that one learning rate
+/// suits all of them (He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners", appendix A.1).
+#[derive(Debug, Clone)]
+pub struct Classifier {
+    norm: Option<BatchNorm>,
+    linear: Linear,
+}
+
+impl Classifier {
+    /// Registers `norm` and `fc`: a linear layer as PyTorch starts it, but for its bias of 0.
+    #[track_caller]
+    #[must_use]
+    pub fn new(build: &ParamBuilder, width: usize, classes: usize) -> Self {
+        let norm = Some(BatchNorm::plain(&build.scope("norm"), width));
+        Self { norm, ..Self::of_units(build, width, classes) }
+    }
+
+    /// For rows of unit length, which need no normalisation: registers `fc` alone.
+    #[track_caller]
+    #[must_use]
+    pub fn of_units(build: &ParamBuilder, width: usize, classes: usize) -> Self {
+        let (weight, bias) = (Init::linear(width), Some(Init::Constant(0.0)));
+        Self { norm: None, linear: Linear::with_init(&build.scope("fc"), width, classes, weight, bias) }
+    }
+
+    /// Makes the rows of `means` `[classes, width]` the weights, over a temperature: with unit rows, cosines over `tau`.
+    ///
+    /// # Panics
+    /// If the shape is another.
+    #[track_caller]
+    pub fn start_at(&self, params: &Params, means: &Tensor, tau: f32) {
+        self.linear.set_weight(params, &means.transpose().div_scalar(tau));
+    }
+
+    /// `[n, width]` to logits `[n, classes]`.
+    ///
+    /// # Panics
+    /// If `x` is not `[n, width]`.
+    #[track_caller]
+    #[must_use]
+    pub fn forward(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
+        let normal = self.norm.as_ref().map(|norm| norm.forward(params, x, mode));
+        self.linear.forward(params, normal.as_ref().unwrap_or(x))
     }
 }
 

@@ -38,6 +38,15 @@ impl Linear {
         }
     }
 
+    /// Overwrites the weight by `weight` `[in, out]`; the bias keeps its values.
+    ///
+    /// # Panics
+    /// If the shape is another.
+    #[track_caller]
+    pub fn set_weight(&self, params: &Params, weight: &Tensor) {
+        params.get(self.weight).write_rows(0, weight);
+    }
+
     /// `[n, in]` to `[n, out]`.
     ///
     /// # Panics

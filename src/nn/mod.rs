@@ -37,7 +37,7 @@ mod segments;
 
 pub use builder::ParamBuilder;
 pub use conv::Conv2d;
-pub use heads::{DinoHead, DinoHeadConfig, LastNorm, Mlp, MlpConfig, Prototypes};
+pub use heads::{Classifier, DinoHead, DinoHeadConfig, LastNorm, Mlp, MlpConfig, Prototypes};
 pub use init::Init;
 pub use linear::Linear;
 pub use norm::{BatchNorm, LayerNorm};

@@ -53,7 +53,23 @@ pub struct ResNetConfig {
 }
 
 impl ResNetConfig {
-    fn preset(block: Block, stages: &[(usize, usize)]) -> Self {
+    /// The names that [`preset`](Self::preset) knows.
+    pub const PRESETS: [&str; 5] = ["tiny", "resnet8", "resnet18", "resnet34", "resnet50"];
+
+    /// A preset by name: `tiny` is [`demo`](Self::demo), the others are called as their function is.
+    #[must_use]
+    pub fn preset(name: &str) -> Option<Self> {
+        Some(match name {
+            "tiny" => Self::demo(),
+            "resnet8" => Self::resnet8(),
+            "resnet18" => Self::resnet18(),
+            "resnet34" => Self::resnet34(),
+            "resnet50" => Self::resnet50(),
+            _ => return None,
+        })
+    }
+
+    fn with(block: Block, stages: &[(usize, usize)]) -> Self {
         Self { channels: 3, stem: Stem::Cifar, block, stages: stages.to_vec(), zero_init_residual: false }
     }
 
@@ -61,32 +77,32 @@ impl ResNetConfig {
     /// images in two views.
     #[must_use]
     pub fn demo() -> Self {
-        let config = Self::preset(Block::Basic, &[(8, 1), (16, 1), (32, 1)]);
+        let config = Self::with(Block::Basic, &[(8, 1), (16, 1), (32, 1)]);
         Self { channels: 1, stem: Stem::CifarStride2, ..config }
     }
 
     /// Stages 16-32-64 of one basic block.
     #[must_use]
     pub fn resnet8() -> Self {
-        Self::preset(Block::Basic, &[(16, 1), (32, 1), (64, 1)])
+        Self::with(Block::Basic, &[(16, 1), (32, 1), (64, 1)])
     }
 
     /// ResNet-18: 512 features.
     #[must_use]
     pub fn resnet18() -> Self {
-        Self::preset(Block::Basic, &[(64, 2), (128, 2), (256, 2), (512, 2)])
+        Self::with(Block::Basic, &[(64, 2), (128, 2), (256, 2), (512, 2)])
     }
 
     /// ResNet-34: 512 features.
     #[must_use]
     pub fn resnet34() -> Self {
-        Self::preset(Block::Basic, &[(64, 3), (128, 4), (256, 6), (512, 3)])
+        Self::with(Block::Basic, &[(64, 3), (128, 4), (256, 6), (512, 3)])
     }
 
     /// ResNet-50: 2048 features.
     #[must_use]
     pub fn resnet50() -> Self {
-        Self::preset(Block::Bottleneck, &[(64, 3), (128, 4), (256, 6), (512, 3)])
+        Self::with(Block::Bottleneck, &[(64, 3), (128, 4), (256, 6), (512, 3)])
     }
 
     /// The same with another stem; presets have [`Stem::Cifar`], torchvision's models [`Stem::ImageNet`].

@@ -64,11 +64,49 @@ impl Checkpoint {
         self.path.parent().unwrap_or(Path::new(""))
     }
 
+    /// The tensor of this name, in the file's layout.
+    #[must_use]
+    pub fn tensor(&self, name: &str) -> Option<&NamedTensor> {
+        self.tensors.get(name)
+    }
+
+    /// Loads what is named `prefix` and more, such as `"encoder."`, into the parameters and running statistics of the same
+    /// names. The others keep their values; what `params` has no place for stays unused.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if one is missing or of another shape; nothing is changed then.
+    pub fn load(&self, prefix: &str, params: &Params) -> Result<()> {
+        let wanted = |s: &Segment| s.name.starts_with(prefix).then(|| s.name.clone());
+        let [weights, statistics] = parts(params);
+        let values = [self.laid_out(weights, wanted)?, self.laid_out(statistics, wanted)?];
+        weights.1.write(&values[0]);
+        statistics.1.write(&values[1]);
+        Ok(())
+    }
+
+    /// The values of a flat tensor, where `name` gives one replaced by the file's tensor of that name.
+    fn laid_out(
+        &self,
+        (segments, flat): (&[Segment], &Tensor),
+        name: impl Fn(&Segment) -> Option<String>,
+    ) -> Result<Vec<f32>> {
+        let mut values = flat.to_vec()?;
+        for s in segments {
+            if let Some(name) = name(s) {
+                let found = self.values(&name, &s.layout.file_shape(&s.shape))?;
+                values[s.range()].copy_from_slice(&s.layout.from_file(&s.shape, found));
+            }
+        }
+        Ok(values)
+    }
+
+    /// An error that names the file.
+    pub(super) fn error(&self, message: String) -> Error {
+        Error::Checkpoint { path: self.path.clone(), message }
+    }
+
     fn values(&self, name: &str, shape: &[usize]) -> Result<&[f32]> {
-        let fail = |found: String| {
-            let message = format!("tensor {name}: expected {shape:?}, found {found}");
-            Error::Checkpoint { path: self.path.clone(), message }
-        };
+        let fail = |found: String| self.error(format!("tensor {name}: expected {shape:?}, found {found}"));
         let tensor = self.tensors.get(name).ok_or_else(|| fail("none of this name".into()))?;
         if tensor.shape == shape { Ok(&tensor.data) } else { Err(fail(format!("{:?}", tensor.shape))) }
     }
@@ -86,7 +124,8 @@ pub struct State {
 
 impl State {
     /// The state of a run at `step`, empty.
-    pub(super) fn new(step: u64) -> Self {
+    #[must_use]
+    pub fn new(step: u64) -> Self {
         Self { step, networks: vec![], tensors: vec![], loss_scale: None }
     }
 
@@ -148,7 +187,10 @@ impl State {
     }
 
     /// Writes all of it to `path`, whole or not at all.
-    pub(super) fn save(&self, path: &Path, meta: &Meta) -> Result<()> {
+    ///
+    /// # Errors
+    /// The device's first error, or [`Error::Io`].
+    pub fn save(&self, path: &Path, meta: &Meta) -> Result<()> {
         let mut tensors = vec![];
         for (prefix, params) in &self.networks {
             for (segments, flat) in parts(params) {
@@ -172,14 +214,9 @@ impl State {
     pub(super) fn restore(&self, from: &Checkpoint) -> Result<()> {
         let mut writes = vec![];
         for (prefix, params) in &self.networks {
-            for (segments, flat) in parts(params) {
-                let mut values = flat.to_vec()?;
-                for s in segments {
-                    let found =
-                        from.values(&format!("{prefix}{}", s.name), &s.layout.file_shape(&s.shape))?;
-                    values[s.range()].copy_from_slice(&s.layout.from_file(&s.shape, found));
-                }
-                writes.push((flat, values));
+            for part in parts(params) {
+                let values = from.laid_out(part, |s| Some(format!("{prefix}{}", s.name)))?;
+                writes.push((part.1, values));
             }
         }
         for (name, tensor) in &self.tensors {

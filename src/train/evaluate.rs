@@ -73,8 +73,8 @@ pub(super) fn protocol(train_images: usize) -> String {
     )
 }
 
-/// `map` of every image of a data set, in its order: `[n, d]`.
-fn collect(gpu: &Gpu, data: &Dataset, map: impl Fn(&Images) -> Tensor) -> Result<Tensor> {
+/// `map` of every image of a data set, in its order and some hundred at once: `[n, d]`.
+pub(super) fn collect(gpu: &Gpu, data: &Dataset, map: impl Fn(&Images) -> Tensor) -> Result<Tensor> {
     let mut rows: Option<Tensor> = None;
     for first in (0..data.len()).step_by(CHUNK) {
         let images = Images::range(gpu, data, first..data.len().min(first + CHUNK))?;

@@ -15,9 +15,11 @@ mod augmentation;
 mod checkpoint;
 mod clock;
 mod config;
+mod embeddings;
 mod evaluate;
 mod flags;
 mod interrupt;
+mod learned;
 mod losses;
 mod metrics;
 pub mod plot;
@@ -27,6 +29,7 @@ mod report;
 mod run;
 mod run_dir;
 mod setup;
+mod sheet;
 
 use std::process::ExitCode;
 
@@ -34,15 +37,18 @@ pub use alarm::{Collapse, Part};
 pub use augmentation::Augmentation;
 pub use checkpoint::{Checkpoint, Meta, State};
 pub use config::{Config, OptimizerConfig, TeacherMomentum};
+pub use embeddings::Embeddings;
 pub use evaluate::{Forward, Model};
 pub use flags::{Flags, parse};
 pub use interrupt::Interrupt;
+pub use learned::Embedder;
 pub use metrics::{Metrics, Quality, Row, Summary};
 pub use progress::Progress;
 pub use recipe::RECIPES;
 pub use run::Run;
 pub use run_dir::{RunDir, write_atomic};
 pub use setup::Setup;
+pub use sheet::{SheetRow, check_png, contact_sheet};
 
 use crate::error::{Error, Result};
 

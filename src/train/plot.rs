@@ -1,4 +1,4 @@
-//! Pictures of a run, as SVG. The only place that draws.
+//! Pictures of a run, as SVG. The only place that draws curves and points.
 //!
 //! Colours are those of Okabe & Ito, told apart under the common colour blindnesses. Black and yellow are left out and
 //! all text is mid-grey on no background, so a picture reads on a light page and on a dark one.

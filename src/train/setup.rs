@@ -221,16 +221,8 @@ fn precision(name: &str) -> Result<Precision> {
 
 /// A preset by name.
 fn encoder(name: &str, channels: usize) -> Result<ResNetConfig> {
-    let config = match name {
-        "tiny" => ResNetConfig::demo(),
-        "resnet8" => ResNetConfig::resnet8(),
-        "resnet18" => ResNetConfig::resnet18(),
-        "resnet34" => ResNetConfig::resnet34(),
-        "resnet50" => ResNetConfig::resnet50(),
-        _ => {
-            let known = "tiny, resnet8, resnet18, resnet34, resnet50";
-            return Err(Error::Argument(format!("--encoder {name}: must be one of {known}")));
-        }
-    };
+    let unknown =
+        || Error::Argument(format!("--encoder {name}: must be one of {}", ResNetConfig::PRESETS.join(", ")));
+    let config = ResNetConfig::preset(name).ok_or_else(unknown)?;
     Ok(ResNetConfig { channels, ..config })
 }
