@@ -109,7 +109,7 @@ pub(crate) fn moco(flags: &Flags) -> wgrad::Result<Summary> {
             new = Tensor::concat_rows(&[&other, &new]);
         }
         let gradient = scaler.gradient(&params, &loss);
-        probe.observe(&queue, &second, &new.slice_rows(rows - batch, batch), &keys);
+        probe.observe(&queue, &second, &new.slice_rows(rows - batch, batch), keys);
         queue.enqueue(&new);
 
         let lr = schedule.at(images.step);
