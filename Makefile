@@ -6,6 +6,7 @@
 # make report      measures kernels, ops and the training step of this adapter, into the tables of the READMEs
 # make results     three seeds of the demo, into the README
 # make compare     every method with one budget on the demo's images, three seeds, into the README: half an hour on two cores
+# make figures     the theory, drawn and checked: examples/figures.md
 # make swiftshader the op tests on a second, independent Vulkan driver
 # make validation  the op tests and a training step under the Khronos validation layer
 #
@@ -18,7 +19,7 @@ export CARGO
 XDG_RUNTIME_DIR ?= /tmp
 export XDG_RUNTIME_DIR
 
-.PHONY: demo test check bench peers report results compare swiftshader validation needs
+.PHONY: demo test check bench peers report results compare figures swiftshader validation needs
 
 demo: needs
 	$(CARGO) run --release --example simclr
@@ -50,6 +51,9 @@ results: needs
 
 compare: needs
 	$(CARGO) run --release --example compare -- --seeds 3 --out runs/compare --readme README.md
+
+figures: needs
+	$(CARGO) run --release --example figures
 
 # Debian and Ubuntu ship SwiftShader inside `chromium`.
 SWIFTSHADER ?= /usr/lib/chromium/vk_swiftshader_icd.json

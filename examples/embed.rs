@@ -64,7 +64,7 @@ pub(crate) fn embed(flags: &Flags) -> wgrad::Result<()> {
     let embedder = from.embedder(&build, flags.head)?.unit(flags.normalize);
     let source = flags.data.clone().map_or_else(|| from.source(), Ok)?;
     let Listing { mut images, names } = source.list()?;
-    from.fit(&source, &mut [&mut images])?;
+    from.fit(&mut [&mut images])?;
     if flags.neighbours.is_some() && !(1..images.len()).contains(&flags.k) {
         return Err(Error::Argument(format!("--k {}: there are {} images", flags.k, images.len())));
     }

@@ -131,7 +131,7 @@ pub(crate) fn finetune(flags: &Flags) -> Result<Summary> {
     let from = Checkpoint::read(&flags.from)?;
     let source = flags.data.clone().map_or_else(|| from.source(), Ok)?;
     let Splits { mut train, mut test } = source.load()?;
-    from.fit(&source, &mut [&mut train, &mut test])?;
+    from.fit(&mut [&mut train, &mut test])?;
     let own = source == from.source()?;
     if own {
         train.truncate(from.meta.config.train_images); // those of the run
@@ -189,7 +189,8 @@ pub(crate) fn finetune(flags: &Flags) -> Result<Summary> {
     (config.precision, config.data, config.train_images) = ("f32".into(), source.to_string(), train.len());
     (config.steps, config.batch, config.lr, config.seed) = (flags.steps, batch, lr, flags.seed);
     let (seconds, rng_key) = (started.elapsed().as_secs_f64(), Rng::new(flags.seed).key());
-    let meta = Meta { step: flags.steps, rng_key, seconds, config, tuned: gpu.tuned() };
+    let normalization = [train.mean, train.std];
+    let meta = Meta { step: flags.steps, rng_key, seconds, config, normalization, tuned: gpu.tuned() };
     let state = State::new(flags.steps).network("", &network.encoder_params);
     state.network("", &network.classifier_params).save(&dir.file("checkpoint.safetensors"), &meta)?;
 

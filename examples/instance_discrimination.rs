@@ -20,6 +20,9 @@ use wgrad::train::{self, Collapse, Flags, Model, Part, Setup, Summary};
 struct Options {
     /// Widths of the head after the encoder's; one, a linear layer, in the paper.
     projector: Vec<usize>,
+    /// Whether the bank starts with what the encoder makes of the images before its first step, or with random rows as in the
+    /// paper, which a short run spends its first epoch to forget.
+    fill: bool,
     /// What a row of the bank keeps of itself when its image comes by.
     bank_momentum: f32,
     /// Softmax over the whole bank, or noise-contrastive estimation.
@@ -34,6 +37,9 @@ enum Form {
     Softmax,
     Nce,
 }
+
+/// Images at a time that fill the bank.
+const FILLED: usize = 500;
 
 fn main() -> ExitCode {
     train::main(|| instance_discrimination(&Flags::from_args()))
@@ -82,6 +88,16 @@ pub(crate) fn instance_discrimination(flags: &Flags) -> wgrad::Result<Summary> {
             knobs: "raise --lr, lower --tau, train for more epochs: a row is seen once in each",
         },
     };
+    if options.fill && setup.step() == 0 {
+        let (data, start) = (setup.train_set(), params.fork()); // so that the running statistics stay as they are
+        for first in (0..images).step_by(FILLED) {
+            let part = Images::range(&gpu, data, first..images.min(first + FILLED))?;
+            let indices: Vec<u32> = (first as u32..(first + part.len()) as u32).collect();
+            let features = encoder.forward(&start, &augment.plain(&part), Mode::Train);
+            let z = projector.forward(&start, &features, Mode::Train);
+            bank.update(&gpu.tensor_u32(&indices, [part.len()])?, &z, 0.0);
+        }
+    }
     let mut run = setup.begin(model, state)?;
     while let Some(images) = run.next_batch()? {
         let indices = gpu.tensor_u32(&images.indices, [batch])?;
@@ -98,8 +114,12 @@ pub(crate) fn instance_discrimination(flags: &Flags) -> wgrad::Result<Summary> {
         };
         let gradient = scaler.gradient(&params, &loss);
 
-        // How far the rows were from where the images are now. In the first epoch they are random.
-        let staleness = if images.epoch == 0 { no_staleness.clone() } else { bank.staleness(&indices, &z) };
+        // How far the rows were from where the images are now. Random ones say nothing in the first epoch.
+        let staleness = if images.epoch == 0 && !options.fill {
+            no_staleness.clone()
+        } else {
+            bank.staleness(&indices, &z)
+        };
         bank.update(&indices, &z, options.bank_momentum);
 
         let lr = schedule.at(images.step);

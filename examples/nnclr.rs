@@ -10,8 +10,8 @@ use serde::Deserialize;
 use wgrad::data::Images;
 use wgrad::nn::{LastNorm, Mlp, MlpConfig, Mode, ParamBuilder, ResNet};
 use wgrad::optim::LossScaler;
-use wgrad::ssl::{Queue, nnclr_loss};
-use wgrad::train::{self, Collapse, Flags, Model, Setup, Summary};
+use wgrad::ssl::{Probe, Queue, nnclr_loss};
+use wgrad::train::{self, Collapse, Flags, Model, Part, Setup, Summary};
 
 /// `[options]` of a recipe.
 #[derive(Deserialize)]
@@ -45,20 +45,27 @@ pub(crate) fn nnclr(flags: &Flags) -> wgrad::Result<Summary> {
     let params = build.finish(&gpu)?.with_precision(setup.precision());
     let mut queue = Queue::new(&gpu, options.queue, width, &mut setup.rng())?;
 
+    let [height, wide, channels] = setup.train_set().dims();
+    let probe = Probe::new(&gpu, [batch, height, wide, channels], width)?;
+
     let mut optimizer = config.optimizer.build(&params)?;
     let scaler = LossScaler::new(&params)?; // idle in f32
     let schedule = config.schedule();
     let augment = setup.augment();
 
     let state = setup.state().network("", &params).optimizer("optimizer", &mut *optimizer).scaler(&scaler);
-    let state = state.queue("queue", &mut queue, batch);
+    let state = state.queue("queue", &mut queue, batch).tensors("probe", probe.state());
     let model = Model {
         params: &params,
         encode: Box::new(|params, images| encoder.forward(params, images, Mode::Eval)),
         embed: Box::new(|params, features| projector.forward(params, features, Mode::Eval)),
         augment: &augment,
         candidates: Some(batch),
-        parts: vec![],
+        parts: vec![Part {
+            name: "staleness",
+            healthy: (-1.0, 0.5),
+            outside: "the oldest rows are no longer the encoder's; shorten options.queue, lower --lr",
+        }],
         collapse: Collapse { loss: (batch as f64).ln(), knobs: "raise --lr or --batch, lower --tau" },
     };
     let mut run = setup.begin(model, state)?;
@@ -72,11 +79,16 @@ pub(crate) fn nnclr(flags: &Flags) -> wgrad::Result<Summary> {
         let (p1, p2) = (p.slice_rows(0, batch), p.slice_rows(batch, batch));
         let loss = nnclr_loss(&z1, &p1, &z2, &p2, &queue, tau);
         let gradient = scaler.gradient(&params, &loss);
-        queue.enqueue(&z1.stop_gradient().l2_normalize());
+        let new = z1.stop_gradient().l2_normalize();
+        probe.observe(&queue, &views.slice_rows(0, batch), &new, |images| {
+            let now = params.fork(); // so that the running statistics stay as they are
+            projector.forward(&now, &encoder.forward(&now, images, Mode::Train), Mode::Train)
+        });
+        queue.enqueue(&new);
 
         let lr = schedule.at(images.step);
         scaler.step(&mut *optimizer, &params, &gradient, lr);
-        run.end_step(&loss, lr, &z, &[])?;
+        run.end_step(&loss, lr, &z, &[probe.staleness()])?;
     }
     run.finish()
 }

@@ -46,6 +46,7 @@ const RUNS: &[(&str, &[&str])] = &[
     ("dino", &["options.outputs=32", "options.local_crops=1", "options.local_size=16"]),
     ("dino", &["options.outputs=32", "options.local_crops=0", "options.momentum={adaptive=[0.5, 0.99]}"]),
     ("swav", &["options.prototypes=12", "options.queue=16", "options.queue_from=0.5"]),
+    ("swav", &["options.prototypes=12", "options.queue=0", "options.local_crops=1", "options.local_size=16"]),
     ("nnclr", &["options.queue=32"]),
     ("supcon", &[]),
 ];
@@ -63,6 +64,22 @@ fn trace(dir: &Path) -> Trace {
     };
     let rows = csv.lines().filter_map(Row::from_csv).map(values).collect();
     (tensors.into_iter().map(|t| (t.name, bits(t.data))).collect(), rows)
+}
+
+/// Every recipe in the crate has the options that its method reads: such a run gets as far as its directory.
+#[test]
+fn every_recipe_fits_its_method() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("summary.json"), "{}").unwrap();
+    for (name, _) in RECIPES {
+        let (method, _) = name.rsplit_once('-').unwrap();
+        let (_, run) = METHODS.iter().find(|(known, _)| *known == method).unwrap();
+        let recipe = Some((*name).to_owned());
+        let data = Some("synthetic".to_owned());
+        let error =
+            run(&Flags { recipe, data, out: Some(dir.path().to_owned()), ..Flags::default() }).unwrap_err();
+        assert!(error.to_string().contains("holds a run"), "{name}: {error}");
+    }
 }
 
 /// Queue, bank, teacher, centre, prototypes, probe and schedules: a run ended within its second epoch and resumed is the

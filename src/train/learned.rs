@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::checkpoint::Checkpoint;
 use super::evaluate::collect;
-use crate::data::{DataSource, Dataset, Splits};
+use crate::data::{DataSource, Dataset};
 use crate::error::{Error, Result};
 use crate::nn::{Mlp, MlpConfig, Mode, ParamBuilder, Params, ResNet, ResNetConfig};
 use crate::tensor::Tensor;
@@ -56,12 +56,11 @@ impl Checkpoint {
         Ok(Embedder { encoder, projector, unit: false, width })
     }
 
-    /// Gives images of another source the normalisation that the encoder was trained with; the run's own images are read for
-    /// it. Where they cannot be, the images keep their own, and a line says so.
+    /// Gives images the normalisation that the encoder was trained with, whatever their own colours are.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the images have another number of channels than the encoder takes.
-    pub fn fit(&self, source: &DataSource, images: &mut [&mut Dataset]) -> Result<()> {
+    /// [`Error::Argument`] if they have another number of channels than the encoder takes.
+    pub fn fit(&self, images: &mut [&mut Dataset]) -> Result<()> {
         let takes = self.encoder()?.channels;
         if let Some(other) = images.iter().find(|data| data.channels != takes) {
             let (name, has, from) = (&other.name, other.channels, self.directory().display());
@@ -69,18 +68,8 @@ impl Checkpoint {
                 "the images of {name} have {has} channels, and the encoder of {from} takes {takes}"
             )));
         }
-        let own = self.source()?;
-        if own != *source {
-            match own.load() {
-                Ok(Splits { train, .. }) => {
-                    for data in images {
-                        (data.mean, data.std) = (train.mean, train.std);
-                    }
-                }
-                Err(_) => {
-                    eprintln!("wgrad: {own} cannot be read: the images are normalised by their own colours");
-                }
-            }
+        for data in images {
+            [data.mean, data.std] = self.meta.normalization;
         }
         Ok(())
     }

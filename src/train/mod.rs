@@ -17,6 +17,7 @@ mod clock;
 mod config;
 mod embeddings;
 mod evaluate;
+pub mod figure;
 mod flags;
 mod interrupt;
 mod learned;

@@ -246,6 +246,7 @@ impl<'a> Run<'a> {
             rng_key: Rng::new(self.config.seed).key(),
             seconds: self.clock.seconds(),
             config: self.config.clone(),
+            normalization: [self.data.train.mean, self.data.train.std],
             tuned: self.gpu.tuned(),
         };
         self.clock.outside(|| self.state.save(&self.dir.file(checkpoint::FILE), &meta))?;

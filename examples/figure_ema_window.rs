@@ -1,0 +1,128 @@
+//! A teacher that is a moving average looks back over about 1 / (1 - m) steps.
+//!
+//!     cargo run --release --example figure_ema_window
+//!
+//! Two responses of t <- m t + (1 - m) w say all of it: an impulse of the student decays as (1 - m) m^k, and independent noise
+//! of variance 1 comes out with variance (1 - m) / (1 + m). The adaptive momentum looks back less while gradients have signal,
+//! more when they are noise: `optim::Momentum` has its rule.
+
+use std::process::ExitCode;
+
+use wgrad::nn::{FileLayout, Init, ParamBuilder, Params};
+use wgrad::optim::{Ema, LossScaler, Momentum};
+use wgrad::train::figure::{self, Args, Figure, line};
+use wgrad::{Gpu, Tensor};
+
+/// Weights of the student: as many samples of the noise response.
+const WEIGHTS: usize = 16_384;
+/// Steps of a phase of the adaptive momentum.
+const PHASE: u64 = 150;
+
+fn main() -> ExitCode {
+    figure::main(ema_window)
+}
+
+/// A student of zeros.
+fn student(args: &Args, gpu: &Gpu) -> wgrad::Result<Params> {
+    let build = ParamBuilder::new(args.rng());
+    let _ = build.param("w", [WEIGHTS], FileLayout::Same, Init::Constant(0.0));
+    build.finish(gpu)
+}
+
+pub(crate) fn ema_window(args: &Args) -> wgrad::Result<Figure> {
+    let (gpu, mut rng) = (args.gpu()?, args.rng());
+    let mut figure = Figure::new("ema_window", "momentum,steps_ago,response,theory");
+    let mut impulses = vec![];
+    for m in [0.9, 0.99, 0.999] {
+        let params = student(args, &gpu)?;
+        let (scaler, ema) = (LossScaler::new(&params)?, Ema::new(&params, Momentum::Constant(m))?);
+        let idle = params.flat().full_like(0.0);
+        let window = (1.0 / (1.0 - m)).round() as u64;
+
+        // An impulse of one step.
+        let teacher = params.fork();
+        let mut response = vec![];
+        for step in 0..2 * window {
+            params.flat().write(&vec![if step == 0 { 1.0 } else { 0.0 }; params.flat().len()]);
+            ema.update(&teacher, &params, &idle, &scaler, step);
+            if step % (window / 10) == 0 {
+                let value = f64::from(teacher.flat().slice_rows(0, 1).to_vec()?[0]);
+                let theory = (1.0 - m) * m.powf(step as f64);
+                figure.row(&[m, step as f64, value, theory]);
+                response.push((step as f64 / window as f64, value * window as f64));
+            }
+        }
+        let after = (1.0 - m) * m.powf(window as f64);
+        let at = response
+            .iter()
+            .find(|(age, _)| (age - 1.0).abs() < 1e-9)
+            .map_or(f64::NAN, |r| r.1 / window as f64);
+        figure.near(
+            format!("m = {m}: impulse, {window} steps on, x window"),
+            after * window as f64,
+            at * window as f64,
+            1e-4,
+        );
+        impulses.push((m, response));
+
+        // Noise, until the start is forgotten: 5 windows leave e^-10 of its square.
+        let teacher = params.fork();
+        for step in 0..5 * window {
+            let noise = gpu.normal([params.flat().len()], 0.0, 1.0, &mut rng)?;
+            ema.update(&teacher, &clone_of(&params, &noise), &idle, &scaler, step);
+        }
+        let variance = f64::from(teacher.flat().slice_rows(0, WEIGHTS).square().mean_all().item()?);
+        let theory = (1.0 - m) / (1.0 + m);
+        // The variance of a mean of 16,384 squares of normals is 2 / 16,384 of it: 4 standard errors, and the start's rest.
+        let within = theory * (4.0 * (2.0 / WEIGHTS as f64).sqrt() + (-10.0_f64).exp());
+        figure.near(
+            format!("m = {m}: variance of averaged noise x window"),
+            theory * window as f64,
+            variance * window as f64,
+            within * window as f64,
+        );
+    }
+
+    // Adaptive: gradients that are noise, then noise around a constant, then noise again.
+    let params = student(args, &gpu)?;
+    let scaler = LossScaler::new(&params)?;
+    let ema = Ema::new(&params, Momentum::Adaptive { shortest: 0.9, longest: 0.999 })?;
+    let teacher = params.fork();
+    let (mut windows, mut ends) = (vec![], vec![]);
+    for step in 0..3 * PHASE {
+        let noise = gpu.normal([params.flat().len()], 0.0, 1.0, &mut rng)?;
+        let signal = if (step / PHASE) == 1 { 1.0 } else { 0.0 };
+        ema.update(&teacher, &params, &noise.add_scalar(signal), &scaler, step);
+        let window = 1.0 / (1.0 - f64::from(ema.momentum(step).item()?));
+        windows.push((step as f64, window));
+        if (step + 1) % PHASE == 0 {
+            ends.push(window);
+        }
+    }
+    // Half of the mean square is signal: x = 1/2, so 1 / (1 - m) = 10 x^(-1/3).
+    figure.near(
+        "adaptive: window where half the gradient is signal",
+        10.0 * 0.5_f64.powf(-1.0 / 3.0),
+        ends[1],
+        0.5,
+    );
+    let longer = ends[0].min(ends[2]) / ends[1];
+    figure.claim(
+        "adaptive: window on noise over that on signal",
+        "> 3",
+        format!("{longer:.1}"),
+        longer > 3.0,
+    );
+    let responses = impulses.into_iter().map(|(m, response)| line(&format!("m = {m}"), response));
+    let theory = line("exp(-age)", (0..=40).map(|i| (f64::from(i) / 20.0, (-f64::from(i) / 20.0).exp())));
+    figure.panel("impulse response x window", "age / window", responses.chain([theory]).collect());
+    figure.panel("adaptive window: noise, signal, noise (steps)", "step", vec![line("", windows)]);
+    figure.finish(args, &gpu)
+}
+
+/// The same layout with other values.
+fn clone_of(params: &Params, values: &Tensor) -> Params {
+    let other = params.fork();
+    other.flat().lerp_(values, 1.0);
+    other
+}

@@ -1,0 +1,69 @@
+//! The bound of InfoNCE falls short of the mutual information by chi^2 / (2 N): N times the gap tends to a constant.
+//!
+//!     cargo run --release --example figure_mi_bias
+//!
+//! With the exact score T = ln p(y|x)/p(y), the gap I - (ln N - L) is the mean of ln(mean over j of e^T_ij). Expanded around 1
+//! it is half the variance of that mean: chi^2 / (2 N) with chi^2 = E_p(x)p(y)[(p(y|x)/p(y) - 1)^2], for Gaussians
+//! (1 - rho^2)^(-d) - 1. The gap is measured as the mean of (T_ii - (ln N - L)) on the same samples, else noise in T_ii drowns it.
+
+use std::process::ExitCode;
+
+use wgrad::data::Gaussians;
+use wgrad::ssl::info_nce_dot;
+use wgrad::train::figure::{self, Args, Figure, line};
+
+/// Numbers of candidates.
+const CANDIDATES: [usize; 4] = [64, 128, 256, 512];
+/// Pairs in a mean, so that every N sees as many.
+const PAIRS: usize = 32_768;
+
+fn main() -> ExitCode {
+    figure::main(mi_bias)
+}
+
+pub(crate) fn mi_bias(args: &Args) -> wgrad::Result<Figure> {
+    let (gpu, mut rng) = (args.gpu()?, args.rng());
+    let mut figure = Figure::new("mi_bias", "rho,d,candidates,n_times_gap,standard_error,expected");
+    let mut series = vec![];
+    for (d, nats) in [(1, 0.1438), (2, 0.2877), (4, 0.2)] {
+        let pairs = Gaussians::with_information(d, nats);
+        let rho = pairs.rho;
+        let expected = 0.5 * ((1.0 - rho * rho).powi(-(d as i32)) - 1.0);
+        let mut curve = vec![];
+        for n in CANDIDATES {
+            let mut gaps = vec![];
+            for _ in 0..PAIRS / n {
+                let [x, y] = pairs.pairs(&gpu, n, &mut rng)?;
+                let [q, k] = pairs.factors(&x, &y)?;
+                let positive = pairs.log_ratio(&x, &y).mean_all();
+                // Both on the device: the gap is small beside its parts.
+                let gap = positive.add(&info_nce_dot(&q, &k, 1.0)).sub_scalar((n as f64).ln() as f32);
+                gaps.push(gap.reshape([1]));
+            }
+            let gaps: Vec<f64> = wgrad::Tensor::concat_rows(&gaps.iter().collect::<Vec<_>>())
+                .to_vec()?
+                .into_iter()
+                .map(|gap| n as f64 * f64::from(gap))
+                .collect();
+            let count = gaps.len() as f64;
+            let mean = gaps.iter().sum::<f64>() / count;
+            let error =
+                (gaps.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / (count * (count - 1.0))).sqrt();
+            figure.row(&[rho, d as f64, n as f64, mean, error, expected]);
+            curve.push((n as f64, mean));
+            // The next term of the expansion is of order 1/N; what is left is sampling error, and f32: 1e-7 in a gap times N.
+            let within = 4.0 * error + 4.0 * expected / n as f64 + 2e-7 * n as f64;
+            figure.near(format!("I = {nats}, d = {d}, N = {n}: N x gap"), expected, mean, within);
+        }
+        let ends = [CANDIDATES[0], CANDIDATES[CANDIDATES.len() - 1]].map(|n| (n as f64, expected));
+        series.push((format!("I = {nats}, d = {d}"), curve, ends));
+    }
+    for (label, curve, ends) in series {
+        figure.panel(
+            &format!("N x (I - bound), {label}"),
+            "N candidates",
+            vec![line("measured", curve), line("chi^2 / 2", ends)],
+        );
+    }
+    figure.finish(args, &gpu)
+}

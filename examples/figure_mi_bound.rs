@@ -1,0 +1,84 @@
+//! The bound on mutual information that InfoNCE gives, ln N - L, saturates at ln N however large the information is.
+//!
+//!     cargo run --release --example figure_mi_bound
+//!
+//! Pairs of correlated Gaussians in 20 dimensions have a known mutual information I = -d/2 ln(1 - rho^2), and the exact score
+//! ln p(y|x)/p(y) is known too, so nothing is trained: the gap to I is the bound's own. van den Oord, Li & Vinyals 2018,
+//! section 2.3; Poole et al. 2019, "On Variational Bounds of Mutual Information", section 2.3.
+
+use std::process::ExitCode;
+
+use wgrad::data::Gaussians;
+use wgrad::ssl::info_nce_dot;
+use wgrad::train::figure::{self, Args, Figure, line};
+
+/// Numbers of candidates.
+const CANDIDATES: [usize; 7] = [4, 16, 64, 128, 256, 512, 1024];
+/// Batches in a mean.
+const BATCHES: usize = 60;
+/// Mean bounds of independent batches with a plain-loop f64 program: of I = 2 and I = 10 at these N, and what 60 batches
+/// leave open, three standard errors.
+const KNOWN: [(usize, [f64; 2], [f64; 2]); 5] = [
+    (16, [1.51, 2.77], [0.12, 0.015]),
+    (64, [1.82, 4.13], [0.09, 0.015]),
+    (128, [1.92, 4.79], [0.06, 0.015]),
+    (256, [1.945, 5.42], [0.039, 0.015]),
+    (1024, [1.975, 6.63], [0.021, 0.015]),
+];
+
+fn main() -> ExitCode {
+    figure::main(mi_bound)
+}
+
+pub(crate) fn mi_bound(args: &Args) -> wgrad::Result<Figure> {
+    let (gpu, mut rng) = (args.gpu()?, args.rng());
+    let mut figure = Figure::new("mi_bound", "information,candidates,ln_n,bound,standard_error");
+    let mut curves = vec![];
+    for (which, nats) in [2.0, 10.0].into_iter().enumerate() {
+        let pairs = Gaussians::with_information(20, nats);
+        let mut curve = vec![];
+        let [x, y] = pairs.pairs(&gpu, 65_536, &mut rng)?;
+        let score = f64::from(pairs.log_ratio(&x, &y).mean_all().item()?);
+        // Each coordinate's score has variance rho^2: d of them over 65,536 pairs.
+        let within = 4.0 * pairs.rho * (pairs.d as f64 / 65_536.0).sqrt();
+        figure.near(format!("I = {nats}: mean exact score of pairs"), nats, score, within);
+        for n in CANDIDATES {
+            // The mean over batches of ln N - L; each loss is one streamed launch over N x N scores.
+            let mut bounds = vec![];
+            for _ in 0..BATCHES {
+                let [x, y] = pairs.pairs(&gpu, n, &mut rng)?;
+                let [q, k] = pairs.factors(&x, &y)?;
+                bounds.push((n as f64).ln() - f64::from(info_nce_dot(&q, &k, 1.0).item()?));
+            }
+            let mean = bounds.iter().sum::<f64>() / BATCHES as f64;
+            let squares = bounds.iter().map(|b| (b - mean).powi(2)).sum::<f64>();
+            let error = (squares / (BATCHES * (BATCHES - 1)) as f64).sqrt();
+            figure.row(&[nats, n as f64, (n as f64).ln(), mean, error]);
+            curve.push(((n as f64).ln(), mean));
+            if let Some((_, known, within)) = KNOWN.iter().find(|(known, ..)| *known == n) {
+                figure.near(format!("I = {nats}, N = {n}: ln N - L"), known[which], mean, within[which]);
+            }
+            let limit = nats.min((n as f64).ln());
+            figure.claim(
+                format!("I = {nats}, N = {n}: below I and ln N"),
+                format!("<= {limit:.4}"),
+                format!("{mean:.4}"),
+                mean <= limit + 3.0 * error,
+            );
+        }
+        curves.push(curve);
+    }
+    let [two, ten] = &curves[..] else { unreachable!("two curves") };
+    let ends = [CANDIDATES[0], CANDIDATES[CANDIDATES.len() - 1]].map(|n| (n as f64).ln());
+    figure.panel(
+        "bound ln N - L (nats), and its limits",
+        "ln N, N candidates",
+        vec![
+            line("I = 2, measured", two.iter().copied()),
+            line("I = 10, measured", ten.iter().copied()),
+            line("ln N", ends.map(|x| (x, x))),
+            line("I = 2", ends.map(|x| (x, 2.0))),
+        ],
+    );
+    figure.finish(args, &gpu)
+}
