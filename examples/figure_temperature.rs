@@ -14,6 +14,9 @@ use wgrad::train::figure::{self, Args, Figure, line};
 /// Keys and their width.
 const SIZE: [usize; 2] = [512, 32];
 
+/// The smallest share that is drawn.
+const FLOOR: f64 = 1e-8;
+
 fn main() -> ExitCode {
     figure::main(temperature)
 }
@@ -71,12 +74,16 @@ pub(crate) fn temperature(args: &Args) -> wgrad::Result<Figure> {
         halves.windows(2).all(|pair| pair[0].1 < pair[1].1),
     );
     let shares = curves.iter().map(|(tau, rows)| {
-        line(&format!("tau = {tau}"), rows.iter().map(|[s, share, _]| (*s, share.max(1e-8).log10())))
+        line(
+            &format!("tau = {tau}"),
+            rows.iter().filter(|row| row[1] > FLOOR).map(|[s, share, _]| (*s, share.log10())),
+        )
     });
     figure.panel("log10 of a negative's share of the gradient", "similarity to the query", shares.collect());
     let theory = curves.iter().map(|(_, rows)| {
-        let ends = [rows[0], rows[rows.len() - 1]];
-        line("", ends.map(|[s, _, p]| (s, p.max(1e-8).log10())))
+        let felt = rows.iter().position(|row| row[2] > FLOOR).unwrap_or_default();
+        let ends = [rows[felt], rows[rows.len() - 1]];
+        line("", ends.map(|[s, _, p]| (s, p.log10())))
     });
     figure.panel(
         "the same by theory: lines of slope 1 / (tau ln 10)",
