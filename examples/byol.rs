@@ -44,7 +44,7 @@ pub(crate) fn byol(flags: &Flags) -> wgrad::Result<Summary> {
 
     // The teacher has a predictor too, and does not use it.
     let teacher = params.fork();
-    let ema = Ema::new(&params, options.momentum.over(config.steps))?;
+    let ema = Ema::new(&params, options.momentum.over(config.steps)?)?;
 
     let mut optimizer = config.optimizer.build(&params)?;
     let scaler = LossScaler::new(&params)?; // idle in f32

@@ -63,7 +63,7 @@ pub(crate) fn dino(flags: &Flags) -> wgrad::Result<Summary> {
     let params = build.finish(&gpu)?.with_precision(setup.precision());
 
     let teacher = params.fork();
-    let ema = Ema::new(&params, options.momentum.over(config.steps))?;
+    let ema = Ema::new(&params, options.momentum.over(config.steps)?)?;
     let center = Center::new(&gpu, outputs, options.center_momentum)?;
     let [start, end] = options.teacher_tau;
     let warmup = (options.teacher_warmup * config.steps as f64).round() as u64;

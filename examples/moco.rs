@@ -59,7 +59,7 @@ pub(crate) fn moco(flags: &Flags) -> wgrad::Result<Summary> {
     };
 
     let teacher = params.fork();
-    let ema = Ema::new(&params, options.momentum.over(config.steps))?;
+    let ema = Ema::new(&params, options.momentum.over(config.steps)?)?;
     let width = head.widths[head.widths.len() - 1];
     let mut queue = Queue::new(&gpu, options.queue, width, &mut setup.rng())?;
     let [height, wide, channels] = setup.train_set().dims();

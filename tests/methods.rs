@@ -82,6 +82,25 @@ fn every_recipe_fits_its_method() {
     }
 }
 
+#[test]
+fn settings_that_cannot_be_are_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, byol) = METHODS.iter().find(|(name, _)| *name == "byol").unwrap();
+    for (i, (set, expected)) in [
+        ("options.momentum={constant=2.0}", "options: momentum [2.0, 2.0] is not between 0 and 1"),
+        ("options.momentum={adaptive=[0.99, 0.9]}", "options: momentum [0.99, 0.9] is not"),
+        ("options.momentum={linear=1}", "options: unknown variant `linear`"),
+        ("options.projector=[]", "options: projector []: needs a width"),
+        ("options.projector=[64, 0]", "options: projector [64, 0]: needs a width"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let error = byol(&flags(&dir.path().join(i.to_string()), 2, &[set])).unwrap_err().to_string();
+        assert!(error.starts_with(expected) && !error.contains('\n'), "{set}: {error}");
+    }
+}
+
 /// Queue, bank, teacher, centre, prototypes, probe and schedules: a run ended within its second epoch and resumed is the
 /// uninterrupted one.
 fn resumes_bit_for_bit(method: &str) {

@@ -146,13 +146,22 @@ pub enum TeacherMomentum {
 
 impl TeacherMomentum {
     /// For a run of so many steps.
-    #[must_use]
-    pub fn over(self, steps: u64) -> Momentum {
-        match self {
-            Self::Constant(m) => Momentum::Constant(m),
-            Self::Cosine([from, to]) => Momentum::Cosine { from, to, steps },
-            Self::Adaptive([shortest, longest]) => Momentum::Adaptive { shortest, longest },
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if a value is not in `0..=1`, or the adaptive bounds are the wrong way round.
+    pub fn over(self, steps: u64) -> Result<Momentum> {
+        let (values, momentum) = match self {
+            Self::Constant(m) => ([m, m], Momentum::Constant(m)),
+            Self::Cosine([from, to]) => ([from, to], Momentum::Cosine { from, to, steps }),
+            Self::Adaptive([shortest, longest]) => {
+                ([shortest, longest], Momentum::Adaptive { shortest, longest })
+            }
+        };
+        let ordered = !matches!(self, Self::Adaptive([shortest, longest]) if shortest > longest);
+        if ordered && values.iter().all(|m| (0.0..=1.0).contains(m)) {
+            return Ok(momentum);
         }
+        Err(Error::Argument(format!("options: momentum {values:?} is not between 0 and 1, in order")))
     }
 }
 
@@ -216,6 +225,14 @@ impl Config {
         if !(0.0..=1.0).contains(&self.warmup) {
             return Err(Error::Argument(format!("recipe: warmup {} is not between 0 and 1", self.warmup)));
         }
+        // Arrays of whole numbers are widths of layers.
+        for (key, value) in &self.options {
+            let widths = value.as_array().filter(|array| array.iter().all(Value::is_integer));
+            if widths.is_some_and(|array| array.is_empty() || array.iter().any(|v| v.as_integer() < Some(1)))
+            {
+                return Err(Error::Argument(format!("options: {key} {value}: needs a width of 1 or more")));
+            }
+        }
         if Precision::from_name(&self.precision).is_none() {
             return Err(refuse("precision", &self.precision, "must be f32 or f16"));
         }
@@ -278,7 +295,12 @@ impl Config {
     /// The learning rate of every step: warm-up, then a half cosine to 0.
     #[must_use]
     pub fn schedule(&self) -> Schedule {
-        Schedule::warmup_cosine(self.lr, (self.warmup * self.steps as f64).round() as u64, self.steps)
+        Schedule::warmup_cosine(self.lr, self.warmup_steps(), self.steps)
+    }
+
+    /// Steps of the warm-up.
+    pub(super) fn warmup_steps(&self) -> u64 {
+        (self.warmup * self.steps as f64).round() as u64
     }
 
     /// Whether `done` steps make an evaluation due.

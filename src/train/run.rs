@@ -71,7 +71,7 @@ impl<'a> Run<'a> {
         }
         Interrupt::catch_signals()?;
         let names: Vec<_> = model.parts.iter().map(|part| part.name).collect();
-        let warmup = (config.warmup * config.steps as f64).round() as u64;
+        let warmup = config.warmup_steps();
         let loader = Loader::builder(&data.train, config.batch).seed(config.seed).start(done).build()?;
         Ok(Self {
             losses: Losses::new(&gpu, 3 + model.parts.len())?,
