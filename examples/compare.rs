@@ -236,20 +236,22 @@ fn csv(compared: &[Compared], first: u32) -> String {
 
 /// A panel a method: its kNN accuracy by step, a line a seed, before those of all others in grey.
 fn figure(path: &Path, compared: &[Compared]) -> wgrad::Result<()> {
-    let lines = |of: &Compared, muted: bool| -> Vec<plot::Series> {
+    let lines = |of: &Compared, stroke: plot::Stroke| -> Vec<plot::Series> {
         let line = |(run, rows): &(Summary, Vec<Row>)| {
             let start = (0.0, 100.0 * run.knn_top1_random_init);
             let measured =
                 rows.iter().filter_map(|row| Some((row.step as f64, 100.0 * row.quality?.knn_top1)));
             let points = std::iter::once(start).chain(measured).collect();
-            plot::Series { label: String::new(), points, muted }
+            plot::Series { label: String::new(), points, stroke }
         };
         of.runs.iter().map(line).collect()
     };
     let panel = |of: &Compared| {
         let others = compared.iter().filter(|other| other.method != of.method);
-        let series =
-            lines(of, false).into_iter().chain(others.flat_map(|other| lines(other, true))).collect();
+        let series = lines(of, plot::Stroke::Solid)
+            .into_iter()
+            .chain(others.flat_map(|other| lines(other, plot::Stroke::Muted)))
+            .collect();
         let title = format!("{}: kNN top-1 (%)", of.method);
         plot::Panel { title, x: "step".into(), x_range: None, series, levels: vec![] }
     };

@@ -69,7 +69,7 @@ fn section(figure: &Figure, source: &str, seconds: f64) -> String {
     let head: Vec<&str> = head.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
     let (name, title) = (figure.name, head[0].trim_end_matches('.'));
     let mut out = format!("\n## {title}\n\n");
-    out += head[1..].join("\n").trim();
+    out += head[1..].join("\n").trim_matches('\n');
     let _ = write!(
         out,
         "\n\n![{title}]({PICTURES}/{name}.svg)\n\n| | expected | measured | |\n|---|---|---|---|\n"

@@ -347,7 +347,7 @@ fn curves(dir: &RunDir, trained: &Outcome, scratch: Option<&Outcome>) -> Result<
         let series = [("trained encoder", Some(trained)), ("from scratch", scratch)];
         let series = series.into_iter().filter_map(|(label, outcome)| {
             let points = outcome?.rows.iter().filter_map(|row| Some((row.step as f64, f64::from(y(row)?))));
-            Some(Series { label: label.into(), points: points.collect(), muted: false })
+            Some(Series { label: label.into(), points: points.collect(), stroke: plot::Stroke::Solid })
         });
         Panel { title: title.into(), x: "step".into(), series: series.collect(), ..Panel::default() }
     };

@@ -414,14 +414,22 @@ fn what_cannot_be_is_one_line() {
 fn pictures_survive_what_runs_throw_at_them() {
     let dir = tempfile::tempdir().unwrap();
     let panel = |points: &[(f64, f64)]| plot::Panel {
-        series: vec![plot::Series { label: "a <b> & c".into(), points: points.to_vec(), muted: false }],
+        series: vec![plot::Series {
+            label: "a <b> & c".into(),
+            points: points.to_vec(),
+            stroke: plot::Stroke::Solid,
+        }],
         ..plot::Panel::default()
     };
     let path = dir.path().join("p.svg");
     plot::figure(&path, 2, &[panel(&[]), panel(&[(1.0, 1.0)]), panel(&[(0.0, f64::NAN), (1.0, 2.0)])])
         .unwrap();
     let groups: Vec<_> = (0..23)
-        .map(|i| plot::Series { label: format!("<{i}>"), points: vec![(i.into(), 0.0)], muted: false })
+        .map(|i| plot::Series {
+            label: format!("<{i}>"),
+            points: vec![(i.into(), 0.0)],
+            stroke: plot::Stroke::Solid,
+        })
         .collect();
     plot::scatter(&path, "a <title> & more", &groups).unwrap();
     let svg = std::fs::read_to_string(path).unwrap();

@@ -1,10 +1,13 @@
 //! Figures of the theory: flags, what is expected beside what is measured, CSV and SVG. `examples/figure_*.rs` use it.
 
+mod miniature;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+pub use miniature::Miniature;
 
 use super::{parse, plot, write_atomic};
 use crate::error::{Error, Result};
@@ -145,10 +148,16 @@ impl Figure {
     }
 }
 
-/// A line of a panel.
+/// A measured line of a panel.
 #[must_use]
 pub fn line(label: &str, points: impl IntoIterator<Item = (f64, f64)>) -> plot::Series {
-    plot::Series { label: label.into(), points: points.into_iter().collect(), muted: false }
+    plot::Series { label: label.into(), points: points.into_iter().collect(), stroke: plot::Stroke::Solid }
+}
+
+/// What theory says, drawn dashed.
+#[must_use]
+pub fn theory(label: &str, points: impl IntoIterator<Item = (f64, f64)>) -> plot::Series {
+    plot::Series { stroke: plot::Stroke::Dashed, ..line(label, points) }
 }
 
 /// Runs a figure; status 1 if a claim does not hold, or on an error.

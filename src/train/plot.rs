@@ -27,6 +27,16 @@ pub const PALETTE: [RGBColor; 7] = [
 const INK: RGBColor = RGBColor(118, 118, 118);
 const FONT: &str = "sans-serif";
 
+/// Width and height of a panel below its head, in pixels; heights of the title and of a line of the legend.
+const PANEL: (i32, i32) = (320, 222);
+const TITLE: i32 = 28;
+const LEGEND_LINE: i32 = 15;
+/// Where the axis of a panel begins, and the length of a line in its legend.
+const LEFT: i32 = 54;
+const SAMPLE: i32 = 14;
+/// A dash and the gap after it.
+const DASH: (i32, i32) = (4, 3);
+
 /// One line of a panel.
 #[derive(Debug, Clone, Default)]
 pub struct Series {
@@ -34,8 +44,20 @@ pub struct Series {
     pub label: String,
     /// `(x, y)`, in rising x.
     pub points: Vec<(f64, f64)>,
-    /// Drawn thin and grey, to be compared with.
-    pub muted: bool,
+    /// How it is drawn.
+    pub stroke: Stroke,
+}
+
+/// How a line is drawn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stroke {
+    /// In the next colour; with dots if it has few points.
+    #[default]
+    Solid,
+    /// Thin and grey, to be compared with.
+    Muted,
+    /// Grey dashes: theory beside what was measured.
+    Dashed,
 }
 
 /// One small chart of a figure.
@@ -59,9 +81,14 @@ pub struct Panel {
 /// [`Error::Io`] if the file cannot be written.
 pub fn figure(path: &Path, columns: usize, panels: &[Panel]) -> Result<()> {
     let rows = panels.len().div_ceil(columns);
-    write_svg(path, (320 * columns as u32, 250 * rows as u32), |area| {
-        for (panel, area) in panels.iter().zip(area.split_evenly((rows, columns))) {
-            draw_panel(panel, &area)?;
+    let legends: Vec<_> = panels.iter().map(legend).collect();
+    let lines = legends.iter().flatten().map(|entry| entry.line + 1).max().unwrap_or(0);
+    let head = TITLE + LEGEND_LINE * lines;
+    write_svg(path, (PANEL.0 as u32 * columns as u32, (PANEL.1 + head) as u32 * rows as u32), |area| {
+        for ((panel, legend), area) in panels.iter().zip(&legends).zip(area.split_evenly((rows, columns))) {
+            let (head, chart) = area.split_vertically(head);
+            draw_head(panel, legend, &head)?;
+            draw_panel(panel, &chart)?;
         }
         Ok(())
     })
@@ -97,6 +124,58 @@ fn ink(size: i32) -> TextStyle<'static> {
     (FONT, size).into_font().color(&INK)
 }
 
+/// An entry of a legend: which line it names, and where.
+struct Entry<'a> {
+    series: &'a Series,
+    style: ShapeStyle,
+    line: i32,
+    x: i32,
+}
+
+/// The legend of a panel, filled like a text; empty if one line needs no name.
+fn legend(panel: &Panel) -> Vec<Entry<'_>> {
+    let named = styled(panel).filter(|(series, _)| panel.series.len() > 1 && !series.label.is_empty());
+    let (mut line, mut x) = (0, LEFT);
+    named
+        .map(|(series, style)| {
+            let width = SAMPLE + (6.2 * series.label.chars().count() as f64) as i32 + 18;
+            if x > LEFT && x + width > PANEL.0 {
+                (line, x) = (line + 1, LEFT);
+            }
+            x += width;
+            Entry { series, style, line, x: x - width }
+        })
+        .collect()
+}
+
+/// The lines of a panel with their colours: only solid ones use up the palette.
+fn styled(panel: &Panel) -> impl Iterator<Item = (&Series, ShapeStyle)> {
+    let mut colors = PALETTE.iter().cycle();
+    panel.series.iter().map(move |series| {
+        let style = match series.stroke {
+            Stroke::Solid => colors.next().unwrap_or(&INK).stroke_width(2),
+            Stroke::Muted => INK.mix(0.4).stroke_width(1),
+            Stroke::Dashed => INK.stroke_width(1),
+        };
+        (series, style)
+    })
+}
+
+fn draw_head(panel: &Panel, legend: &[Entry<'_>], area: &Area<'_>) -> Drawn {
+    let title = ink(15).pos(Pos::new(HPos::Center, VPos::Center));
+    area.draw(&Text::new(panel.title.clone(), (PANEL.0 / 2, 18), title)).map_err(message)?;
+    for Entry { series, style, line, x } in legend {
+        let y = TITLE + LEGEND_LINE / 2 + LEGEND_LINE * line;
+        let gap = if series.stroke == Stroke::Dashed { DASH.1 } else { 0 };
+        for (from, to) in [(*x, x + (SAMPLE - gap) / 2), (x + (SAMPLE + gap) / 2, x + SAMPLE)] {
+            area.draw(&PathElement::new([(from, y), (to, y)], *style)).map_err(message)?;
+        }
+        let text = ink(11).pos(Pos::new(HPos::Left, VPos::Center));
+        area.draw(&Text::new(series.label.clone(), (x + SAMPLE + 4, y), text)).map_err(message)?;
+    }
+    Ok(())
+}
+
 fn draw_panel(panel: &Panel, area: &Area<'_>) -> Drawn {
     let points = || panel.series.iter().flat_map(|s| s.points.iter().copied());
     let (x0, x1) = panel.x_range.unwrap_or_else(|| range(points().map(|p| p.0), 0.0));
@@ -104,7 +183,7 @@ fn draw_panel(panel: &Panel, area: &Area<'_>) -> Drawn {
     let mut chart = ChartBuilder::on(area)
         .margin(8)
         .margin_right(16)
-        .caption(&panel.title, ink(15))
+        .margin_top(2)
         .x_label_area_size(32)
         .y_label_area_size(46)
         .build_cartesian_2d(x0..x1, y0..y1)
@@ -126,29 +205,28 @@ fn draw_panel(panel: &Panel, area: &Area<'_>) -> Drawn {
         .map_err(message)?;
     for (label, level) in &panel.levels {
         chart
-            .draw_series(DashedLineSeries::new([(x0, *level), (x1, *level)], 4, 3, INK.stroke_width(1)))
+            .draw_series(DashedLineSeries::new(
+                [(x0, *level), (x1, *level)],
+                DASH.0,
+                DASH.1,
+                INK.stroke_width(1),
+            ))
             .map_err(message)?;
         let style = ink(11).pos(Pos::new(HPos::Right, VPos::Bottom));
         chart.draw_series([Text::new(label.clone(), (x1, *level), style)]).map_err(message)?;
     }
     let sparse = points().count() < 40 * panel.series.len();
-    for (series, color) in panel.series.iter().zip(PALETTE.iter().cycle()) {
-        let style = if series.muted { INK.mix(0.4).stroke_width(1) } else { color.stroke_width(2) };
-        let drawn =
-            chart.draw_series(LineSeries::new(series.points.iter().copied(), style)).map_err(message)?;
-        if panel.series.len() > 1 && !series.label.is_empty() {
-            drawn
-                .label(&series.label)
-                .legend(|(x, y)| PathElement::new([(x, y), (x + 14, y)], color.stroke_width(2)));
+    for (series, style) in styled(panel) {
+        let line = series.points.iter().copied();
+        if series.stroke == Stroke::Dashed {
+            chart.draw_series(DashedLineSeries::new(line, DASH.0, DASH.1, style)).map_err(message)?;
+        } else {
+            chart.draw_series(LineSeries::new(line, style)).map_err(message)?;
         }
-        if sparse && !series.muted {
-            let dots = series.points.iter().map(|p| Circle::new(*p, 3, color.filled()));
+        if sparse && series.stroke == Stroke::Solid {
+            let dots = series.points.iter().map(|p| Circle::new(*p, 3, style.filled()));
             chart.draw_series(dots).map_err(message)?;
         }
-    }
-    if panel.series.len() > 1 && panel.series.iter().any(|series| !series.label.is_empty()) {
-        let place = SeriesLabelPosition::MiddleRight;
-        chart.configure_series_labels().position(place).label_font(ink(11)).draw().map_err(message)?;
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ pub(super) fn curves(
     let line = |label: &str, y: &dyn Fn(&Row) -> Option<f64>| Series {
         label: label.to_owned(),
         points: rows.iter().filter_map(|r| Some((r.step as f64, y(r)?))).collect(),
-        muted: false,
+        stroke: plot::Stroke::Solid,
     };
     let quality = |label: &str, y: fn(&Quality) -> f64| line(label, &move |r| r.quality.as_ref().map(y));
     let panel = |title: &str, series: Vec<Series>, levels: Vec<(&str, f64)>| Panel {
@@ -82,7 +82,7 @@ pub(super) fn embedding(dir: &RunDir, features: &Tensor, data: &Dataset, config:
                 .filter(|(_, label)| **label as usize == class)
                 .map(|(point, _)| *point)
                 .collect(),
-            muted: false,
+            stroke: plot::Stroke::Solid,
         })
         .collect();
     let some =
