@@ -2,10 +2,16 @@
 //!
 //!     cargo run --release --example figure_dot_cosine
 //!
-//! Embeddings scaled by s: where every positive ranks first, the dot loss falls to 0 and so does its gradient; with one row
-//! mis-ranked it grows without bound; the cosine loss stays. The gradient of the cosine loss is orthogonal to each embedding,
-//! z . dL/dz = 0, so that gradient steps leave its length to second order (and only lengthen it). Wang et al. 2017,
-//! "NormFace", section 3.3.
+//! Scale all embeddings by s and the dot scores grow by s^2:
+//!
+//!     L(s) = mean over i of ln( 1 + sum_(j != i) e^(s^2 (q_i . k_j - q_i . k_i) / tau) )
+//!
+//! Where every positive ranks first the loss falls to 0, and so does its gradient, without a better direction anywhere: norms
+//! grow as long as one trains. With one row mis-ranked it grows as s^2 instead. On cosines the loss does not see s, hence its
+//! gradient is orthogonal to each embedding, z . dL/dz = 0, and a step leaves the length to second order (and only lengthens
+//! it); the temperature, which s^2 would have been, must be chosen. Wang et al. 2017, "NormFace", section 3.3.
+//!
+//! Measured: loss and gradient of the same embeddings at scales of 1/2 to 16, and free embeddings trained by both.
 
 use std::process::ExitCode;
 

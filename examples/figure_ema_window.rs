@@ -2,15 +2,22 @@
 //!
 //!     cargo run --release --example figure_ema_window
 //!
-//! Two responses of t <- m t + (1 - m) w say all of it: an impulse of the student decays as (1 - m) m^k, and independent noise
-//! of variance 1 comes out with variance (1 - m) / (1 + m). The adaptive momentum looks back less while gradients have signal,
-//! more when they are noise: `optim::Momentum` has its rule.
+//! The teacher of MoCo, BYOL and DINO is t <- m t + (1 - m) w, with w the student's weights: an average over the past,
+//!
+//!     t = (1 - m) sum_k m^k w(k steps ago)
+//!
+//! An impulse of the student decays as (1 - m) m^k, to 1/e in about 1 / (1 - m) steps, and independent noise of variance 1 comes
+//! out with variance (1 - m) / (1 + m): a long window averages noise away, and lags. The adaptive momentum looks back less while
+//! gradients have signal, more when they are noise: `optim::Momentum` has its rule.
+//!
+//! Measured: both responses of the kernel, and the window of the adaptive momentum over noise, signal, noise. Where gradients are
+//! noise alone its estimate of the signal is around 0, and the window jumps below its longest.
 
 use std::process::ExitCode;
 
 use wgrad::nn::{FileLayout, Init, ParamBuilder, Params};
 use wgrad::optim::{Ema, LossScaler, Momentum};
-use wgrad::train::figure::{self, Args, Figure, line};
+use wgrad::train::figure::{self, Args, Figure, line, theory};
 use wgrad::{Gpu, Tensor};
 
 /// Weights of the student: as many samples of the noise response.
@@ -114,9 +121,10 @@ pub(crate) fn ema_window(args: &Args) -> wgrad::Result<Figure> {
         longer > 3.0,
     );
     let responses = impulses.into_iter().map(|(m, response)| line(&format!("m = {m}"), response));
-    let theory = line("exp(-age)", (0..=40).map(|i| (f64::from(i) / 20.0, (-f64::from(i) / 20.0).exp())));
+    let theory = theory("exp(-age)", (0..=40).map(|i| (f64::from(i) / 20.0, (-f64::from(i) / 20.0).exp())));
     figure.panel("impulse response x window", "age / window", responses.chain([theory]).collect());
-    figure.panel("adaptive window: noise, signal, noise (steps)", "step", vec![line("", windows)]);
+    let windows = windows.into_iter().map(|(step, window)| (step, window.log10()));
+    figure.panel("log10 of the adaptive window: noise, signal, noise", "step", vec![line("", windows)]);
     figure.finish(args, &gpu)
 }
 

@@ -2,15 +2,25 @@
 //!
 //!     cargo run --release --example figure_mi_bound
 //!
-//! Pairs of correlated Gaussians in 20 dimensions have a known mutual information I = -d/2 ln(1 - rho^2), and the exact score
-//! ln p(y|x)/p(y) is known too, so nothing is trained: the gap to I is the bound's own. van den Oord, Li & Vinyals 2018,
+//! Contrastive learning is a guessing game: given x and N candidates y_1 .. y_N, one of which was drawn with x, say which. With
+//! a score f(x, y), the loss of the guess is a cross-entropy over the N candidates,
+//!
+//!     L = -mean over i of ln( e^f(x_i, y_i) / sum_j e^f(x_i, y_j) )
+//!
+//! One can only guess as far as x tells of y. Whatever the score, ln N - L is at most the mutual information I(x; y) on average;
+//! it is at most ln N too, for L is not negative. So N candidates measure no more than ln N nats: an information of 10 would
+//! need more than 22,000. van den Oord, Li & Vinyals 2018, "Representation Learning with Contrastive Predictive Coding",
 //! section 2.3; Poole et al. 2019, "On Variational Bounds of Mutual Information", section 2.3.
+//!
+//! Measured: pairs of correlated Gaussians in 20 dimensions have a known I = -d/2 ln(1 - rho^2), and the best score
+//! ln p(y|x)/p(y) is known too, so nothing is trained and the gap to I is the bound's own. What is expected of it was computed
+//! in float64 by `tests/reference/mi_bound.py`.
 
 use std::process::ExitCode;
 
 use wgrad::data::Gaussians;
 use wgrad::ssl::info_nce_dot;
-use wgrad::train::figure::{self, Args, Figure, line};
+use wgrad::train::figure::{self, Args, Figure, line, theory};
 
 /// Numbers of candidates.
 const CANDIDATES: [usize; 7] = [4, 16, 64, 128, 256, 512, 1024];
@@ -36,7 +46,7 @@ pub(crate) fn mi_bound(args: &Args) -> wgrad::Result<Figure> {
     let mut curves = vec![];
     for (which, nats) in [2.0, 10.0].into_iter().enumerate() {
         let pairs = Gaussians::with_information(20, nats);
-        let mut curve = vec![];
+        let (mut curve, mut above) = (vec![], f64::MIN);
         let [x, y] = pairs.pairs(&gpu, 65_536, &mut rng)?;
         let score = f64::from(pairs.log_ratio(&x, &y).mean_all().item()?);
         // Each coordinate's score has variance rho^2: d of them over 65,536 pairs.
@@ -58,14 +68,14 @@ pub(crate) fn mi_bound(args: &Args) -> wgrad::Result<Figure> {
             if let Some((_, known, within)) = KNOWN.iter().find(|(known, ..)| *known == n) {
                 figure.near(format!("I = {nats}, N = {n}: ln N - L"), known[which], mean, within[which]);
             }
-            let limit = nats.min((n as f64).ln());
-            figure.claim(
-                format!("I = {nats}, N = {n}: below I and ln N"),
-                format!("<= {limit:.4}"),
-                format!("{mean:.4}"),
-                mean <= limit + 3.0 * error,
-            );
+            above = above.max((mean - nats.min((n as f64).ln())) / error);
         }
+        figure.claim(
+            format!("I = {nats}: bound above the lesser of I and ln N, at any N"),
+            "<= 3 standard errors",
+            format!("{above:.1}"),
+            above <= 3.0,
+        );
         curves.push(curve);
     }
     let [two, ten] = &curves[..] else { unreachable!("two curves") };
@@ -76,8 +86,8 @@ pub(crate) fn mi_bound(args: &Args) -> wgrad::Result<Figure> {
         vec![
             line("I = 2, measured", two.iter().copied()),
             line("I = 10, measured", ten.iter().copied()),
-            line("ln N", ends.map(|x| (x, x))),
-            line("I = 2", ends.map(|x| (x, 2.0))),
+            theory("ln N", ends.map(|x| (x, x))),
+            theory("", ends.map(|x| (x, 2.0))),
         ],
     );
     figure.finish(args, &gpu)

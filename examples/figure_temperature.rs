@@ -2,14 +2,20 @@
 //!
 //!     cargo run --release --example figure_temperature
 //!
-//! The gradient of InfoNCE to a negative k_j is p_j q / tau, with p the softmax over similarities / tau: as tau falls, the
-//! hardest negatives take all of it (Wang & Liu 2021, "Understanding the Behaviour of Contrastive Loss", section 3.2). Measured:
-//! the length of the gradient that each key receives from one query, without normalisation, against p_j / tau |q|.
+//! The gradient of InfoNCE to a negative is
+//!
+//!     dL/dk_j = p_j q / tau,      p_j = e^(q . k_j / tau) / sum_l e^(q . k_l / tau)
+//!
+//! so the log of its share falls by 1 / tau for each unit of similarity. At a high temperature all negatives push alike; as it
+//! falls, the hardest take all: tau says how hard a negative must be to count. Too low, and one false negative, an image of
+//! the same kind, decides. Wang & Liu 2021, "Understanding the Behaviour of Contrastive Loss", section 3.2.
+//!
+//! Measured: the length of the gradient that each key receives from one query, without normalisation.
 
 use std::process::ExitCode;
 
 use wgrad::ssl::info_nce_dot;
-use wgrad::train::figure::{self, Args, Figure, line};
+use wgrad::train::figure::{self, Args, Figure, line, theory};
 
 /// Keys and their width.
 const SIZE: [usize; 2] = [512, 32];
@@ -79,16 +85,14 @@ pub(crate) fn temperature(args: &Args) -> wgrad::Result<Figure> {
             rows.iter().filter(|row| row[1] > FLOOR).map(|[s, share, _]| (*s, share.log10())),
         )
     });
-    figure.panel("log10 of a negative's share of the gradient", "similarity to the query", shares.collect());
-    let theory = curves.iter().map(|(_, rows)| {
+    let expected = curves.iter().map(|(_, rows)| {
         let felt = rows.iter().position(|row| row[2] > FLOOR).unwrap_or_default();
-        let ends = [rows[felt], rows[rows.len() - 1]];
-        line("", ends.map(|[s, _, p]| (s, p.log10())))
+        theory("", [rows[felt], rows[rows.len() - 1]].map(|[s, _, p]| (s, p.log10())))
     });
     figure.panel(
-        "the same by theory: lines of slope 1 / (tau ln 10)",
+        "log10 of a negative's share of the gradient",
         "similarity to the query",
-        theory.collect(),
+        shares.chain(expected).collect(),
     );
     figure.finish(args, &gpu)
 }

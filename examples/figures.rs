@@ -12,13 +12,20 @@ use std::process::ExitCode;
 use std::time::Instant;
 use std::{env, fs};
 
-use figures::EXACT;
+use figures::FIGURES;
 use wgrad::train::figure::{Args, Figure};
 use wgrad::train::parse;
 
 /// The page, and the folder of its pictures as it links to them.
 const PAGE: &str = "examples/figures.md";
 const PICTURES: &str = "images/figures";
+/// What the page opens with.
+const INTRODUCTION: &str = "# The theory, as figures that run\n
+Contrastive learning makes an encoder without labels: it is asked which two views come from the same image. This page goes \
+through what is known of why that works, and of how it fails, a claim at a time. Each section is the head of a program in this \
+folder of less than 150 lines, its picture, and what theory says beside what was measured; dashed lines are theory.\n";
+/// What closes the page.
+const EXERCISES: &str = include_str!("common/exercises.md");
 
 fn main() -> ExitCode {
     match draw(&parse(env::args_os())) {
@@ -36,25 +43,29 @@ fn main() -> ExitCode {
 
 /// Draws all; the names of those of which a claim does not hold.
 fn draw(args: &Args) -> Result<Vec<String>, Box<dyn Error>> {
-    let mut page = String::from(
-        "# The theory, as figures that run\n\n\
-         Each section is the head of a program in this folder, its picture, and what theory says beside what was measured. \
-         `make figures` draws them all again and writes this page.\n",
+    let mut page = format!(
+        "{INTRODUCTION}\nDrawn by `make figures`, which writes this page, with seed {}.\n",
+        args.seed
     );
-    let mut wrong = vec![];
-    for (name, program, source) in EXACT {
+    let (mut wrong, mut seconds) = (vec![], [0.0; 2]);
+    for figures::Entry { name, trained, draw, source } in FIGURES {
         println!("\n== {name}");
         let began = Instant::now();
-        let figure = program(args)?;
-        page += &section(&figure, source, began.elapsed().as_secs_f64());
+        let figure = draw(args)?;
+        let took = began.elapsed().as_secs_f64();
+        page += &section(&figure, source, took);
+        seconds[usize::from(*trained)] += took;
         if !figure.holds() {
             wrong.push((*name).to_owned());
         }
     }
+    page += EXERCISES;
+    let [exact, trained] = seconds;
+    println!("\n{exact:.0} s for the figures without training, {trained:.0} s for the others");
     if Path::new(PAGE).parent().is_some_and(Path::exists) {
         let pictures = Path::new("examples").join(PICTURES);
         fs::create_dir_all(&pictures)?;
-        for (name, ..) in EXACT {
+        for figures::Entry { name, .. } in FIGURES {
             fs::copy(args.out.join(format!("{name}.svg")), pictures.join(format!("{name}.svg")))?;
         }
         fs::write(PAGE, page)?;

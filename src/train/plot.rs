@@ -138,7 +138,7 @@ fn legend(panel: &Panel) -> Vec<Entry<'_>> {
     let (mut line, mut x) = (0, LEFT);
     named
         .map(|(series, style)| {
-            let width = SAMPLE + (6.2 * series.label.chars().count() as f64) as i32 + 18;
+            let width = SAMPLE + (5.8 * series.label.chars().count() as f64) as i32 + 18;
             if x > LEFT && x + width > PANEL.0 {
                 (line, x) = (line + 1, LEFT);
             }
@@ -155,7 +155,7 @@ fn styled(panel: &Panel) -> impl Iterator<Item = (&Series, ShapeStyle)> {
         let style = match series.stroke {
             Stroke::Solid => colors.next().unwrap_or(&INK).stroke_width(2),
             Stroke::Muted => INK.mix(0.4).stroke_width(1),
-            Stroke::Dashed => INK.stroke_width(1),
+            Stroke::Dashed => INK.stroke_width(2),
         };
         (series, style)
     })
@@ -280,5 +280,6 @@ fn range(values: impl Iterator<Item = f64>, pad: f64) -> (f64, f64) {
 /// A tick's text with the digits its axis needs.
 fn tick(value: f64, span: f64) -> String {
     let digits = (1.0 - span.log10().floor()).clamp(0.0, 6.0) as usize;
-    format!("{value:.digits$}")
+    let rounded = if value.abs() < 1e-6 * span { 0.0 } else { value };
+    format!("{rounded:.digits$}")
 }
