@@ -7,8 +7,9 @@
 //!     t = (1 - m) sum_k m^k w(k steps ago)
 //!
 //! An impulse of the student decays as (1 - m) m^k, to 1/e in about 1 / (1 - m) steps, and independent noise of variance 1 comes
-//! out with variance (1 - m) / (1 + m): a long window averages noise away, and lags. The adaptive momentum looks back less while
-//! gradients have signal, more when they are noise: `optim::Momentum` has its rule.
+//! out with variance (1 - m) / (1 + m): a long window averages noise away, and lags. Tarvainen & Valpola 2017, "Mean teachers are
+//! better role models"; He et al. 2020, "Momentum Contrast", equation 2. The adaptive momentum looks back less while gradients have
+//! signal, more when they are noise: `optim::Momentum` has its rule.
 //!
 //! Measured: both responses of the kernel, and the window of the adaptive momentum over noise, signal, noise. Where gradients are
 //! noise alone its estimate of the signal is around 0, and the window jumps below its longest.

@@ -1,5 +1,4 @@
-//! VICReg's three weights: without the variance term the embedding collapses, without the covariance term its columns repeat
-//! one another.
+//! VICReg's three weights decide how large the embedding is, whether it collapses, and whether its columns repeat one another.
 //!
 //!     cargo run --release --example figure_vicreg_balance
 //!
