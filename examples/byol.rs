@@ -4,6 +4,7 @@
 //!
 //! Grill et al. 2020, "Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning".
 
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use serde::Deserialize;
@@ -20,7 +21,7 @@ struct Options {
     /// Widths of the projector after the encoder's.
     projector: Vec<usize>,
     /// Hidden width of the predictor.
-    predictor: usize,
+    predictor: NonZero<usize>,
     /// Of the teacher.
     momentum: TeacherMomentum,
 }
@@ -39,7 +40,8 @@ pub(crate) fn byol(flags: &Flags) -> wgrad::Result<Summary> {
     let head = MlpConfig::simclr(encoder.features(), &options.projector);
     let projector = Mlp::new(&build.scope("projector"), &head);
     let width = head.widths[head.widths.len() - 1];
-    let predictor = Mlp::new(&build.scope("predictor"), &MlpConfig::predictor(width, options.predictor));
+    let predictor =
+        Mlp::new(&build.scope("predictor"), &MlpConfig::predictor(width, options.predictor.get()));
     let params = build.finish(&gpu)?.with_precision(setup.precision());
 
     // The teacher has a predictor too, and does not use it.

@@ -5,6 +5,7 @@
 //!
 //! Caron et al. 2021, "Emerging Properties in Self-Supervised Vision Transformers".
 
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use serde::Deserialize;
@@ -20,13 +21,13 @@ use wgrad::train::{self, Augmentation, Collapse, Flags, Model, Part, Setup, Summ
 #[serde(deny_unknown_fields)]
 struct Options {
     /// Width of the head's hidden layers.
-    hidden: usize,
+    hidden: NonZero<usize>,
     /// Width of the normalised layer before the last.
-    bottleneck: usize,
+    bottleneck: NonZero<usize>,
     /// Whether batch normalisation follows the hidden layers.
     batch_norm: bool,
     /// Outputs, K.
-    outputs: usize,
+    outputs: NonZero<usize>,
     /// Of the teacher.
     momentum: TeacherMomentum,
     /// Of the centre.
@@ -40,7 +41,7 @@ struct Options {
     /// Their range of areas, as a share of the image's.
     local_area: [f64; 2],
     /// Their height and width.
-    local_size: usize,
+    local_size: NonZero<usize>,
     /// Largest norm of a parameter's gradient.
     clip: f32,
 }
@@ -52,13 +53,13 @@ fn main() -> ExitCode {
 pub(crate) fn dino(flags: &Flags) -> wgrad::Result<Summary> {
     let (setup, options) = Setup::open::<Options>("dino", flags)?;
     let (gpu, config) = (setup.gpu().clone(), setup.config().clone());
-    let (batch, outputs) = (config.batch, options.outputs);
+    let (batch, outputs) = (config.batch, options.outputs.get());
 
     let build = ParamBuilder::new(setup.rng());
     let encoder = ResNet::new(&build.scope("encoder"), &setup.encoder());
-    let Options { hidden, bottleneck, batch_norm, .. } = options;
+    let (hidden, bottleneck) = (options.hidden.get(), options.bottleneck.get());
     let inputs = encoder.features();
-    let head = DinoHeadConfig { inputs, hidden, bottleneck, outputs, batch_norm };
+    let head = DinoHeadConfig { inputs, hidden, bottleneck, outputs, batch_norm: options.batch_norm };
     let head = DinoHead::new(&build.scope("head"), &head);
     let params = build.finish(&gpu)?.with_precision(setup.precision());
 
@@ -74,7 +75,7 @@ pub(crate) fn dino(flags: &Flags) -> wgrad::Result<Summary> {
     let schedule = config.schedule();
     let augment = setup.augment();
     let small = Augmentation { crop: options.local_area, ..config.augment.clone() };
-    let small = setup.augment_with(&small, Some(options.local_size));
+    let small = setup.augment_with(&small, Some(options.local_size.get()));
 
     let state = setup.state().network("", &params).optimizer("optimizer", &mut *optimizer).scaler(&scaler);
     let state = state.network("teacher.", &teacher).tensors("ema", ema.state());

@@ -24,7 +24,7 @@ use wgrad::train::plot::{Series, Stroke};
 /// Numbers of candidates.
 const CANDIDATES: [usize; 4] = [64, 128, 256, 512];
 /// Pairs in a mean, so that every N sees as many.
-const PAIRS: usize = 32_768;
+const PAIRS: usize = 16_384;
 
 fn main() -> ExitCode {
     figure::main(mi_bias)

@@ -5,6 +5,7 @@
 //! He et al. 2020, "Momentum Contrast for Unsupervised Visual Representation Learning" (one width in `options.projector`);
 //! Chen et al. 2020, "Improved Baselines with Momentum Contrastive Learning" (two).
 
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use serde::Deserialize;
@@ -23,11 +24,11 @@ struct Options {
     /// Widths of the head after the encoder's.
     projector: Vec<usize>,
     /// Keys of earlier batches, a multiple of the rows of a step.
-    queue: usize,
+    queue: NonZero<usize>,
     /// Of the teacher.
     momentum: TeacherMomentum,
     /// Parts of a batch that batch normalisation sees one at a time.
-    bn_splits: usize,
+    bn_splits: NonZero<usize>,
     /// Whether both views are queries, and both keys of later batches.
     symmetric: bool,
 }
@@ -39,10 +40,10 @@ fn main() -> ExitCode {
 pub(crate) fn moco(flags: &Flags) -> wgrad::Result<Summary> {
     let (setup, options) = Setup::open::<Options>("moco", flags)?;
     let (gpu, config) = (setup.gpu().clone(), setup.config().clone());
-    let (batch, tau, splits) = (config.batch, config.temperature(), options.bn_splits);
+    let (batch, tau, splits) = (config.batch, config.temperature(), options.bn_splits.get());
     let rows = if options.symmetric { 2 * batch } else { batch };
-    train::check_queue("options.queue", options.queue, rows)?;
-    if splits == 0 || !batch.is_multiple_of(splits) {
+    train::check_queue("options.queue", options.queue.get(), rows)?;
+    if !batch.is_multiple_of(splits) {
         let line = format!("--set options.bn_splits={splits}: must divide the batch of {batch}");
         return Err(Error::Argument(line));
     }
@@ -61,7 +62,7 @@ pub(crate) fn moco(flags: &Flags) -> wgrad::Result<Summary> {
     let teacher = params.fork();
     let ema = Ema::new(&params, options.momentum.over(config.steps)?)?;
     let width = head.widths[head.widths.len() - 1];
-    let mut queue = Queue::new(&gpu, options.queue, width, &mut setup.rng())?;
+    let mut queue = Queue::new(&gpu, options.queue.get(), width, &mut setup.rng())?;
     let [height, wide, channels] = setup.train_set().dims();
     let probe = Probe::new(&gpu, [batch, height, wide, channels], width)?;
 
@@ -78,7 +79,7 @@ pub(crate) fn moco(flags: &Flags) -> wgrad::Result<Summary> {
         encode: Box::new(|params, images| encoder.forward(params, images, Mode::Eval)),
         embed: Box::new(|params, features| projector.forward(params, features, Mode::Eval)),
         augment: &augment,
-        candidates: Some(options.queue + 1),
+        candidates: Some(options.queue.get() + 1),
         parts: vec![
             Part::logged("momentum"),
             Part {
@@ -88,7 +89,7 @@ pub(crate) fn moco(flags: &Flags) -> wgrad::Result<Summary> {
             },
         ],
         collapse: Collapse {
-            loss: ((options.queue + 1) as f64).ln(),
+            loss: ((options.queue.get() + 1) as f64).ln(),
             knobs: "raise --lr or options.momentum, lower --tau",
         },
     };

@@ -4,6 +4,7 @@
 //!
 //! Dwibedi et al. 2021, "With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations".
 
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use serde::Deserialize;
@@ -20,9 +21,9 @@ struct Options {
     /// Widths of the projector after the encoder's.
     projector: Vec<usize>,
     /// Hidden width of the predictor.
-    predictor: usize,
+    predictor: NonZero<usize>,
     /// Embeddings of earlier images, a multiple of the batch: where neighbours are looked for.
-    queue: usize,
+    queue: NonZero<usize>,
 }
 
 fn main() -> ExitCode {
@@ -33,7 +34,7 @@ pub(crate) fn nnclr(flags: &Flags) -> wgrad::Result<Summary> {
     let (setup, options) = Setup::open::<Options>("nnclr", flags)?;
     let (gpu, config) = (setup.gpu().clone(), setup.config().clone());
     let (batch, tau) = (config.batch, config.temperature());
-    train::check_queue("options.queue", options.queue, batch)?;
+    train::check_queue("options.queue", options.queue.get(), batch)?;
 
     let build = ParamBuilder::new(setup.rng());
     let encoder = ResNet::new(&build.scope("encoder"), &setup.encoder());
@@ -41,9 +42,10 @@ pub(crate) fn nnclr(flags: &Flags) -> wgrad::Result<Summary> {
         MlpConfig { last_norm: LastNorm::Batch, ..MlpConfig::simclr(encoder.features(), &options.projector) };
     let projector = Mlp::new(&build.scope("projector"), &head);
     let width = head.widths[head.widths.len() - 1];
-    let predictor = Mlp::new(&build.scope("predictor"), &MlpConfig::predictor(width, options.predictor));
+    let predictor =
+        Mlp::new(&build.scope("predictor"), &MlpConfig::predictor(width, options.predictor.get()));
     let params = build.finish(&gpu)?.with_precision(setup.precision());
-    let mut queue = Queue::new(&gpu, options.queue, width, &mut setup.rng())?;
+    let mut queue = Queue::new(&gpu, options.queue.get(), width, &mut setup.rng())?;
 
     let [height, wide, channels] = setup.train_set().dims();
     let probe = Probe::new(&gpu, [batch, height, wide, channels], width)?;

@@ -5,6 +5,7 @@
 //!
 //! Chen & He 2021, "Exploring Simple Siamese Representation Learning".
 
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use serde::Deserialize;
@@ -21,7 +22,7 @@ struct Options {
     /// Widths of the projector after the encoder's.
     projector: Vec<usize>,
     /// Hidden width of the predictor; a quarter of the projector's last in the paper.
-    predictor: usize,
+    predictor: NonZero<usize>,
     /// Negative cosine, or half the squared distance of the rows as they are.
     form: Form,
 }
@@ -47,7 +48,8 @@ pub(crate) fn simsiam(flags: &Flags) -> wgrad::Result<Summary> {
     let head = MlpConfig::simsiam(encoder.features(), &options.projector);
     let projector = Mlp::new(&build.scope("projector"), &head);
     let width = head.widths[head.widths.len() - 1];
-    let predictor = Mlp::new(&build.scope("predictor"), &MlpConfig::predictor(width, options.predictor));
+    let predictor =
+        Mlp::new(&build.scope("predictor"), &MlpConfig::predictor(width, options.predictor.get()));
     let params = build.finish(&gpu)?.with_precision(setup.precision());
 
     // The predictor keeps its learning rate: it should be ahead of what it predicts (section 4.2 of the paper).

@@ -4,6 +4,7 @@
 //!
 //! Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments".
 
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use serde::Deserialize;
@@ -21,11 +22,11 @@ struct Options {
     /// Widths of the projector after the encoder's.
     projector: Vec<usize>,
     /// Number of prototypes.
-    prototypes: usize,
+    prototypes: NonZero<usize>,
     /// Entropy weight of the assignment.
     epsilon: f32,
     /// Rounds of Sinkhorn-Knopp.
-    iterations: usize,
+    iterations: NonZero<usize>,
     /// Earlier embeddings of each view that join the assignment, a multiple of the batch; 0 for none.
     queue: usize,
     /// Share of the steps before they do.
@@ -35,7 +36,7 @@ struct Options {
     /// Their range of areas, as a share of the image's.
     local_area: [f64; 2],
     /// Their height and width.
-    local_size: usize,
+    local_size: NonZero<usize>,
 }
 
 fn main() -> ExitCode {
@@ -47,7 +48,7 @@ pub(crate) fn swav(flags: &Flags) -> wgrad::Result<Summary> {
     let (gpu, config) = (setup.gpu().clone(), setup.config().clone());
     let batch = config.batch;
     let Options { epsilon, iterations, .. } = options;
-    let swav = SwavOptions { tau: config.temperature(), epsilon, iterations };
+    let swav = SwavOptions { tau: config.temperature(), epsilon, iterations: iterations.get() };
     train::check_queue("options.queue", options.queue, batch)?;
 
     let build = ParamBuilder::new(setup.rng());
@@ -55,7 +56,7 @@ pub(crate) fn swav(flags: &Flags) -> wgrad::Result<Summary> {
     let head = MlpConfig::simclr(encoder.features(), &options.projector);
     let projector = Mlp::new(&build.scope("projector"), &head);
     let width = head.widths[head.widths.len() - 1];
-    let prototypes = Prototypes::new(&build.scope("prototypes"), width, options.prototypes);
+    let prototypes = Prototypes::new(&build.scope("prototypes"), width, options.prototypes.get());
     let params = build.finish(&gpu)?.with_precision(setup.precision());
 
     // One queue a view.
@@ -73,7 +74,7 @@ pub(crate) fn swav(flags: &Flags) -> wgrad::Result<Summary> {
     let schedule = config.schedule();
     let augment = setup.augment();
     let small = Augmentation { crop: options.local_area, ..config.augment.clone() };
-    let small = setup.augment_with(&small, Some(options.local_size));
+    let small = setup.augment_with(&small, Some(options.local_size.get()));
 
     let mut state =
         setup.state().network("", &params).optimizer("optimizer", &mut *optimizer).scaler(&scaler);
@@ -93,7 +94,7 @@ pub(crate) fn swav(flags: &Flags) -> wgrad::Result<Summary> {
             outside: "the oldest rows are no longer the encoder's; shorten options.queue, lower --lr",
         }],
         collapse: Collapse {
-            loss: (options.prototypes as f64).ln(),
+            loss: (options.prototypes.get() as f64).ln(),
             knobs: "lower options.epsilon or --tau, raise --lr",
         },
     };

@@ -92,6 +92,7 @@ fn settings_that_cannot_be_are_one_line() {
         ("options.momentum={linear=1}", "options: unknown variant `linear`"),
         ("options.projector=[]", "options: projector []: needs a width"),
         ("options.projector=[64, 0]", "options: projector [64, 0]: needs a width"),
+        ("options.predictor=0", "options: invalid value: integer `0`, expected a nonzero usize"),
     ]
     .into_iter()
     .enumerate()
