@@ -9,11 +9,12 @@
 //! An impulse of the student decays as (1 - m) m^k, to 1/e in about 1 / (1 - m) steps, and independent noise of variance 1 comes
 //! out with variance (1 - m) / (1 + m): a long window averages noise away, and lags. Tarvainen & Valpola 2017, "Mean teachers are
 //! better role models"; He et al. 2020, "Momentum Contrast", equation 2. The adaptive momentum looks back less while gradients have
-//! signal, more when they are noise: `optim::Momentum` has its rule.
+//! signal, more when they are noise: `optim::Momentum` has its rule. A cosine to 1 forgets ever more slowly.
 //!
 //! Measured: both responses of the kernel, and the window of the adaptive momentum over noise, signal, noise. Where gradients are
 //! noise alone its estimate of the signal is around 0, and the window jumps below its longest.
 
+use std::f64::consts::PI;
 use std::process::ExitCode;
 
 use wgrad::nn::{FileLayout, Init, ParamBuilder, Params};
@@ -39,39 +40,37 @@ fn student(args: &Args, gpu: &Gpu) -> wgrad::Result<Params> {
 
 pub(crate) fn ema_window(args: &Args) -> wgrad::Result<Figure> {
     let (gpu, mut rng) = (args.gpu()?, args.rng());
-    let mut figure = Figure::new("ema_window", "momentum,steps_ago,response,theory");
+    let mut figure = Figure::new("ema_window", "momentum,to,steps_ago,response,theory");
     let mut impulses = vec![];
-    for m in [0.9, 0.99, 0.999] {
-        let params = student(args, &gpu)?;
-        let (scaler, ema) = (LossScaler::new(&params)?, Ema::new(&params, Momentum::Constant(m))?);
-        let idle = params.flat().full_like(0.0);
-        let window = (1.0 / (1.0 - m)).round() as u64;
-
-        // An impulse of one step.
-        let teacher = params.fork();
-        let mut response = vec![];
-        for step in 0..2 * window {
+    for (label, m, to) in
+        [("0.9", 0.9, 0.9), ("0.99", 0.99, 0.99), ("0.999", 0.999, 0.999), ("0.9 to 1", 0.9, 1.0)]
+    {
+        // An impulse of one step; a cosine rises over the two windows that are looked at.
+        let window = (1.0 / (1.0 - m) as f64).round() as u64;
+        let (params, steps) = (student(args, &gpu)?, 2 * window);
+        let (teacher, scaler, idle) =
+            (params.fork(), LossScaler::new(&params)?, params.flat().full_like(0.0));
+        let ema = Ema::new(&params, Momentum::Cosine { from: m, to, steps })?;
+        let (mut response, mut expected, mut worst) = (vec![], 0.0, 0.0_f64);
+        for step in 0..steps {
             params.flat().write(&vec![if step == 0 { 1.0 } else { 0.0 }; params.flat().len()]);
             ema.update(&teacher, &params, &idle, &scaler, step);
+            let now = to - (to - m) * (1.0 + (PI * step as f64 / steps as f64).cos()) / 2.0;
+            expected = if step == 0 { 1.0 - now } else { expected * now };
             if step % (window / 10) == 0 {
                 let value = f64::from(teacher.flat().slice_rows(0, 1).to_vec()?[0]);
-                let theory = (1.0 - m) * m.powf(step as f64);
-                figure.row(&[m, step as f64, value, theory]);
-                response.push((step as f64 / window as f64, value * window as f64));
+                figure.row(&[m, to, step as f64, value, expected]);
+                worst = worst.max((value - expected).abs() * window as f64);
+                let age = step as f64 / window as f64;
+                response.push((age, value * window as f64, expected * window as f64));
             }
         }
-        let after = (1.0 - m) * m.powf(window as f64);
-        let at = response
-            .iter()
-            .find(|(age, _)| (age - 1.0).abs() < 1e-9)
-            .map_or(f64::NAN, |r| r.1 / window as f64);
-        figure.near(
-            format!("m = {m}: impulse, {window} steps on, x window"),
-            after * window as f64,
-            at * window as f64,
-            1e-4,
-        );
-        impulses.push((m, response));
+        let claim = format!("m = {label}: response x window, largest error");
+        figure.claim(claim, "<= 1e-4", format!("{worst:.1e}"), worst <= 1e-4);
+        impulses.push((label, response));
+        if to > m {
+            continue;
+        }
 
         // Noise, until the start is forgotten: 5 windows leave e^-10 of its square.
         let teacher = params.fork();
@@ -121,9 +120,11 @@ pub(crate) fn ema_window(args: &Args) -> wgrad::Result<Figure> {
         format!("{longer:.1}"),
         longer > 3.0,
     );
-    let responses = impulses.into_iter().map(|(m, response)| line(&format!("m = {m}"), response));
-    let theory = theory("exp(-age)", (0..=40).map(|i| (f64::from(i) / 20.0, (-f64::from(i) / 20.0).exp())));
-    figure.panel("impulse response x window", "age / window", responses.chain([theory]).collect());
+    let measured = impulses
+        .iter()
+        .map(|(label, rows)| line(&format!("m = {label}"), rows.iter().map(|row| (row.0, row.1))));
+    let expected = impulses.iter().map(|(_, rows)| theory("", rows.iter().map(|row| (row.0, row.2))));
+    figure.panel("impulse response x window", "age / window", measured.chain(expected).collect());
     let windows = windows.into_iter().map(|(step, window)| (step, window.log10()));
     figure.panel("log10 of the adaptive window: noise, signal, noise", "step", vec![line("", windows)]);
     figure.finish(args, &gpu)
