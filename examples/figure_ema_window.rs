@@ -46,7 +46,7 @@ pub(crate) fn ema_window(args: &Args) -> wgrad::Result<Figure> {
         [("0.9", 0.9, 0.9), ("0.99", 0.99, 0.99), ("0.999", 0.999, 0.999), ("0.9 to 1", 0.9, 1.0)]
     {
         // An impulse of one step; a cosine rises over the two windows that are looked at.
-        let window = (1.0 / (1.0 - m) as f64).round() as u64;
+        let window = (1.0_f64 / (1.0 - m)).round() as u64;
         let (params, steps) = (student(args, &gpu)?, 2 * window);
         let (teacher, scaler, idle) =
             (params.fork(), LossScaler::new(&params)?, params.flat().full_like(0.0));
