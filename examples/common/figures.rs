@@ -46,4 +46,5 @@ figures! {
     trained simsiam_collapse = "../figure_simsiam_collapse.rs",
     trained dino_collapse = "../figure_dino_collapse.rs",
     trained vicreg_balance = "../figure_vicreg_balance.rs",
+    trained spectra = "../figure_spectra.rs",
 }

@@ -26,6 +26,7 @@ mod gaussians;
 pub mod idx;
 mod labels;
 mod loader;
+pub mod powder;
 mod source;
 mod synthetic;
 
