@@ -38,6 +38,7 @@ macro_rules! figures {
 figures! {
     exact mi_bound = "../figure_mi_bound.rs",
     exact mi_bias = "../figure_mi_bias.rs",
+    trained optimal_score = "../figure_optimal_score.rs",
     exact instance_classifier = "../figure_instance_classifier.rs",
     exact dot_cosine = "../figure_dot_cosine.rs",
     exact temperature = "../figure_temperature.rs",
