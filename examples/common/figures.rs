@@ -47,5 +47,6 @@ figures! {
     trained simsiam_collapse = "../figure_simsiam_collapse.rs",
     trained dino_collapse = "../figure_dino_collapse.rs",
     trained vicreg_balance = "../figure_vicreg_balance.rs",
+    trained dna = "../figure_dna.rs",
     trained spectra = "../figure_spectra.rs",
 }

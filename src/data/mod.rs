@@ -19,6 +19,7 @@
 mod augment;
 pub mod cifar;
 mod dataset;
+pub mod dna;
 pub mod embedded;
 mod file;
 pub mod folder;
