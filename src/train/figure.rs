@@ -136,7 +136,7 @@ impl Figure {
         std::fs::create_dir_all(&args.out).map_err(|e| Error::io(&args.out, e))?;
         let file = |end: &str| args.out.join(format!("{}.{end}", self.name));
         write_atomic(&file("csv"), self.csv.as_bytes())?;
-        plot::figure(&file("svg"), self.panels.len().min(3), &self.panels)?;
+        plot::figure(&file("svg"), self.panels.len().clamp(1, 3), &self.panels)?;
         println!("written to {} and .svg", file("csv").display());
         Ok(self)
     }
