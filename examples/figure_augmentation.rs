@@ -5,12 +5,15 @@
 //! Each image is one of four shapes in the middle of one of four striped grounds, drawn independently, with noise. A view is the
 //! image with other brightness, contrast and noise; in the second view the ground, or the shape, is replaced by that of another
 //! image of the batch. Of what is replaced a view tells nothing about the other one, so a representation that keeps it gains
-//! nothing: augmentation alone decides which of two tasks the network solves. Tian et al. 2020, "What Makes for Good Views for
-//! Contrastive Learning?", section 3: good views share the information that a task needs, and no more.
+//! nothing: augmentation alone decides which of two tasks the network solves,
+//!
+//!     ln N - L <= I(view 1; view 2) = I(what they share)
+//!
+//! Tian et al. 2020, "What Makes for Good Views for Contrastive Learning?", section 3: good views share what a task needs, no more.
 //!
 //! Linear probes read both labels off images as they are. The loss is on the projector's output, where the replaced factor fades,
-//! if not to chance, 1/4: a probe scales up the little that is left. The encoder's output before it keeps more, which is why the
-//! projector is thrown away (Chen et al. 2020, "A Simple Framework for Contrastive Learning", section 4.2).
+//! if not to chance, 1/4: a probe scales up the little that is left. The encoder's output keeps more, which is why the projector is
+//! thrown away (Chen et al. 2020, section 4.2).
 
 use std::process::ExitCode;
 
@@ -22,7 +25,7 @@ use wgrad::rng::{Rng, streams};
 use wgrad::ssl::nt_xent;
 use wgrad::train::figure::{self, Args, Figure, Miniature, line, theory};
 
-/// Side of an image and of the patch in its middle, in pixels; images of a split; labels of each factor.
+/// Side of an image and of the patch in its middle, pixels; images of a split; labels of each factor.
 const SIDE: usize = 28;
 const PATCH: usize = 16;
 const IMAGES: usize = 1024;
@@ -77,6 +80,7 @@ pub(crate) fn augmentation(args: &Args) -> wgrad::Result<Figure> {
     let recipe = Recipe { crop: None, flip: 0.0, ..Recipe::for_dataset(&train) };
     let demo = Miniature::new(args, &gpu, Splits { train, test }, recipe);
     let pixels = (0..SIDE * SIDE).map(|at| if in_patch(at / SIDE, at % SIDE) { 1.0 } else { 0.0 });
+    let settings = LinearProbe { steps: 200, ..LinearProbe::default() };
     let (patch, mut runs) = (gpu.tensor(&pixels.collect::<Vec<f32>>(), [1, SIDE, SIDE, 1])?, vec![]);
     for which in 0..REPLACED.len() {
         let build = ParamBuilder::new(rng.clone());
@@ -94,25 +98,20 @@ pub(crate) fn augmentation(args: &Args) -> wgrad::Result<Figure> {
                 1 => next.add(&second.sub(&next).mul(&patch)),
                 _ => second.add(&next.sub(&second).mul(&patch)),
             };
-            let views = gpu
-                .normal(views.shape(), 0.0, NOISE, &mut noise)?
-                .add(&Tensor::concat_rows(&[&first, &second]));
+            let noise = gpu.normal(views.shape(), 0.0, NOISE, &mut noise)?;
+            let views = noise.add(&Tensor::concat_rows(&[&first, &second]));
             let z = projector.forward(&params, &encoder.forward(&params, &views, Mode::Train), Mode::Train);
             Ok(nt_xent(&z.slice_rows(0, n), &z.slice_rows(n, n), TAU))
         };
         // By output, the encoder's and the projector's: accuracies of shape and ground.
         let mut run: Vec<(f64, [[f64; 2]; 2])> = vec![];
         let mut probe = |step: u64| {
-            if !step.is_multiple_of(EVERY) {
-                return Ok(());
-            }
             let frozen = params.frozen();
             let encoded = demo.features(&encoder, &frozen)?;
             let projected = encoded.each_ref().map(|rows| projector.forward(&frozen, rows, Mode::Eval));
             let mut found = [[0.0; 2]; 2];
             for (output, [bank, queries]) in [encoded, projected].iter().enumerate() {
                 for (known, (asked, found)) in known.iter().zip(asked.iter().zip(&mut found[output])) {
-                    let settings = LinearProbe { steps: 200, ..LinearProbe::default() };
                     *found = linear_probe(bank, known, queries, asked, settings)?;
                 }
                 figure.row(&[which as f64, step as f64, output as f64, found[output][0], found[output][1]]);
@@ -121,7 +120,8 @@ pub(crate) fn augmentation(args: &Args) -> wgrad::Result<Figure> {
             Ok(())
         };
         probe(0)?;
-        demo.train(&params, STEPS, LR, loss, |_, step| probe(step + 1))?;
+        let last = |step: u64| (step + 1).is_multiple_of(EVERY);
+        demo.train(&params, STEPS, LR, loss, |_, step| if last(step) { probe(step + 1) } else { Ok(()) })?;
         runs.push(run);
     }
     let end: Vec<_> = runs.iter().map(|run| run[run.len() - 1].1).collect();

@@ -2,19 +2,21 @@
 //!
 //!     cargo run --release --example figure_moco_queue
 //!
-//! A queue of K keys, of which a step replaces N, keeps a key for K / N steps. Meanwhile the teacher moves, by (1 - m) (student -
-//! teacher) a step, and this velocity lasts for about 1 / (1 - m) steps: until then the teacher goes straight on. A key turns by
-//! an angle that grows with its age, so its staleness, 1 - cosine with what the teacher makes of the same images now, grows as
-//! age^2; a random walk would give age^1. That is the case for a large m in He et al. 2020, "Momentum Contrast for Unsupervised
-//! Visual Representation Learning", section 3.2.
+//! A queue of K keys, of which a step replaces N, keeps a key for K / N steps. Meanwhile the teacher moves, a step by
 //!
-//! What stale keys do: a student is to tell its own key, a new one, from those of the queue, and where keys show their age it can
-//! do so without a look at the images. The cue is the mean cosine of new keys of different images less that of new keys with the
-//! oldest: 0 if age does not show. With m = 0 all keys run from the queue in one crowd, and while they do, the loss is low.
+//!     teacher <- teacher + (1 - m) (student - teacher)
 //!
-//! In the paper m = 0 fails, its loss does not settle, and 0.9, 0.99, 0.999 give 55.2, 57.8, 59.0 % after 200 epochs of ImageNet
-//! (section 4.1). Here are 161 steps: m = 0 settles after all, on a worse loss, and 0.999, which looks back over 1,000 steps,
-//! hardly leaves its start: the best m lies between. In accuracy, after so few steps, momenta differ less than seeds.
+//! and this velocity lasts for about 1 / (1 - m) steps: until then the teacher goes straight on. A key turns by an angle that grows
+//! with its age, so its staleness, 1 - cosine with what the teacher makes of the same images now, grows as age^2; a random walk
+//! would give age^1. That is the case for a large m in He et al. 2020, "Momentum Contrast", section 3.2.
+//!
+//! A student is to tell its own key, a new one, from those of the queue, and where keys show their age it can do so without a look
+//! at the images. The cue is the mean cosine of new keys of different images less that of new keys with the oldest: 0 if age does
+//! not show. With m = 0 all keys run from the queue in one crowd, and while they do, the loss is low.
+//!
+//! In the paper m = 0 fails, and 0.9, 0.99, 0.999 give 55.2, 57.8, 59.0 % on ImageNet (section 4.1). Here are 161 steps: m = 0
+//! settles after all, on a worse loss, and 0.999, which looks back over 1,000 steps, hardly leaves its start: the best m lies
+//! between. In accuracy, after so few steps, momenta differ less than seeds.
 
 use std::process::ExitCode;
 
@@ -38,12 +40,11 @@ const AGES: [u64; 6] = [1, 2, 4, 8, 16, LIFE];
 /// Steps between points of a curve, from when all keys are of later steps than 0.
 const EVERY: u64 = 16;
 
-type Curve = Vec<(f64, f64)>;
 /// What is measured of a run: staleness by age, cue and bound by step, kNN accuracy before and after.
 struct Run {
-    stale: Curve,
-    cue: Curve,
-    bound: Curve,
+    stale: Vec<(f64, f64)>,
+    cue: Vec<(f64, f64)>,
+    bound: Vec<(f64, f64)>,
     knn: [f64; 2],
 }
 
@@ -73,27 +74,27 @@ pub(crate) fn moco_queue(args: &Args) -> wgrad::Result<Figure> {
     for (m, exponent) in MOMENTA.iter().zip(by_m(|run| (run.stale[2].1 / run.stale[0].1).log(4.0))) {
         figure.near(format!("m = {m}: staleness to age 4 grows as age to the power"), 2.0, exponent, 0.25);
     }
-    let stale = by_m(|run| run.stale[4].1);
-    figure.claim("staleness at age 16, by m", "falls with m", list(&stale), falls(&stale));
+    let old = by_m(|run| run.stale[4].1);
+    figure.claim("staleness at age 16, by m", "falls with m", list(&old), falls(&old));
     let oldest = [runs[MIDDLE].stale[5], shorter[1].stale[3], shorter[0].stale[1]];
-    let stale = oldest.map(|point| point.1);
-    figure.claim("staleness of the oldest of 2048, 512, 128 keys", "falls", list(&stale), falls(&stale));
+    let old = oldest.map(|point| point.1);
+    figure.claim("staleness of the oldest of 2048, 512, 128 keys", "falls", list(&old), falls(&old));
     let cues = by_m(|run| run.cue.iter().map(|point| point.1).fold(f64::MIN, f64::max));
     figure.claim("largest cue, by m", "falls with m from > 0.3", list(&cues), falls(&cues) && cues[0] > 0.3);
     let bounds = by_m(|run| run.bound[run.bound.len() - 1].1);
     let inner = bounds[MIDDLE] > bounds[0].max(bounds[3]) + 0.1;
     figure.claim("ln(K + 1) - L at the end, by m", "0.99 above both ends by 0.1", list(&bounds), inner);
     let ([random, learned], knn) = (runs[MIDDLE].knn, by_m(|run| run.knn[1]));
-    let expected = format!("0.99 above {random:.3}, untrained, by 0.03");
-    figure.claim("kNN accuracy, by m", expected, list(&knn), learned > random + 0.03);
-    let logs = |points: &[(f64, f64)]| points.iter().map(|p| (p.0.log10(), p.1.log10())).collect::<Curve>();
-    let named = |curve: &dyn Fn(&Run) -> Curve| {
+    let (expected, learns) = (format!("0.99 above untrained {random:.3} + 0.03"), learned > random + 0.03);
+    figure.claim("kNN accuracy, by m", expected, list(&knn), learns);
+    let logs = |points: &[(f64, f64)]| points.iter().map(|p| (p.0.log10(), p.1.log10())).collect::<Vec<_>>();
+    let named = |curve: &dyn Fn(&Run) -> Vec<(f64, f64)>| {
         MOMENTA.iter().zip(runs).map(|(m, run)| line(&format!("m = {m}"), curve(run))).collect::<Vec<_>>()
     };
     let mut ages = named(&|run| logs(&run.stale));
     ages.push(line("0.99: oldest of 128, 512, 2048", logs(&[oldest[2], oldest[1], oldest[0]])));
-    let slow = runs[3].stale[0].1;
-    ages.push(theory("age^2", logs(&[(1.0, slow), (LIFE as f64, slow * (LIFE * LIFE) as f64)])));
+    let [slow, old] = [0, 5].map(|age| (AGES[age] as f64, runs[3].stale[0].1 * (AGES[age] as f64).powi(2)));
+    ages.push(theory("age^2", logs(&[slow, old])));
     figure.panel("log10 staleness of a key", "log10 of its age in steps", ages);
     figure.panel("cue: how much keys show their age", "step", named(&|run| run.cue.clone()));
     figure.panel("ln(K + 1) - L, nats", "step", named(&|run| run.bound.clone()));
@@ -128,9 +129,7 @@ fn train(args: &Args, gpu: &Gpu, demo: &Miniature, m: f64, keys: usize) -> wgrad
             let cosine = embed(&teacher, images).mul(then).sum(&[1]).mean_all().item()?;
             stale[age].1 += f64::from(1.0 - cosine) / (STEPS / LIFE - 1) as f64;
         }
-        if step > 0 && step.is_multiple_of(LIFE) {
-            kept = Some([second, k.clone()]);
-        }
+        kept = if step > 0 && step.is_multiple_of(LIFE) { Some([second, k.clone()]) } else { kept.take() };
         losses.push(loss.item()?);
         if step > LIFE && step.is_multiple_of(EVERY) {
             let (new, rows) = (k.mean(&[0]), n as f32);

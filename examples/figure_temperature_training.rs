@@ -2,20 +2,22 @@
 //!
 //!     cargo run --release --example figure_temperature_training
 //!
-//! The gradient of NT-Xent to a similarity is (p - 1) / tau for the positive and p_j / tau for a negative, p the softmax over
-//! similarities / tau. As tau falls the few hardest negatives take all of it; as it rises all weigh the same, and images that
-//! look alike are no longer told apart. Wang & Liu 2021, "Understanding the Behaviour of Contrastive Loss", sections 3 and 4, call
-//! it the uniformity-tolerance dilemma; on CIFAR-10 they have 79.75 % at tau = 0.07, 83.27 at 0.3, 82.21 at 1.
+//! The gradient of NT-Xent to the similarities of an image, p the softmax over similarities / tau, is
+//!
+//!     dL/ds_positive = (p_positive - 1) / tau,     dL/ds_j = p_j / tau
+//!
+//! As tau falls the few hardest negatives take all of it; as it rises all weigh the same, and images that look alike are no longer
+//! told apart. Wang & Liu 2021, "Understanding the Behaviour of Contrastive Loss", sections 3 and 4, call it the
+//! uniformity-tolerance dilemma; on CIFAR-10 they have 79.75 % at tau = 0.07, 83.27 at 0.3, 82.21 at 1.
 //!
 //! First the gradients of 8 batches, at one network after 20 steps at tau = 0.2: their mean G, the signal, and their scatter S, the
-//! noise, S^2 = E |g - G|^2. S goes as 1 / tau, so the sweep trains with tau L in place of L, as Chen, Xie & He 2021, "An Empirical
-//! Study of Training Self-Supervised Vision Transformers", algorithm 1: else low temperatures would take the larger steps. Of the
-//! sweep: kNN accuracy of the encoder, and uniformity of the last embeddings, ln E exp(-2 |x - y|^2), lower for a wider spread.
-//! All with the 126 negatives of a batch, and with 14, where a batch is eight groups that do not see each other.
+//! noise, S^2 = E |g - G|^2. S goes as 1 / tau, so the sweep trains with tau L in place of L, as MoCo v3 does (Chen, Xie & He 2021,
+//! algorithm 1): else low temperatures would take the larger steps. Of the sweep: kNN accuracy, and uniformity of the embeddings,
+//! ln E exp(-2 |x - y|^2), lower for a wider spread. With the 126 negatives of a batch, and with 14: eight groups apart.
 //!
 //! The share of signal does not name the best tau: it is least near 0.2, where the network was trained. From 0.2 on embeddings
-//! spread less as tau rises, as in the paper; below 0.2 too, unlike its long runs: where differences of tau decide, a narrow cone
-//! serves as well. What fewer negatives do to the best tau is less than what another seed does.
+//! spread less as tau rises, as in the paper; below 0.2 too, unlike its long runs. What fewer negatives do to the best tau is less
+//! than what another seed does.
 
 use std::process::ExitCode;
 
@@ -30,7 +32,7 @@ const WIDTH: usize = 64;
 const STEPS: u64 = 120;
 const WARM: u64 = 20;
 const LR: f64 = 0.1;
-/// Temperatures, the indices of the middle one and of the last, and images that are contrasted with each other.
+/// Temperatures, the indices of the middle and the last, and images that are contrasted with each other.
 const TAUS: [f32; 5] = [0.02, 0.1, 0.2, 0.5, 1.0];
 const MIDDLE: usize = 2;
 const END: usize = TAUS.len() - 1;
@@ -69,8 +71,7 @@ fn grouped(z: &Tensor, group: usize, tau: f32) -> Tensor {
     let n = Miniature::BATCH;
     let rows = |at: usize| z.slice_rows(at, group);
     let losses = (0..n).step_by(group).map(|at| nt_xent(&rows(at), &rows(n + at), tau));
-    let sum = losses.reduce(|sum, loss| sum.add(&loss)).unwrap_or_else(|| z.full_like(0.0));
-    sum.mul_scalar(group as f32 / n as f32)
+    losses.reduce(|sum, loss| sum.add(&loss)).expect("groups").mul_scalar(group as f32 / n as f32)
 }
 
 pub(crate) fn temperature_training(args: &Args) -> wgrad::Result<Figure> {
@@ -139,11 +140,10 @@ pub(crate) fn temperature_training(args: &Args) -> wgrad::Result<Figure> {
             let value = |row: &[f64; 5]| if what == 2 { row[what].log10() } else { row[what] };
             line(&format!("{group} images"), rows.iter().map(|row| (row[0].log10(), value(row))))
         });
-        let noise = found[0][MIDDLE][2] * found[0][MIDDLE][0];
-        let inverse =
-            found[0].iter().filter(|_| what == 2).map(|row| (row[0].log10(), (noise / row[0]).log10()));
-        let inverse = theory(if what == 2 { "1 / tau" } else { "" }, inverse);
-        figure.panel(title, "log10 tau", lines.chain([inverse]).collect());
+        let [tau, _, noise, ..] = found[0][MIDDLE];
+        let inverse = TAUS.map(|t| (f64::from(t).log10(), (noise * tau / f64::from(t)).log10()));
+        let inverse = (what == 2).then(|| theory("1 / tau", inverse));
+        figure.panel(title, "log10 tau", lines.chain(inverse).collect());
     }
     figure.finish(args, &gpu)
 }
