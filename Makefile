@@ -6,7 +6,7 @@
 # make report      measures kernels, ops and the training step of this adapter, into the tables of the READMEs
 # make results     three seeds of the demo, into the README
 # make compare     every method with one budget on the demo's images, three seeds, into the README: half an hour on two cores
-# make figures     the theory, drawn and checked: examples/figures.md
+# make figures     the theory, drawn and checked, into examples/figures.md: ten minutes on two cores
 # make swiftshader the op tests on a second, independent Vulkan driver
 # make validation  the op tests and a training step under the Khronos validation layer
 #

@@ -7,7 +7,7 @@
 //! image of the batch. Of what is replaced a view tells nothing about the other one, so a representation that keeps it gains
 //! nothing: augmentation alone decides which of two tasks the network solves,
 //!
-//!     ln N - L <= I(view 1; view 2) = I(what they share)
+//!     ln N - L <= I(view 1; view 2) <= H(what they share)
 //!
 //! Tian et al. 2020, "What Makes for Good Views for Contrastive Learning?", section 3: good views share what a task needs, no more.
 //!

@@ -9,7 +9,7 @@
 //!
 //! with any function c of x alone, which the softmax does not see. So a score says nothing without its negatives: other negatives
 //! teach another score, from the same positives. van den Oord, Li & Vinyals 2018, "Representation Learning with Contrastive
-//! Predictive Coding", section 2.3; Ma & Collins 2018, "Noise Contrastive Estimation and Negative Sampling", section 4.
+//! Predictive Coding", section 2.3; Ma & Collins 2018, "Noise Contrastive Estimation and Negative Sampling".
 //!
 //! Measured: two small networks f(x, y) = u(x) . v(y) on Gaussian pairs of correlation 0.6. The negatives of the one are drawn from
 //! the marginal p(y), those of the other from q'(y), a normal around 1 of deviation 1.5. What a score differs from a log-ratio by
