@@ -56,3 +56,14 @@ fn every_figure_is_on_the_page() {
         assert!(source.lines().count() < 150, "{name}: {} lines", source.lines().count());
     }
 }
+
+/// A folder that cannot be made is said at once, not after the work.
+#[test]
+fn a_wrong_folder_is_refused_first() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for entry in FIGURES {
+        let args = Args { out: file.path().join("folder"), seed: 0, adapter: None };
+        let error = (entry.draw)(&args).unwrap_err().to_string();
+        assert!(error.starts_with(&file.path().display().to_string()), "{}: {error}", entry.name);
+    }
+}

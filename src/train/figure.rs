@@ -33,11 +33,13 @@ impl Args {
     /// The seed of what is shown, where another is not asked for.
     pub const SEED: u32 = 0;
 
-    /// The device, with profiling on: a figure says which kernels did its work.
+    /// The device, with profiling on: a figure says which kernels did its work. Makes the folder too, so that one that cannot be
+    /// is refused before the work.
     ///
     /// # Errors
-    /// As [`GpuBuilder::build`].
+    /// [`Error::Io`]; as [`GpuBuilder::build`].
     pub fn gpu(&self) -> Result<Gpu> {
+        std::fs::create_dir_all(&self.out).map_err(|e| Error::io(&self.out, e))?;
         self.adapter.iter().fold(Gpu::builder().profile(true), GpuBuilder::adapter).build()
     }
 
@@ -136,7 +138,6 @@ impl Figure {
         times.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
         self.kernels = times.into_iter().take(KERNELS).map(|row| row.kernel).collect();
         self.adapter.clone_from(&gpu.info().name);
-        std::fs::create_dir_all(&args.out).map_err(|e| Error::io(&args.out, e))?;
         let file = |end: &str| args.out.join(format!("{}.{end}", self.name));
         write_atomic(&file("csv"), self.csv.as_bytes())?;
         let columns = if self.panels.len() == 4 { 2 } else { self.panels.len().clamp(1, 3) };
