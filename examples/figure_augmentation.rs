@@ -88,7 +88,7 @@ pub(crate) fn augmentation(args: &Args) -> wgrad::Result<Figure> {
         let head = MlpConfig::simclr(encoder.features(), &[WIDTH, WIDTH]);
         let projector = Mlp::new(&build.scope("projector"), &head);
         let params = build.finish(&gpu)?;
-        let mut noise = rng.stream(streams::USER);
+        let mut draws = rng.stream(streams::USER);
         let loss = |views: &Tensor, _| {
             let [first, second] = [0, n].map(|at| views.slice_rows(at, n));
             // Row i gets what is around the patch, or the patch, of row i + 1.
@@ -98,7 +98,7 @@ pub(crate) fn augmentation(args: &Args) -> wgrad::Result<Figure> {
                 1 => next.add(&second.sub(&next).mul(&patch)),
                 _ => second.add(&next.sub(&second).mul(&patch)),
             };
-            let noise = gpu.normal(views.shape(), 0.0, NOISE, &mut noise)?;
+            let noise = gpu.normal(views.shape(), 0.0, NOISE, &mut draws)?;
             let views = noise.add(&Tensor::concat_rows(&[&first, &second]));
             let z = projector.forward(&params, &encoder.forward(&params, &views, Mode::Train), Mode::Train);
             Ok(nt_xent(&z.slice_rows(0, n), &z.slice_rows(n, n), TAU))

@@ -100,11 +100,13 @@ pub(super) struct Wanted {
 
 /// The backends wgrad runs on, narrowed by `WGPU_BACKEND`.
 ///
-/// Where the Khronos validation layer is installed, wgpu would load it into every debug build. Here it is loaded if asked for
-/// (`WGPU_VALIDATION=1`): it is slow, and version 1.3.239 crashes when one thread opens a device while another uses one.
+/// In debug builds wgpu would name every object for debuggers, and load the Khronos validation layer where it is installed.
+/// Here each is done if asked for (`WGPU_DEBUG=1` for RenderDoc and the like, `WGPU_VALIDATION=1`): the loader's way to the
+/// names is not safe across threads ([`super::loader`]), and the layer is slow, and crashes in version 1.3.239 when one
+/// thread opens a device while another uses one.
 fn instance() -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    descriptor.flags.remove(wgpu::InstanceFlags::VALIDATION);
+    descriptor.flags.remove(wgpu::InstanceFlags::VALIDATION | wgpu::InstanceFlags::DEBUG);
     let mut descriptor = descriptor.with_env();
     descriptor.backends &= wgpu::Backends::PRIMARY;
     wgpu::Instance::new(descriptor)

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use super::compiler::Compiler;
 use super::fault::Faults;
+use super::loader::Guarded;
 use super::profile::Profiler;
 use super::recorder::Recorder;
 use super::tuned::Tuned;
@@ -113,6 +114,18 @@ impl GpuBuilder {
     /// # Errors
     /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`].
     pub async fn build_async(self) -> Result<Gpu> {
+        // Natively adapters and devices are there at once, so the lock is not held across a wait.
+        #[cfg(not(target_family = "wasm"))]
+        let gpu = {
+            let _guard = super::loader::lock();
+            pollster::block_on(self.open())
+        };
+        #[cfg(target_family = "wasm")]
+        let gpu = self.open().await;
+        gpu
+    }
+
+    async fn open(self) -> Result<Gpu> {
         let adapter = adapter::choose(&self.wanted).await?;
         let info = AdapterInfo::of(&adapter);
         if info.is_cpu && !self.quiet {
@@ -169,7 +182,7 @@ impl GpuBuilder {
         let cache = self.cache.or_else(disk::cache_dir);
         let compiler = Compiler::new(&device, &adapter.get_info(), cache.clone());
         let recorder = Recorder::new(&device, &queue, info.is_cpu, profiler);
-        Ok(Gpu(Arc::new(Inner {
+        Ok(Gpu(Arc::new(Guarded::new(Inner {
             recorder: Mutex::new(recorder),
             tuned: Tuned::open(tune, cache, &info, checks),
             roofline: OnceLock::new(),
@@ -184,6 +197,6 @@ impl GpuBuilder {
             compiler,
             pool: Mutex::default(),
             staging: Mutex::default(),
-        })))
+        }))))
     }
 }

@@ -11,6 +11,7 @@ mod disk;
 mod fault;
 mod kernel;
 mod launch;
+mod loader;
 mod pool;
 mod profile;
 mod readback;
@@ -40,6 +41,7 @@ use crate::error::{Error, Result};
 use compiled::Compiled;
 use compiler::Compiler;
 use fault::Faults;
+use loader::Guarded;
 use pool::{Buffer, Pool};
 use recorder::Recorder;
 use tuned::Tuned;
@@ -49,7 +51,7 @@ use tuned::Tuned;
 /// Work is recorded and runs later; only reading ([`Gpu::sync`], `Tensor::to_vec`, `Tensor::item`) waits. Errors of the
 /// device are sticky: later work is skipped and the next reading call returns the first error.
 #[derive(Clone)]
-pub struct Gpu(Arc<Inner>);
+pub struct Gpu(Arc<Guarded<Inner>>);
 
 struct Inner {
     device: wgpu::Device,
@@ -96,6 +98,7 @@ impl Gpu {
     #[cfg(not(target_family = "wasm"))]
     #[must_use]
     pub fn adapters() -> Vec<AdapterInfo> {
+        let _guard = loader::lock();
         pollster::block_on(adapter::list()).iter().map(AdapterInfo::of).collect()
     }
 

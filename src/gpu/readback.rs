@@ -12,8 +12,9 @@ use crate::error::{Error, Result};
 /// what arrives; awaiting (or [`Readback::wait`]) only collects it.
 #[must_use = "a readback does nothing until it is awaited"]
 pub struct Readback {
-    gpu: Gpu,
+    /// Before `gpu`, so that the device does not outlive its last `Gpu`.
     staging: Result<wgpu::Buffer>,
+    gpu: Gpu,
     submission: Option<wgpu::SubmissionIndex>,
     bytes: u64,
     state: Arc<Mutex<State>>,
@@ -41,7 +42,7 @@ impl Readback {
                 }
             });
         }
-        Self { gpu: gpu.clone(), staging, submission, bytes: storage.bytes, state, polling: false }
+        Self { staging, gpu: gpu.clone(), submission, bytes: storage.bytes, state, polling: false }
     }
 
     /// Whether the bytes have arrived (or an error has).
@@ -73,6 +74,14 @@ impl Readback {
         staging.unmap();
         self.gpu.recycle_staging(staging.clone());
         self.gpu.error().map_or(Ok(bytes), Err)
+    }
+}
+
+impl Drop for Readback {
+    /// Nobody is left to wake. A waker may own other devices, which must not be dropped while this one is.
+    fn drop(&mut self) {
+        let waker = self.state.lock().map(|mut state| state.waker.take());
+        drop(waker);
     }
 }
 

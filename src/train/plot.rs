@@ -79,6 +79,9 @@ pub struct Panel {
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be written.
+///
+/// # Panics
+/// If `columns` is 0.
 pub fn figure(path: &Path, columns: usize, panels: &[Panel]) -> Result<()> {
     let rows = panels.len().div_ceil(columns);
     let legends: Vec<_> = panels.iter().map(legend).collect();
