@@ -25,18 +25,18 @@ demo: needs
 	$(CARGO) run --release --example simclr
 
 test: needs
-	WGRAD_CHECKS=1 $(CARGO) test
-	WGRAD_CHECKS=0 $(CARGO) test --tests
+	WGRAD_CHECKS=1 $(CARGO) test --release
+	WGRAD_CHECKS=0 $(CARGO) test --release --tests
 
 check: needs
 	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --all-targets --features bench -- -D warnings
 	$(CARGO) clippy --lib --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
 	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "cargo-deny is not installed: skipped"; fi
 
 bench: needs
-	$(CARGO) bench
+	$(CARGO) bench --features bench
 
 peers: needs
 	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml -- --out benches/results
@@ -59,7 +59,7 @@ figures: needs
 SWIFTSHADER ?= /usr/lib/chromium/vk_swiftshader_icd.json
 swiftshader: needs
 	@test -e $(SWIFTSHADER) || { echo "No $(SWIFTSHADER): apt-get install chromium, or set SWIFTSHADER."; exit 1; }
-	VK_DRIVER_FILES=$(SWIFTSHADER) VK_ICD_FILENAMES=$(SWIFTSHADER) $(CARGO) test --test ops
+	VK_DRIVER_FILES=$(SWIFTSHADER) VK_ICD_FILENAMES=$(SWIFTSHADER) $(CARGO) test --release --test ops
 
 validation: needs
 	.ci/validation

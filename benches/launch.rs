@@ -1,4 +1,4 @@
-//! What a launch costs the host: `cargo bench --bench launch`. One iteration is one recorded launch.
+//! What a launch costs the host: `cargo bench --features bench --bench launch`. One iteration is one recorded launch.
 //!
 //! Tensors are tiny and recording is warm (pipelines compiled, buffers pooled, bind groups cached). On Linux the time is
 //! that of this thread on its core: device work, and on a CPU adapter the driver's threads, do not count. Submission does.

@@ -1,4 +1,4 @@
-//! Speed of every op and of every rung of the kernel ladders: `cargo bench --bench ops`, or `-- conv2d` for a part.
+//! Speed of every op and of every rung of the kernel ladders: `cargo bench --features bench --bench ops`, or `-- conv2d` for a part.
 //!
 //! Each case first checks itself against the specification on a small ragged shape, then times many runs including the
 //! wait for the device. Throughput is in the FLOPs and bytes that `Work` states: what the op needs at least.

@@ -1,4 +1,4 @@
-//! Images a second of SimCLR's training step: `cargo bench --bench train_step`.
+//! Images a second of SimCLR's training step: `cargo bench --features bench --bench train_step`.
 //!
 //! ResNet-8, and on GPUs ResNet-18; f32, and f16 where the adapter has it. Views are there already: the step is forward,
 //! backward and SGD. Throughput counts images, of which the network sees two views each.

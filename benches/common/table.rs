@@ -28,6 +28,7 @@ pub(crate) fn ops(gpu: &Gpu) -> Vec<Op> {
     ops.extend(
         elementwise!(rows, relu relu_backward, gelu gelu_backward, tanh tanh_backward, exp exp_backward),
     );
+    ops.push(softsign(rows));
     ops.extend(arithmetic(rows));
     ops.extend(reductions(rows));
     ops.extend(by_row(rows));
@@ -67,6 +68,17 @@ pub(crate) fn on_matrix_units(family: &str) -> Option<&'static str> {
         "conv" => Some("9_matrix"),
         _ => None,
     }
+}
+
+fn softsign(rows: usize) -> Op {
+    op(
+        "softsign",
+        vec![float(&[5, 37])],
+        vec![float(&[rows, 1024])],
+        |x| x[0].softsign(),
+        |x| spec::softsign::softsign(&x[0]),
+    )
+    .gradients(|x, dy| vec![spec::softsign::softsign_backward(&x[0], dy)])
 }
 
 fn arithmetic(rows: usize) -> Vec<Op> {

@@ -26,8 +26,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read> x: array<Elem4>;           // (N, H, W, Cin)
 @group(0) @binding(4) var<storage, read> w: array<Elem4>;           // (KH, KW, Cin, Cout)
 
-// The block an invocation loads. Of A: 4 pixels, each by its image and its place under tap (0, 0), which wraps below 0.
-struct Block { image: vec4u, iy: vec4u, ix: vec4u, live: vec4<bool>, k: u32, j: u32, end: u32 }
+// The block an invocation loads. Of A: 4 pixels, each by its image and its place under tap (0, 0), which wraps below 0. A pixel
+// past the last one is given a row far outside the image: a vec4<bool> kept across barriers crashes LLVM 19 on AVX-512.
+struct Block { image: vec4u, iy: vec4u, ix: vec4u, k: u32, j: u32, end: u32 }
 var<private> own: Block;
 var<private> tap: vec3u;        // ky, kx, ci of its next term
 
@@ -36,9 +37,9 @@ fn begin(lid: u32, i0: u32, j0: u32, l0: u32, l1: u32) {
     if reads_a(lid) {
         let at = place_a(lid);
         let pixel = vec4u(i0 + 4u * at.y) + vec4u(0u, 1u, 2u, 3u);
-        own.live = pixel < vec4u(p.n * p.oh * p.ow);
         own.image = pixel / (p.oh * p.ow);
-        own.iy = pixel / p.ow % p.oh * p.sh - p.ph;
+        let there = pixel < vec4u(p.n * p.oh * p.ow);
+        own.iy = select(vec4u(1u << 31u), pixel / p.ow % p.oh * p.sh - p.ph, there);
         own.ix = pixel % p.ow * p.sw - p.pw;
         own.k = 4u * at.x;
         tap = digits(l0 + own.k, p.kw, p.cin);
@@ -75,7 +76,8 @@ fn load_a(step: u32) -> mat4x4f {
 fn x_at(k: u32) -> vec4u {
     let iy = own.iy + tap.x;
     let ix = own.ix + tap.y;
-    let inside = own.live & iy < vec4u(p.h) & ix < vec4u(p.w) & vec4<bool>(k < own.end);
+    let h = select(0u, p.h, k < own.end);
+    let inside = iy < vec4u(h) & ix < vec4u(p.w);
     return select(vec4u(0xffffffffu), ((own.image * p.h + iy) * p.w + ix) * p.cin + tap.z, inside);
 }
 

@@ -21,8 +21,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read> x: array<Elem4>;           // (N, H, W, Cin)
 @group(0) @binding(3) var<storage, read> dy: array<Elem4>;          // (N, OH, OW, Cout)
 
-// The block an invocation loads. Of A: 4 rows, each by its tap, less the padding, and channel.
-struct Block { ky: vec4u, kx: vec4u, ci: vec4u, live: vec4<bool>, k: u32, j: u32, end: u32 }
+// The block an invocation loads. Of A: 4 rows, each by its tap, less the padding, and channel. A row past the last one is
+// given a tap far outside the image: a vec4<bool> kept across barriers crashes LLVM 19 on AVX-512.
+struct Block { ky: vec4u, kx: vec4u, ci: vec4u, k: u32, j: u32, end: u32 }
 var<private> own: Block;
 var<private> pixel: vec3u;      // n, oy, ox of its next term
 
@@ -31,8 +32,7 @@ fn begin(lid: u32, i0: u32, j0: u32, l0: u32, l1: u32) {
     if reads_a(lid) {
         let at = place_a(lid);
         let row = vec4u(i0 + 4u * at.y) + vec4u(0u, 1u, 2u, 3u);
-        own.live = row < vec4u(p.kh * p.kw * p.cin);
-        own.ky = row / p.cin / p.kw - p.ph;
+        own.ky = select(vec4u(1u << 31u), row / p.cin / p.kw - p.ph, row < vec4u(p.kh * p.kw * p.cin));
         own.kx = row / p.cin % p.kw - p.pw;
         own.ci = row % p.cin;
         own.k = 4u * at.x;
@@ -49,7 +49,8 @@ fn load_a(step: u32) -> mat4x4f {
     for (var q = 0u; q < 4u; q++) {
         let iy = own.ky + pixel.y * p.sh;
         let ix = own.kx + pixel.z * p.sw;
-        let inside = own.live & iy < vec4u(p.h) & ix < vec4u(p.w) & vec4<bool>(step + own.k + q < own.end);
+        let h = select(0u, p.h, step + own.k + q < own.end);
+        let inside = iy < vec4u(h) & ix < vec4u(p.w);
         let at = select(vec4u(), ((pixel.x * p.h + iy) * p.w + ix) * p.cin + own.ci, inside);
         if p.cin % 4u == 0u {       // the 4 rows share their tap
             m[q] = select(vec4f(), vec4f(x[at[0] / 4u]), inside[0]);

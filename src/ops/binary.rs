@@ -1,8 +1,8 @@
 //! Arithmetic on two tensors with NumPy broadcasting, and the operators.
 
 use crate::gpu::{Bind, Gpu, Grid, Kernel, Params as GpuParams, Source, Work, params};
+use crate::ops::elementwise::assert_float;
 use crate::ops::strips::{Lanes, Strips, lanes};
-use crate::ops::unary::assert_float;
 use crate::shape::{MAX_RANK, Shape};
 use crate::tensor::Tensor;
 

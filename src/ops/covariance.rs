@@ -1,7 +1,7 @@
 //! Covariance of columns. Results are `f32`; `x` may be `f16`, and its gradient is then.
 
 use super::batch_norm::{BatchNormOptions, batch_stats};
-use super::unary::assert_float;
+use super::elementwise::assert_float;
 use crate::gpu::{Grid, Kernel, Source, Work, params};
 use crate::tensor::{DType, Tensor};
 

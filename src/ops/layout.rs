@@ -2,7 +2,7 @@
 
 use crate::autograd::Backward;
 use crate::gpu::{Grid, Kernel, Source, Work, params};
-use crate::ops::unary::assert_float;
+use crate::ops::elementwise::assert_float;
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 

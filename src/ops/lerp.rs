@@ -3,7 +3,7 @@
 use super::l2_normalize::EPS;
 use super::row_kernel::RowKernel;
 use crate::gpu::{Grid, Kernel, Source, Work, params};
-use crate::ops::unary::assert_f32;
+use crate::ops::elementwise::assert_f32;
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = Source::new("lerp.wgsl", include_str!("../../shaders/lerp.wgsl"));

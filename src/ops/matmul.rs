@@ -3,7 +3,8 @@
 mod ladder;
 pub(super) mod matrix;
 
-use super::unary::{assert_f32, assert_float, relu_gradient};
+use super::elementwise::{assert_f32, assert_float};
+use super::unary::relu_gradient;
 use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};

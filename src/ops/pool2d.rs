@@ -2,8 +2,8 @@
 
 use super::binary::expand_scaled;
 use super::conv2d::Pair;
+use super::elementwise::assert_float;
 use super::strips::{Lanes, lanes};
-use super::unary::assert_float;
 use crate::gpu::{Bind, Gpu, Grid, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};

@@ -2,8 +2,8 @@
 
 use crate::gpu::{Grid, Source, Work, params};
 use crate::ops::binary::{equal, expand_scaled};
+use crate::ops::elementwise::{assert_f32, assert_float};
 use crate::ops::strips::{Lanes, Strips, lanes};
-use crate::ops::unary::{assert_f32, assert_float};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 

@@ -1,6 +1,6 @@
 //! Kernels that give a row of a matrix to several invocations (`shaders/lib/row.wgsl`), and how many.
 
-use super::unary::assert_float;
+use super::elementwise::assert_float;
 use crate::gpu::{Bind, Gpu, Grid, Kernel, Params, Source, Work};
 use crate::tensor::{DType, Tensor};
 

@@ -1,7 +1,7 @@
 //! Choosing elements: by a mask, the largest, the index of the largest.
 
 use crate::gpu::{Grid, Kernel, Source, Work, params};
-use crate::ops::unary::assert_f32;
+use crate::ops::elementwise::assert_f32;
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 

@@ -1,7 +1,7 @@
 //! Mean cross-entropy of logits against labels, fused with the softmax.
 
+use super::elementwise::assert_f32;
 use super::row_kernel::{RowKernel, rows_of};
-use super::unary::assert_f32;
 use crate::gpu::{Source, Work, params};
 use crate::tensor::{DType, Tensor};
 

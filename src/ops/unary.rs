@@ -1,7 +1,8 @@
 //! Functions of one variable, element by element.
 
-use crate::gpu::{Bind, Grid, Kernel, Source, Work, params};
-use crate::tensor::{DType, Tensor};
+use super::elementwise::{assert_float, elementwise};
+use crate::gpu::{Kernel, Source, params};
+use crate::tensor::Tensor;
 
 static SOURCE: Source = Source::new("unary.wgsl", include_str!("../../shaders/unary.wgsl"));
 static AFFINE: Kernel = SOURCE.kernel("affine_forward");
@@ -64,34 +65,12 @@ impl Unary {
 }
 
 fn launch(op: &str, kernel: &Kernel, inputs: &[&Tensor], a: f32, b: f32) -> Tensor {
-    let x = inputs[0];
-    let y = Tensor::alloc(x.gpu(), op, x.shape(), x.dtype());
-    let n = x.len();
-    let mut bound: Vec<&dyn Bind> = vec![&y];
-    bound.extend(inputs.iter().map(|&t| t as &dyn Bind));
-    let work = Work::new(x.bytes() * bound.len(), n);
-    let fours = n.div_ceil(4);
-    x.gpu().run(kernel, &bound, &Params { n: fours as u32, a, b }, Grid::items(fours), work);
-    y
+    elementwise(op, kernel, inputs, |n| Params { n, a, b })
 }
 
 /// The gradient of a ReLU from its output.
 pub(super) fn relu_gradient(y: &Tensor, dy: &Tensor) -> Tensor {
     launch("relu", &RELU.backward, &[y, dy], 0.0, 0.0)
-}
-
-/// Panics unless all are `f32`.
-#[track_caller]
-pub(super) fn assert_f32(op: &str, tensors: &[&Tensor]) {
-    assert!(tensors.iter().all(|t| t.dtype() == DType::F32), "{op}: f32 tensors only, got {tensors:?}");
-}
-
-/// Panics unless all are floats of one type.
-#[track_caller]
-pub(super) fn assert_float(op: &str, tensors: &[&Tensor]) {
-    let dtype = tensors[0].dtype();
-    let fits = dtype.is_float() && tensors.iter().all(|t| t.dtype() == dtype);
-    assert!(fits, "{op}: f32 or f16 tensors, all of one type, got {tensors:?}");
 }
 
 /// All panic if the elements are not floats. The result has the type of `x`; NaN passes through each.

@@ -21,6 +21,7 @@ pub mod rows;
 pub mod select;
 pub mod softmax;
 pub mod softmax_cross_entropy;
+pub mod softsign;
 pub mod split;
 pub mod ssl;
 pub mod unary;

@@ -29,4 +29,5 @@ mod scaler;
 mod select;
 mod softmax;
 mod softmax_cross_entropy;
+mod softsign;
 mod unary;
