@@ -21,7 +21,7 @@ use methods::{METHODS, Train};
 use wgrad::train::{Flags, Row, Summary, parse, plot};
 
 #[derive(Parser)]
-#[command(version, about = "Compares self-supervised methods at equal budget.")]
+#[command(version)]
 struct Args {
     /// Comma-separated methods; all if left out
     #[arg(long, value_delimiter = ',')]
@@ -46,7 +46,7 @@ struct Compared {
 const PICTURE: &str = "examples/images/compare.svg";
 
 fn main() -> ExitCode {
-    match compare(parse(std::env::args_os())) {
+    match compare(parse(include_str!("compare.rs"))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
