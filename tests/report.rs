@@ -175,20 +175,24 @@ fn a_look_finds_its_cases_and_leaves_the_report_alone() {
 
     let dir = tempfile::tempdir().unwrap();
     let [out, json, csv] = ["out", "look.json", "look.csv"].map(|name| dir.path().join(name));
-    for file in [&json, &csv] {
+    // The rung that is the fastest here, for the test's sake.
+    let best = measuring.jobs(Part::Ladder).into_iter().rfind(|job| job.label.starts_with("contrastive/"));
+    let best = best.map(|job| job.label.split(':').next().unwrap_or_default().to_owned()).unwrap();
+    for (file, more) in [(&json, format!("--parts ops,ladder --filter {best}")), (&csv, String::new())] {
         let (out, file) = (out.display(), file.display());
-        let line = format!(
-            "--quick --filter argmax --parts ops,ladder --filter contrastive/1 --out {out} --save {file}"
-        );
+        let line = format!("--quick --filter argmax {more} --out {out} --save {file}");
         assert_eq!(report::run(&args(&line).unwrap()).unwrap(), Vec::<String>::new());
     }
     assert!(!out.exists());
     let look = read(&json).unwrap();
     assert_eq!(names(&look, Part::Ops), ["argmax"]);
-    assert_eq!(names(&look, Part::Ladder)[0], "info_nce");
+    assert_eq!(
+        names(&look, Part::Ladder),
+        ["info_nce", "info_nce, gradient", "nt_xent", "nt_xent, gradient"]
+    );
     assert!(look["ops"][0]["ms"].as_f64().unwrap() > 0.0 && look["look"]["quick"] == true);
     let csv = fs::read_to_string(csv).unwrap();
-    assert_eq!(csv.lines().count(), 1 + 1 + show::rows(&look, "ladder").len(), "{csv}");
+    assert_eq!(csv.lines().count(), 2, "{csv}");
     let both = show::compare([&json, &json], [&look, &look]);
     assert!(both.contains("geometric mean of 5"), "{both}");
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Parser;
+use clap::builder::Resettable;
 
 /// Flags of a training run. A method with flags of its own flattens this struct into its own `clap` parser.
 ///
@@ -116,7 +117,8 @@ fn read<P: Parser>(source: &str, args: impl IntoIterator<Item = OsString>) -> Re
     let head: Vec<_> = source.lines().map_while(|line| line.strip_prefix("//!")).collect();
     let head: Vec<_> = head.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
     let first = head.iter().position(|line| line.is_empty()).unwrap_or(head.len());
-    let mut command = P::command().about(head[..first].join("\n"));
+    // In the place of what clap makes of the documentation of `P`.
+    let mut command = P::command().about(head[..first].join("\n")).long_about(Resettable::Reset);
     if first < head.len() {
         command = command.after_help(head[first + 1..].join("\n"));
     }
