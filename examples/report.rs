@@ -157,7 +157,7 @@ fn measure(args: &Args) -> Result<Vec<String>, Box<dyn Error>> {
     }
     .also(args.save.as_deref());
     Interrupt::catch_signals()?;
-    let now = results::now(&info, report.roofline());
+    let now = results::now(&info, &report.roofline());
     let rate = |key: &str| show::number(&now["roofline"][key]);
     println!("{} ({}), {}", info.name, info.backend, info.driver);
     println!("copies {} GB/s, multiply-adds {} GFLOP/s", rate("copy_gb_per_s"), rate("f32_gflop_per_s"));

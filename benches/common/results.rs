@@ -27,7 +27,7 @@ pub(crate) struct Results {
 }
 
 /// The date, driver and version of now.
-pub(crate) fn now(info: &AdapterInfo, roofline: Value) -> Value {
+pub(crate) fn now(info: &AdapterInfo, roofline: &Value) -> Value {
     json!({
         "date": stamp::today(),
         "driver": info.driver,
