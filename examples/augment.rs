@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::builder::RangedU64ValueParser;
 use image::{ImageFormat, Rgb, RgbImage};
 use wgrad::data::{Augment, Blur, DataSource, Images, Recipe, Solarize};
 use wgrad::{Error, Gpu, train};
@@ -19,10 +20,10 @@ struct Flags {
     #[arg(long, value_name = "SOURCE", default_value = "embedded")]
     data: DataSource,
     /// Images, one a row
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     images: usize,
     /// Views of each
-    #[arg(long, value_name = "N", default_value_t = 11)]
+    #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..))]
     views: u32,
     /// Add blur and solarisation, which BYOL and DINO use
     #[arg(long)]

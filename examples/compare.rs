@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::builder::PossibleValuesParser;
 use methods::{METHODS, Train};
 use wgrad::train::{Flags, Row, Summary, parse, plot};
 
@@ -24,7 +25,7 @@ use wgrad::train::{Flags, Row, Summary, parse, plot};
 #[command(version)]
 struct Args {
     /// Comma-separated methods; all if left out
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(METHODS.iter().map(|m| m.0)))]
     methods: Vec<String>,
     /// Runs of each method, their seeds counted from --seed
     #[arg(long, default_value_t = 1)]
@@ -57,10 +58,6 @@ fn main() -> ExitCode {
 
 fn compare(args: Args) -> Result<(), Box<dyn Error>> {
     let Args { methods, seeds, readme, mut flags } = args;
-    let known: Vec<_> = METHODS.iter().map(|(name, _)| *name).collect();
-    if let Some(wrong) = methods.iter().find(|name| !known.contains(&name.as_str())) {
-        return Err(format!("--methods {wrong}: must be of {}", known.join(", ")).into());
-    }
     if flags.resume.is_some() || seeds == 0 {
         return Err(
             "--resume, --seeds 0: the command itself goes on where it stopped, with a seed or more".into()

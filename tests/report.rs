@@ -140,6 +140,11 @@ fn two_reports_are_compared_case_by_case() {
     assert_eq!(line("geometric"), "geometric mean of 2 2.00");
     assert_eq!(line("only in A"), "only in A: softmax 4x4, 4x4");
     assert_eq!(line("only in B"), "only in B: argmax 4x4, 4x4");
+    let dir = tempfile::tempdir().unwrap();
+    earlier(&dir.path().join("card-report.json"));
+    let whole = markdown::reports(dir.path()).unwrap().remove(0);
+    let text = show::compare(["a", "b"].map(Path::new), [&whole, &a]);
+    assert!(text.contains("only in A: all of ladder (2 cases); gone 4x4, 4x4\n"), "{text}");
     let none = show::compare(["a", "b"].map(Path::new), [&a, &of("2026-02-02", json!([op("exp", 1.0)]))]);
     assert!(none.contains("no case in both"));
 }

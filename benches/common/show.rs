@@ -123,6 +123,12 @@ pub(crate) fn compare(names: [&Path; 2], results: [&Value; 2]) -> String {
     let mut table = format!("{:<42} {:<32} {:>9} {:>9} {:>7}\n", "op", "size", "A ms", "B ms", "B / A");
     for part in Part::ALL {
         let [a, b] = results.map(|result| rows(result, part.name()));
+        if a.is_empty() || b.is_empty() {
+            for (only, rows) in only.iter_mut().zip([a, b]).filter(|(_, rows)| !rows.is_empty()) {
+                only.push(format!("all of {} ({} cases)", part.name(), rows.len()));
+            }
+            continue;
+        }
         for row in a {
             let [name, size] = named(part, row);
             let Some(other) = b.iter().find(|other| same(row, other)) else {
