@@ -1,7 +1,8 @@
 # make demo        trains a ResNet without labels on real images: SimCLR, a few minutes on any machine
 # make test        every kernel against its specification, with the run-time checks on and off
 # make check       format, lints, documentation: with `test`, all that continuous integration runs
-# make bench       times the kernels
+# make benchmark   how fast this GPU is: a table on the terminal, under a minute
+# make bench       every kernel in criterion, with its statistics
 # make peers       the same work in burn on the same adapter, side by side; builds burn: ten minutes
 # make report      measures kernels, ops and the training step of this adapter, into the tables of the READMEs
 # make results     three seeds of the demo, into the README
@@ -19,7 +20,7 @@ export CARGO
 XDG_RUNTIME_DIR ?= /tmp
 export XDG_RUNTIME_DIR
 
-.PHONY: demo test check bench peers report results compare figures swiftshader validation needs
+.PHONY: demo test check benchmark bench peers report results compare figures swiftshader validation needs
 
 demo: needs
 	$(CARGO) run --release --example simclr
@@ -34,6 +35,9 @@ check: needs
 	$(CARGO) clippy --lib --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
 	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "cargo-deny is not installed: skipped"; fi
+
+benchmark: needs
+	$(CARGO) run --release --example report -- --quick
 
 bench: needs
 	$(CARGO) bench --features bench

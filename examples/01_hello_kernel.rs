@@ -28,6 +28,8 @@ fn saxpy(
 wgrad::params! { struct Params { n: u32, a: f32 } }
 
 fn main() -> wgrad::Result<()> {
+    wgrad::train::no_flags(include_str!("01_hello_kernel.rs")); // --help, and no more
+
     let gpu = Gpu::new()?;
     println!("{} ({})", gpu.info().name, gpu.info().backend);
 

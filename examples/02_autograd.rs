@@ -31,6 +31,8 @@ impl Net {
 }
 
 fn main() -> wgrad::Result<()> {
+    wgrad::train::no_flags(include_str!("02_autograd.rs")); // --help, and no more
+
     let gpu = Gpu::new()?;
     let mut net = Net::new(&gpu, &mut Rng::new(7))?;
     let points: Vec<f32> = (0..256).map(|i| (i as f32 - 128.0) / 40.0).collect();

@@ -4,39 +4,52 @@
 //!
 //! A view follows from seed, epoch, dataset index and view number, so the same command draws the same sheet anywhere.
 
-use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
-use image::{Rgb, RgbImage};
-use wgrad::Gpu;
+use clap::builder::RangedU64ValueParser;
+use image::{ImageFormat, Rgb, RgbImage};
 use wgrad::data::{Augment, Blur, DataSource, Images, Recipe, Solarize};
+use wgrad::{Error, Gpu, train};
 
 #[derive(Parser)]
+#[command(version)]
 struct Flags {
     /// embedded, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR[@SIZE] or synthetic
-    #[arg(long, default_value = "embedded")]
+    #[arg(long, value_name = "SOURCE", default_value = "embedded")]
     data: DataSource,
     /// Images, one a row
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     images: usize,
     /// Views of each
-    #[arg(long, default_value_t = 11)]
+    #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..))]
     views: u32,
     /// Add blur and solarisation, which BYOL and DINO use
     #[arg(long)]
     full: bool,
-    #[arg(long, default_value_t = 0)]
+    /// Names every random draw
+    #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u32,
-    #[arg(long, default_value = "augment.png")]
+    /// The sheet, as a .png
+    #[arg(long, value_name = "FILE", default_value = "augment.png")]
     out: PathBuf,
 }
 
 const SCALE: u32 = 3;
 const GAP: u32 = 4;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let flags = Flags::parse();
+fn main() -> ExitCode {
+    train::main(|| draw(&train::parse(include_str!("augment.rs"))))
+}
+
+fn draw(flags: &Flags) -> wgrad::Result<()> {
+    // What can be refused before the work is.
+    let refused = |why: &str| Error::Argument(format!("--out {}: {why}", flags.out.display()));
+    let format = ImageFormat::from_path(&flags.out).map_err(|_| refused("must end in .png or .jpg"))?;
+    if !format.writing_enabled() {
+        return Err(refused("must end in .png or .jpg"));
+    }
     let data = flags.data.load()?.train;
     let mut recipe = Recipe::for_dataset(&data);
     if flags.full {
@@ -69,7 +82,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    sheet.save(&flags.out)?;
+    sheet.save(&flags.out).map_err(|e| refused(&e.to_string()))?;
     println!("{}: {rows} images of {}, {} views each", flags.out.display(), data.name, flags.views);
     Ok(())
 }

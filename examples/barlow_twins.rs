@@ -24,7 +24,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    train::main(|| barlow_twins(&Flags::from_args()))
+    train::main(|| barlow_twins(&Flags::from_args(include_str!("barlow_twins.rs"))))
 }
 
 pub(crate) fn barlow_twins(flags: &Flags) -> wgrad::Result<Summary> {

@@ -27,7 +27,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    train::main(|| byol(&Flags::from_args()))
+    train::main(|| byol(&Flags::from_args(include_str!("byol.rs"))))
 }
 
 pub(crate) fn byol(flags: &Flags) -> wgrad::Result<Summary> {

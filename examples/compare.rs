@@ -17,14 +17,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::builder::PossibleValuesParser;
 use methods::{METHODS, Train};
 use wgrad::train::{Flags, Row, Summary, parse, plot};
 
 #[derive(Parser)]
-#[command(version, about = "Compares self-supervised methods at equal budget.")]
+#[command(version)]
 struct Args {
     /// Comma-separated methods; all if left out
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(METHODS.iter().map(|m| m.0)))]
     methods: Vec<String>,
     /// Runs of each method, their seeds counted from --seed
     #[arg(long, default_value_t = 1)]
@@ -46,7 +47,7 @@ struct Compared {
 const PICTURE: &str = "examples/images/compare.svg";
 
 fn main() -> ExitCode {
-    match compare(parse(std::env::args_os())) {
+    match compare(parse(include_str!("compare.rs"))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -57,10 +58,6 @@ fn main() -> ExitCode {
 
 fn compare(args: Args) -> Result<(), Box<dyn Error>> {
     let Args { methods, seeds, readme, mut flags } = args;
-    let known: Vec<_> = METHODS.iter().map(|(name, _)| *name).collect();
-    if let Some(wrong) = methods.iter().find(|name| !known.contains(&name.as_str())) {
-        return Err(format!("--methods {wrong}: must be of {}", known.join(", ")).into());
-    }
     if flags.resume.is_some() || seeds == 0 {
         return Err(
             "--resume, --seeds 0: the command itself goes on where it stopped, with a seed or more".into()

@@ -47,7 +47,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    train::main(|| dino(&Flags::from_args()))
+    train::main(|| dino(&Flags::from_args(include_str!("dino.rs"))))
 }
 
 pub(crate) fn dino(flags: &Flags) -> wgrad::Result<Summary> {

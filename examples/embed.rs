@@ -16,7 +16,7 @@ use wgrad::train::{self, Checkpoint, Embeddings, SheetRow};
 use wgrad::{Error, Gpu, GpuBuilder, Rng};
 
 #[derive(Debug, Clone, Parser)]
-#[command(version, about = "Writes the embeddings of images, and draws their nearest neighbours.")]
+#[command(version)]
 pub(crate) struct Flags {
     /// Directory of a run, or its checkpoint
     #[arg(long, value_name = "PATH")]
@@ -52,7 +52,7 @@ pub(crate) struct Flags {
 }
 
 fn main() -> ExitCode {
-    train::main(|| embed(&train::parse(std::env::args_os())))
+    train::main(|| embed(&train::parse(include_str!("embed.rs"))))
 }
 
 pub(crate) fn embed(flags: &Flags) -> wgrad::Result<()> {

@@ -44,7 +44,7 @@ const TAU: f32 = 0.2;
 const REPLACED: [&str; 3] = ["nothing", "the ground", "the shape"];
 
 fn main() -> ExitCode {
-    figure::main(augmentation)
+    figure::main(include_str!("figure_augmentation.rs"), augmentation)
 }
 
 /// Whether a pixel is of the patch.

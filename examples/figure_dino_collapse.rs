@@ -37,7 +37,7 @@ const RUNS: [(&str, bool, bool); 4] = [
 ];
 
 fn main() -> ExitCode {
-    figure::main(dino_collapse)
+    figure::main(include_str!("figure_dino_collapse.rs"), dino_collapse)
 }
 
 pub(crate) fn dino_collapse(args: &Args) -> wgrad::Result<Figure> {

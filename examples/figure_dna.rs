@@ -43,7 +43,7 @@ const LR: f64 = 5e-3;
 const TAU: f32 = 0.2;
 
 fn main() -> ExitCode {
-    figure::main(dna)
+    figure::main(include_str!("figure_dna.rs"), dna)
 }
 
 /// One-hot rows `[n, 1, length, 4]`.

@@ -30,7 +30,7 @@ const LR: f32 = 8.0;
 type Loss = fn(&Tensor, &Tensor, f32) -> Tensor;
 
 fn main() -> ExitCode {
-    figure::main(dot_cosine)
+    figure::main(include_str!("figure_dot_cosine.rs"), dot_cosine)
 }
 
 pub(crate) fn dot_cosine(args: &Args) -> wgrad::Result<Figure> {

@@ -28,7 +28,7 @@ const WEIGHTS: usize = 16_384;
 const PHASE: u64 = 150;
 
 fn main() -> ExitCode {
-    figure::main(ema_window)
+    figure::main(include_str!("figure_ema_window.rs"), ema_window)
 }
 
 /// A student of zeros.

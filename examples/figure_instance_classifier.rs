@@ -27,7 +27,7 @@ use wgrad::train::figure::{self, Args, Figure, line};
 const SIZE: [usize; 3] = [192, 320, 48];
 
 fn main() -> ExitCode {
-    figure::main(instance_classifier)
+    figure::main(include_str!("figure_instance_classifier.rs"), instance_classifier)
 }
 
 pub(crate) fn instance_classifier(args: &Args) -> wgrad::Result<Figure> {

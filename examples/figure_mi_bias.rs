@@ -27,7 +27,7 @@ const CANDIDATES: [usize; 4] = [64, 128, 256, 512];
 const PAIRS: usize = 16_384;
 
 fn main() -> ExitCode {
-    figure::main(mi_bias)
+    figure::main(include_str!("figure_mi_bias.rs"), mi_bias)
 }
 
 pub(crate) fn mi_bias(args: &Args) -> wgrad::Result<Figure> {

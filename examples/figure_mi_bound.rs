@@ -37,7 +37,7 @@ const KNOWN: [(usize, [f64; 2], [f64; 2]); 5] = [
 ];
 
 fn main() -> ExitCode {
-    figure::main(mi_bound)
+    figure::main(include_str!("figure_mi_bound.rs"), mi_bound)
 }
 
 pub(crate) fn mi_bound(args: &Args) -> wgrad::Result<Figure> {

@@ -49,7 +49,7 @@ struct Run {
 }
 
 fn main() -> ExitCode {
-    figure::main(moco_queue)
+    figure::main(include_str!("figure_moco_queue.rs"), moco_queue)
 }
 
 pub(crate) fn moco_queue(args: &Args) -> wgrad::Result<Figure> {

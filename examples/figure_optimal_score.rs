@@ -34,7 +34,7 @@ const LR: f64 = 1e-2;
 const POINTS: usize = 41;
 
 fn main() -> ExitCode {
-    figure::main(optimal_score)
+    figure::main(include_str!("figure_optimal_score.rs"), optimal_score)
 }
 
 /// ln of the normal density.

@@ -32,7 +32,7 @@ const RUNS: [(&str, bool, bool); 3] =
     [("both", true, true), ("no stop-gradient", false, true), ("no predictor", true, false)];
 
 fn main() -> ExitCode {
-    figure::main(simsiam_collapse)
+    figure::main(include_str!("figure_simsiam_collapse.rs"), simsiam_collapse)
 }
 
 pub(crate) fn simsiam_collapse(args: &Args) -> wgrad::Result<Figure> {

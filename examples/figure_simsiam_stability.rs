@@ -34,7 +34,7 @@ const DESCENT: (f32, f32, i32) = (0.5, 1.0, 40);
 type Loss = fn(&Tensor, &Tensor, &Tensor, &Tensor) -> Tensor;
 
 fn main() -> ExitCode {
-    figure::main(simsiam_stability)
+    figure::main(include_str!("figure_simsiam_stability.rs"), simsiam_stability)
 }
 
 pub(crate) fn simsiam_stability(args: &Args) -> wgrad::Result<Figure> {

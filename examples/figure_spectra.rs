@@ -44,7 +44,7 @@ const STRAIN: u32 = 32;
 const LABELLED: [usize; 5] = [30, 60, 120, 600, 3600];
 
 fn main() -> ExitCode {
-    figure::main(spectra)
+    figure::main(include_str!("figure_spectra.rs"), spectra)
 }
 
 /// A view of each spectrum, `[n, PART]`: strained by up to `strain` channels either way, textured, noisy.

@@ -24,7 +24,7 @@ const SIZE: [usize; 2] = [512, 32];
 const FLOOR: f64 = 1e-8;
 
 fn main() -> ExitCode {
-    figure::main(temperature)
+    figure::main(include_str!("figure_temperature.rs"), temperature)
 }
 
 pub(crate) fn temperature(args: &Args) -> wgrad::Result<Figure> {

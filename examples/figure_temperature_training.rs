@@ -41,7 +41,7 @@ const GROUPS: [usize; 2] = [Miniature::BATCH, 8];
 const GRADIENTS: u64 = 8;
 
 fn main() -> ExitCode {
-    figure::main(temperature_training)
+    figure::main(include_str!("figure_temperature_training.rs"), temperature_training)
 }
 
 /// Encoder and projector, as every run starts.

@@ -49,7 +49,7 @@ const WEIGHTS: [[f32; 3]; 7] = [
 ];
 
 fn main() -> ExitCode {
-    figure::main(vicreg_balance)
+    figure::main(include_str!("figure_vicreg_balance.rs"), vicreg_balance)
 }
 
 pub(crate) fn vicreg_balance(args: &Args) -> wgrad::Result<Figure> {

@@ -24,7 +24,7 @@ use wgrad::train::{self, Checkpoint, Config, Embedder, Meta, Metrics, Row, RunDi
 use wgrad::{Error, Gpu, GpuBuilder, Result, Rng};
 
 #[derive(Debug, Clone, Parser)]
-#[command(version, about = "Trains a classifier on the encoder of a run. Writes a run directory of its own.")]
+#[command(version)]
 pub(crate) struct Flags {
     /// Directory of the run, or its checkpoint
     #[arg(long, value_name = "PATH")]
@@ -116,7 +116,7 @@ pub(crate) struct Summary {
 }
 
 fn main() -> ExitCode {
-    train::main(|| finetune(&train::parse(std::env::args_os())))
+    train::main(|| finetune(&train::parse(include_str!("finetune.rs"))))
 }
 
 pub(crate) fn finetune(flags: &Flags) -> Result<Summary> {

@@ -42,7 +42,7 @@ enum Form {
 const FILLED: usize = 500;
 
 fn main() -> ExitCode {
-    train::main(|| instance_discrimination(&Flags::from_args()))
+    train::main(|| instance_discrimination(&Flags::from_args(include_str!("instance_discrimination.rs"))))
 }
 
 pub(crate) fn instance_discrimination(flags: &Flags) -> wgrad::Result<Summary> {

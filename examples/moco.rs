@@ -34,7 +34,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    train::main(|| moco(&Flags::from_args()))
+    train::main(|| moco(&Flags::from_args(include_str!("moco.rs"))))
 }
 
 pub(crate) fn moco(flags: &Flags) -> wgrad::Result<Summary> {

@@ -27,7 +27,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    train::main(|| nnclr(&Flags::from_args()))
+    train::main(|| nnclr(&Flags::from_args(include_str!("nnclr.rs"))))
 }
 
 pub(crate) fn nnclr(flags: &Flags) -> wgrad::Result<Summary> {

@@ -5,27 +5,32 @@
 //! A kernel with fewer floating-point operations a byte than the ridge point waits for memory, one with more for arithmetic.
 //! `--profile` of a training run puts each kernel beside these roofs.
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use wgrad::{Gpu, Result};
+use clap::Parser;
+use wgrad::train::{self, parse};
+use wgrad::{Gpu, GpuBuilder, Result};
+
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Part of the adapter's name; the best one if left out
+    #[arg(long, value_name = "NAME")]
+    adapter: Option<String>,
+}
 
 /// Sizes of the buffer that is copied: two of them must fit a cache to be read and written there.
 const SIZES: [u64; 7] = [64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20];
 /// No further size is tried after this.
 const BUDGET: Duration = Duration::from_secs(15);
 
-fn main() -> std::process::ExitCode {
-    match measure() {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+fn main() -> ExitCode {
+    train::main(|| measure(&parse(include_str!("roofline.rs"))))
 }
 
-fn measure() -> Result<()> {
-    let gpu = Gpu::builder().checks(false).build()?;
+fn measure(args: &Args) -> Result<()> {
+    let gpu = args.adapter.iter().fold(Gpu::builder().checks(false), GpuBuilder::adapter).build()?;
     let info = gpu.info();
     println!("{} ({}, {})", info.name, info.backend, info.driver);
 

@@ -31,7 +31,7 @@ enum Similarity {
 }
 
 fn main() -> ExitCode {
-    train::main(|| simclr(&Flags::from_args()))
+    train::main(|| simclr(&Flags::from_args(include_str!("simclr.rs"))))
 }
 
 pub(crate) fn simclr(flags: &Flags) -> wgrad::Result<Summary> {

@@ -35,7 +35,7 @@ enum Form {
 }
 
 fn main() -> ExitCode {
-    train::main(|| simsiam(&Flags::from_args()))
+    train::main(|| simsiam(&Flags::from_args(include_str!("simsiam.rs"))))
 }
 
 pub(crate) fn simsiam(flags: &Flags) -> wgrad::Result<Summary> {

@@ -22,7 +22,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    train::main(|| supcon(&Flags::from_args()))
+    train::main(|| supcon(&Flags::from_args(include_str!("supcon.rs"))))
 }
 
 pub(crate) fn supcon(flags: &Flags) -> wgrad::Result<Summary> {

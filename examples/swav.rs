@@ -40,7 +40,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    train::main(|| swav(&Flags::from_args()))
+    train::main(|| swav(&Flags::from_args(include_str!("swav.rs"))))
 }
 
 pub(crate) fn swav(flags: &Flags) -> wgrad::Result<Summary> {

@@ -29,7 +29,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    train::main(|| vicreg(&Flags::from_args()))
+    train::main(|| vicreg(&Flags::from_args(include_str!("vicreg.rs"))))
 }
 
 pub(crate) fn vicreg(flags: &Flags) -> wgrad::Result<Summary> {

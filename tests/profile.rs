@@ -1,6 +1,8 @@
 //! Profiles count what was launched, traces parse, readbacks are of the moment they start.
 mod common;
 
+use std::process::{Command, Output};
+
 use common::own_gpu;
 use wgrad::Gpu;
 use wgrad::gpu::{KernelTime, Roofline, Work, format_profile};
@@ -89,4 +91,103 @@ fn a_kernel_is_judged_by_its_own_roof() {
     assert_eq!([roofline.ridge(), roofline.matrix_units(true).ridge()], [10.0, 100.0]);
     let none = Roofline { matrix_flops_per_second: None, ..roofline };
     assert_eq!(none.matrix_units(true), none);
+}
+
+/// Runs one of the ignored tests below in a process of its own, with `WGRAD_PROFILE=1`.
+fn with_profile_asked_for(test: &str) -> Output {
+    let program = std::env::current_exe().unwrap();
+    let args = ["--exact", test, "--ignored", "--nocapture", "--test-threads=1"];
+    Command::new(program).args(args).env("WGRAD_PROFILE", "1").output().unwrap()
+}
+
+/// Tables that a process printed.
+fn tables(output: &Output) -> [usize; 2] {
+    [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).matches("fill/fill").count())
+}
+
+fn filled() -> (Gpu, wgrad::Tensor) {
+    let gpu = Gpu::builder().quiet().build().unwrap();
+    let x = gpu.full([1000], 1.0).unwrap();
+    assert_eq!(x.to_vec().unwrap(), [1.0; 1000]);
+    (gpu, x)
+}
+
+#[test]
+fn the_variable_prints_the_table_once_whatever_the_program_does() {
+    if !own_gpu().info().timestamps {
+        eprintln!("skipped: this adapter has no timestamps");
+        return;
+    }
+    let plain = with_profile_asked_for("child_drops");
+    assert!(plain.status.success());
+    assert_eq!(tables(&plain), [0, 1], "{plain:?}");
+    assert!(String::from_utf8_lossy(&plain.stderr).contains("% roof"));
+    let shown = with_profile_asked_for("child_shows_it");
+    assert_eq!(tables(&shown), [1, 0], "{shown:?}");
+    let off = with_profile_asked_for("child_wants_none");
+    assert_eq!(tables(&off), [0, 0], "{off:?}");
+    for test in ["child_fails", "child_loses_its_device", "child_loses_its_device_with_work"] {
+        let output = with_profile_asked_for(test);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(tables(&output), [0, 0], "{output:?}");
+    }
+    let panics = with_profile_asked_for("child_panics");
+    assert_eq!((panics.status.code(), tables(&panics)), (Some(101), [0, 0]), "{panics:?}");
+}
+
+/// The table comes when the tensor goes, which outlives its handle.
+#[test]
+#[ignore = "run by another"]
+fn child_drops() {
+    let (gpu, x) = filled();
+    drop(gpu);
+    drop(x.add(&x));
+}
+
+#[test]
+#[ignore = "run by another"]
+fn child_shows_it() {
+    let (gpu, _x) = filled();
+    println!("{}", gpu.profile_table().unwrap().unwrap());
+}
+
+#[test]
+#[ignore = "run by another"]
+fn child_wants_none() {
+    let gpu = Gpu::builder().quiet().profile(false).build().unwrap();
+    drop(gpu.full([1000], 1.0).unwrap());
+}
+
+#[test]
+#[ignore = "run by another"]
+fn child_fails() {
+    let (gpu, _x) = filled();
+    let limited = Gpu::builder().quiet().memory_limit(1 << 20).build().unwrap();
+    let x = limited.full([1000], 1.0).unwrap();
+    let wide = x.reshape([1000, 1]).matmul(&x.reshape([1, 1000]));
+    assert!(wide.to_vec().is_err());
+    gpu.profile_table().unwrap();
+}
+
+#[test]
+#[ignore = "run by another"]
+fn child_loses_its_device() {
+    let (gpu, _x) = filled();
+    gpu.lose_device_for_test();
+}
+
+#[test]
+#[ignore = "run by another"]
+fn child_loses_its_device_with_work() {
+    let (gpu, x) = filled();
+    let y = x.add(&x);
+    gpu.lose_device_for_test();
+    drop(y);
+}
+
+#[test]
+#[ignore = "run by another"]
+fn child_panics() {
+    let (_gpu, _x) = filled();
+    panic!("on purpose");
 }

@@ -3,12 +3,26 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// Measurements of every adapter: the files `<adapter>-<kind>.json` of a folder, by name.
+use super::measure::Part;
+use super::results::{measured, read};
+use super::show::{self, number, rows, text};
+
+/// Reports of every adapter in a folder, by name.
+pub(crate) fn reports(folder: &Path) -> Result<Vec<Value>, Box<dyn Error>> {
+    files(folder, "report")?.iter().map(|path| read(path)).collect()
+}
+
+/// What `make peers` and `torch_bench.py` left of every adapter, `<adapter>-<kind>.json`, by name.
 pub(crate) fn results(folder: &Path, kind: &str) -> Result<Vec<Value>, Box<dyn Error>> {
+    let read = |path: &PathBuf| Ok(serde_json::from_str(&fs::read_to_string(path)?)?);
+    files(folder, kind)?.iter().map(read).collect()
+}
+
+fn files(folder: &Path, kind: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let ending = format!("-{kind}.json");
     let mut paths = vec![];
     for entry in fs::read_dir(folder).into_iter().flatten() {
@@ -18,33 +32,18 @@ pub(crate) fn results(folder: &Path, kind: &str) -> Result<Vec<Value>, Box<dyn E
         }
     }
     paths.sort();
-    let read = |path: &std::path::PathBuf| Ok(serde_json::from_str(&fs::read_to_string(path)?)?);
-    paths.iter().map(read).collect()
+    Ok(paths)
 }
 
-/// Where and when a file was measured.
+/// Where and when a file of `make peers` or `torch_bench.py` was measured.
 fn caption(result: &Value) -> String {
     let text = |key: &str| result[key].as_str().unwrap_or("?").to_owned();
     format!("{}, driver {}, {}", text("adapter"), text("driver"), text("date"))
 }
 
-fn rows<'a>(result: &'a Value, key: &str) -> &'a [Value] {
-    result[key].as_array().map_or(&[], Vec::as_slice)
-}
-
-/// Three digits, as a reader compares them.
-fn number(value: &Value) -> String {
-    match value.as_f64() {
-        None => "-".into(),
-        Some(v) if value.is_u64() => format!("{v:.0}"),
-        Some(v) if v >= 100.0 => format!("{v:.0}"),
-        Some(v) if v >= 10.0 => format!("{v:.1}"),
-        Some(v) => format!("{v:.2}"),
-    }
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or("-")
+/// The same of a part of a report.
+fn caption_of(report: &Value, part: Part) -> String {
+    format!("{}, {}", text(&report["adapter"]), show::caption(report, part))
 }
 
 const NOT_MEASURED: &str = "Not measured.\n";
@@ -122,7 +121,7 @@ pub(crate) fn ladder(reports: &[Value]) -> String {
                     rungs.push(rung);
                 }
             }
-            let _ = writeln!(out, "**{family}** on {}, GFLOP/s:\n", caption(report));
+            let _ = writeln!(out, "**{family}** on {}, GFLOP/s:\n", caption_of(report, Part::Ladder));
             let head: Vec<String> = columns.iter().map(|(name, size)| format!("{name}<br>{size}")).collect();
             let _ = writeln!(out, "| rung | {} |\n|---|{}", head.join(" | "), "---:|".repeat(head.len()));
             let speed = |rung: &str, (name, size): (&str, &str)| {
@@ -151,12 +150,13 @@ pub(crate) fn ladder(reports: &[Value]) -> String {
 /// Every op, a table an adapter.
 pub(crate) fn ops(reports: &[Value]) -> String {
     let mut out = String::new();
-    for report in reports {
-        let (copy, rate) = (&report["roofline"]["copy_gb_per_s"], &report["roofline"]["f32_gflop_per_s"]);
+    for report in reports.iter().filter(|report| !rows(report, "ops").is_empty()) {
+        let roofline = &measured(report, Part::Ops)["roofline"];
+        let (copy, rate) = (&roofline["copy_gb_per_s"], &roofline["f32_gflop_per_s"]);
         let _ = writeln!(
             out,
             "{}: copies {} GB/s, multiply-adds {} GFLOP/s.\n",
-            caption(report),
+            caption_of(report, Part::Ops),
             number(copy),
             number(rate)
         );

@@ -1,32 +1,136 @@
-//! The parts of a report, as JSON rows: roofline, ladder, ops, training step.
+//! The cases of a report and their measurement, as JSON rows: ladder, ops, training step.
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use clap::ValueEnum;
+use serde_json::{Map, Value, json};
 use wgrad::gpu::Roofline;
-use wgrad::{Gpu, Result, ops};
+use wgrad::{Gpu, GpuBuilder, Result, ops};
 
 use super::op::Op;
-use super::{Case, optimizers, steps, table};
+use super::steps::{self, Step};
+use super::{Case, optimizers, table};
 
-/// Timings of a row at most, and how long a row may take.
-const SAMPLES: usize = 9;
-const BUDGET: Duration = Duration::from_millis(400);
+/// A part of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Part {
+    /// Every rung of the kernel ladders
+    Ladder,
+    /// Every op, forward and backward
+    Ops,
+    /// Images a second of SimCLR's training step
+    TrainStep,
+}
 
-/// Where the rows go and how they are judged.
+impl Part {
+    pub(crate) const ALL: [Part; 3] = [Part::Ladder, Part::Ops, Part::TrainStep];
+
+    /// Its key in a file of measurements.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Part::Ladder => "ladder",
+            Part::Ops => "ops",
+            Part::TrainStep => "train_step",
+        }
+    }
+}
+
+/// How long things are timed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timing {
+    /// Timings of an op at most, and how long they may take.
+    samples: usize,
+    budget: Duration,
+    /// Steps of a training at most, and how long they may take.
+    steps: usize,
+    steps_budget: Duration,
+}
+
+impl Timing {
+    /// For tables that are kept.
+    pub(crate) const FULL: Timing = Timing {
+        samples: 9,
+        budget: Duration::from_millis(400),
+        steps: 41,
+        steps_budget: Duration::from_secs(8),
+    };
+    /// For a look.
+    pub(crate) const SHORT: Timing = Timing {
+        samples: 5,
+        budget: Duration::from_millis(100),
+        steps: 11,
+        steps_budget: Duration::from_secs(2),
+    };
+}
+
+/// The cases of a quick look: bandwidth, arithmetic, and what a training step spends its time on.
+pub(crate) const QUICK: &[&str] = &[
+    "copy",
+    "relu",
+    "add",
+    "sum of columns",
+    "softmax",
+    "softmax, gradient",
+    "layer_norm",
+    "layer_norm, gradient",
+    "batch_norm",
+    "batch_norm, gradient",
+    "transpose",
+    "gather_rows",
+    "matmul",
+    "conv2d",
+    "conv2d, gradient of x",
+    "conv2d, gradient of w",
+    "info_nce",
+    "info_nce, gradient",
+    "adamw",
+    "ResNet-8, f32",
+    "ResNet-8, f16",
+];
+
+/// One thing to measure.
+pub(crate) struct Job {
+    pub(crate) part: Part,
+    /// `softmax, gradient`; `matmul/1_naive: matmul`; `ResNet-8, f32`.
+    pub(crate) label: String,
+    /// What tells its row from the others of its part.
+    pub(crate) identity: Map<String, Value>,
+    kind: Kind,
+}
+
+enum Kind {
+    Op(Case),
+    Rung { family: &'static str, rung: &'static str, case: Case },
+    Step(Step),
+}
+
+/// What came of a job.
+pub(crate) enum Measured {
+    Row(Value),
+    /// It does not equal its specification, and was not timed.
+    Wrong(String),
+}
+
+/// A rung's own device.
+type OnRung = ((&'static str, &'static str), Gpu);
+
+/// A device, its roofline, and how long things are timed.
 pub(crate) struct Report {
     pub(crate) gpu: Gpu,
     pub(crate) roofline: Roofline,
-    /// Cases that did not equal their specification; these are not timed.
-    pub(crate) wrong: Vec<String>,
+    builder: GpuBuilder,
+    timing: Timing,
+    rung: Option<OnRung>,
 }
 
 impl Report {
-    /// Opens the adapter and measures its roofline.
-    pub(crate) fn begin() -> Result<Self> {
-        let gpu = Gpu::builder().checks(false).build()?;
+    /// Opens the adapter whose name contains `adapter`, or the best, and measures its roofline.
+    pub(crate) fn begin(adapter: Option<&str>, timing: Timing) -> Result<Self> {
+        let builder = adapter.into_iter().fold(Gpu::builder().checks(false), GpuBuilder::adapter);
+        let gpu = builder.clone().build()?;
         let roofline = gpu.roofline()?;
-        Ok(Self { gpu, roofline, wrong: vec![] })
+        Ok(Self { gpu, roofline, builder: builder.quiet(), timing, rung: None })
     }
 
     /// What the roofline's kernels reached.
@@ -38,111 +142,127 @@ impl Report {
         })
     }
 
-    /// Every rung of every family that this adapter can run.
-    pub(crate) fn ladder(&mut self) -> Result<Vec<Value>> {
-        let mut rows = vec![];
-        for (family, best) in ops::ladders(self.gpu.info()) {
-            for rung in table::rungs(family, &self.gpu) {
-                let gpu = Gpu::builder().quiet().checks(false).kernel(family, rung).build()?;
-                let roofline = self.roofline.matrix_units(Some(rung) == table::on_matrix_units(family));
-                for case in table::ladder(family, rung, &gpu).into_iter().flat_map(Op::cases) {
-                    let prefix = format!("{family}/{rung}: ");
-                    let Some(mut row) = self.row(&gpu, &prefix, &case, &roofline)? else {
-                        continue;
-                    };
-                    row["family"] = family.into();
-                    row["rung"] = rung.into();
-                    row["chosen"] = (rung == best).into();
-                    rows.push(row);
+    /// Everything that a part measures on this adapter.
+    pub(crate) fn jobs(&self, part: Part) -> Vec<Job> {
+        let gpu = &self.gpu;
+        let job = |label, identity: &Value, kind| {
+            let identity = identity.as_object().cloned().unwrap_or_default();
+            Job { part, label, identity, kind }
+        };
+        let mut jobs = vec![];
+        match part {
+            Part::Ladder => {
+                for (family, _) in ops::ladders(gpu.info()) {
+                    for rung in table::rungs(family, gpu) {
+                        for case in table::ladder(family, rung, gpu).into_iter().flat_map(Op::cases) {
+                            let identity =
+                                json!({"family": family, "rung": rung, "name": case.name, "size": case.size});
+                            let label = format!("{family}/{rung}: {}", case.name);
+                            jobs.push(job(label, &identity, Kind::Rung { family, rung, case }));
+                        }
+                    }
+                }
+            }
+            Part::Ops => {
+                for case in table::ops(gpu).into_iter().flat_map(Op::cases).chain(optimizers::cases(gpu)) {
+                    let identity = json!({"name": case.name, "size": case.size});
+                    jobs.push(job(case.name.clone(), &identity, Kind::Op(case)));
+                }
+            }
+            Part::TrainStep => {
+                for step in steps::steps(gpu) {
+                    let precision = step.precision.name();
+                    let identity =
+                        json!({"network": step.name, "precision": precision, "images": step.batch});
+                    jobs.push(job(format!("{}, {precision}", step.name), &identity, Kind::Step(step)));
                 }
             }
         }
-        Ok(rows)
+        jobs
     }
 
-    /// Every op, forward and backward, with the kernels that this adapter gets.
-    pub(crate) fn ops(&mut self) -> Result<Vec<Value>> {
-        let gpu = self.gpu.clone();
-        let mut rows = vec![];
-        for case in table::ops(&gpu).into_iter().flat_map(Op::cases).chain(optimizers::cases(&gpu)) {
-            let roofline = self.roofline;
-            rows.extend(self.row(&gpu, "", &case, &roofline)?);
-        }
-        Ok(rows)
-    }
-
-    fn row(&mut self, gpu: &Gpu, prefix: &str, case: &Case, roofline: &Roofline) -> Result<Option<Value>> {
-        if let Err(wrong) = (case.check)(gpu) {
-            println!("{prefix}{wrong}");
-            self.wrong.push(format!("{prefix}{wrong}"));
-            return Ok(None);
-        }
-        let mut subject = (case.prepare)(gpu)?;
-        let seconds = subject.time(gpu, SAMPLES, BUDGET)?;
-        let (gb, gflop) = (case.work.bytes as f64 / seconds / 1e9, case.work.flops as f64 / seconds / 1e9);
-        let percent = roofline.percent(case.work, seconds);
-        println!(
-            "{:<52} {:<26} {:>9.3} ms {gb:>8.1} GB/s {gflop:>9.1} GFLOP/s {percent:>5.0} %",
-            format!("{prefix}{}", case.name),
-            case.size,
-            1e3 * seconds
-        );
-        Ok(Some(json!({
-            "name": case.name,
-            "size": case.size,
-            "ms": round(1e3 * seconds),
-            "gb_per_s": round(gb),
-            "gflop_per_s": (case.work.flops > 0).then(|| round(gflop)),
-            "percent_of_roofline": round(percent),
-        })))
-    }
-
-    /// Images a second of a training step, on a device of its own each, so that the first step compiles everything.
-    pub(crate) fn train_step(&self) -> Result<Vec<Value>> {
-        let mut rows = vec![];
-        for step in steps::steps(&self.gpu) {
-            let gpu = Gpu::builder().quiet().checks(false).build()?;
-            let mut training = step.begin(&gpu)?;
-            gpu.sync()?;
-            let start = Instant::now();
-            let before = training.step().item()?;
-            let first = start.elapsed().as_secs_f64();
-            training.step().item()?;
-            let mut times = vec![];
-            let budget = Instant::now();
-            while times.len() < 5 || (times.len() < 41 && budget.elapsed() < Duration::from_secs(8)) {
-                let start = Instant::now();
-                let loss = training.step();
-                gpu.sync()?;
-                times.push(start.elapsed().as_secs_f64());
-                drop(loss);
+    /// Checks and times.
+    pub(crate) fn run(&mut self, job: &Job) -> Result<Measured> {
+        let (gpu, case, roofline) = match &job.kind {
+            Kind::Step(step) => return self.train_step(job, step).map(Measured::Row),
+            Kind::Op(case) => (self.gpu.clone(), case, self.roofline),
+            Kind::Rung { family, rung, case } => {
+                let matrix = Some(*rung) == table::on_matrix_units(family);
+                (self.on_rung(family, rung)?, case, self.roofline.matrix_units(matrix))
             }
-            let after = training.step().item()?;
-            times.sort_by(f64::total_cmp);
-            let median = times[times.len() / 2];
-            let images_per_s = step.batch as f64 / median;
-            let precision = step.precision.name();
-            println!(
-                "{} {precision}, {} images in two views: {:.1} ms a step, {images_per_s:.0} images/s, first {:.0} ms, loss {before:.3} to {after:.3}",
-                step.name,
-                step.batch,
-                1e3 * median,
-                1e3 * first,
-            );
-            rows.push(json!({
-                "network": step.name,
-                "precision": precision,
-                "images": step.batch,
-                "ms": round(1e3 * median),
-                "images_per_s": round(images_per_s),
-                "first_ms": round(1e3 * first),
-                "loss_first": before,
-                "loss_last": after,
-                "peak_mib": gpu.memory().peak >> 20,
-            }));
+        };
+        if let Err(wrong) = (case.check)(&gpu) {
+            return Ok(Measured::Wrong(format!("{}: {wrong}", job.label)));
         }
-        Ok(rows)
+        let mut subject = (case.prepare)(&gpu)?;
+        let seconds = subject.time(&gpu, self.timing.samples, self.timing.budget)?;
+        let mut row = Value::Object(job.identity.clone());
+        row["ms"] = round(1e3 * seconds).into();
+        row["gb_per_s"] = round(case.work.bytes as f64 / seconds / 1e9).into();
+        row["gflop_per_s"] =
+            (case.work.flops > 0).then(|| round(case.work.flops as f64 / seconds / 1e9)).into();
+        row["percent_of_roofline"] = round(roofline.percent(case.work, seconds)).into();
+        if let Kind::Rung { family, rung, .. } = &job.kind {
+            let mut chosen = ops::ladders(self.gpu.info()).into_iter();
+            row["chosen"] = chosen.any(|(of, best)| of == *family && best == *rung).into();
+            row["matrix_units"] = (Some(*rung) == table::on_matrix_units(family)).into();
+        }
+        Ok(Measured::Row(row))
     }
+
+    /// The device on which a family takes this rung: that of the job before, if it was of the same.
+    fn on_rung(&mut self, family: &'static str, rung: &'static str) -> Result<Gpu> {
+        if let Some((_, gpu)) = self.rung.as_ref().filter(|(of, _)| *of == (family, rung)) {
+            return Ok(gpu.clone());
+        }
+        let gpu = self.builder.clone().kernel(family, rung).build()?;
+        self.rung = Some(((family, rung), gpu.clone()));
+        Ok(gpu)
+    }
+
+    /// Images a second of a training step, on a device of its own, so that the first step compiles everything.
+    fn train_step(&self, job: &Job, step: &Step) -> Result<Value> {
+        let gpu = self.builder.clone().build()?;
+        let mut training = step.begin(&gpu)?;
+        gpu.sync()?;
+        let start = Instant::now();
+        let before = training.step().item()?;
+        let first = start.elapsed().as_secs_f64();
+        training.step().item()?;
+        let mut times = vec![];
+        let budget = Instant::now();
+        let Timing { steps, steps_budget, .. } = self.timing;
+        while times.len() < 5 || (times.len() < steps && budget.elapsed() < steps_budget) {
+            let start = Instant::now();
+            let loss = training.step();
+            gpu.sync()?;
+            times.push(start.elapsed().as_secs_f64());
+            drop(loss);
+        }
+        let after = training.step().item()?;
+        times.sort_by(f64::total_cmp);
+        let median = times[times.len() / 2];
+        let mut row = Value::Object(job.identity.clone());
+        row["ms"] = round(1e3 * median).into();
+        row["images_per_s"] = round(step.batch as f64 / median).into();
+        row["first_ms"] = round(1e3 * first).into();
+        row["loss_first"] = before.into();
+        row["loss_last"] = after.into();
+        row["peak_mib"] = (gpu.memory().peak >> 20).into();
+        Ok(row)
+    }
+}
+
+/// Those of `jobs` that `wanted` asks for by a part of their label, in any case; all if it asks for nothing.
+pub(crate) fn filter(jobs: Vec<Job>, wanted: &[String]) -> std::result::Result<Vec<Job>, String> {
+    let matches = |job: &Job, part: &String| job.label.to_lowercase().contains(&part.to_lowercase());
+    if let Some(none) = wanted.iter().find(|part| !jobs.iter().any(|job| matches(job, part))) {
+        let mut labels: Vec<_> = jobs.iter().map(|job| job.label.as_str()).collect();
+        labels.dedup();
+        return Err(format!("--filter {none}: must be a part of one of these: {}", labels.join(" | ")));
+    }
+    let chosen = |job: &Job| wanted.is_empty() || wanted.iter().any(|part| matches(job, part));
+    Ok(jobs.into_iter().filter(chosen).collect())
 }
 
 /// Four digits: more would not repeat.

@@ -5,6 +5,8 @@ pub(crate) mod markdown;
 pub(crate) mod measure;
 pub(crate) mod op;
 pub(crate) mod optimizers;
+pub(crate) mod results;
+pub(crate) mod show;
 pub(crate) mod stamp;
 pub(crate) mod steps;
 pub(crate) mod table;

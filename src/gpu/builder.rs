@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use super::compiler::Compiler;
 use super::fault::Faults;
 use super::loader::Guarded;
-use super::profile::Profiler;
+use super::profile::{PrintAtEnd, Profiler};
 use super::recorder::Recorder;
 use super::tuned::Tuned;
 use super::{AdapterInfo, Gpu, Inner, adapter, disk, trust};
@@ -55,7 +55,12 @@ impl GpuBuilder {
         self
     }
 
-    /// Times every launch ([`Gpu::profile`]). Default: `WGRAD_PROFILE=1`. Costs the overlap of host and device.
+    /// Times every launch ([`Gpu::profile`]), if the adapter has timestamps. Default: `WGRAD_PROFILE=1`. Costs the overlap of
+    /// host and device.
+    ///
+    /// With `WGRAD_PROFILE=1` the table is also printed to stderr when the last handle of the device, tensors included, is
+    /// dropped: unless [`Gpu::profile_table`] gave it to the program before, this is `profile(false)`, the device has an error,
+    /// or the thread panics. A handle in a `static`, and one alive at `process::exit`, is never dropped.
     #[must_use]
     pub fn profile(mut self, on: bool) -> Self {
         self.profile = Some(on);
@@ -176,13 +181,18 @@ impl GpuBuilder {
 
         let env = |name| std::env::var(name).ok().map(|v| v != "0");
         let checks = self.checks.or_else(|| env("WGRAD_CHECKS")).unwrap_or(cfg!(debug_assertions));
-        let profile = self.profile.or_else(|| env("WGRAD_PROFILE")).unwrap_or(false);
+        let asked = env("WGRAD_PROFILE").unwrap_or(false);
+        let profile = self.profile.unwrap_or(asked);
         let tune = self.tune.or_else(|| env("WGRAD_TUNE")).unwrap_or(false);
+        if asked && profile && !info.timestamps && !self.quiet {
+            eprintln!("wgrad: WGRAD_PROFILE: {} has no timestamps, so there is no profile", info.name);
+        }
         let profiler = (profile && info.timestamps).then(|| Profiler::new(&device, &queue));
         let cache = self.cache.or_else(disk::cache_dir);
         let compiler = Compiler::new(&device, &adapter.get_info(), cache.clone());
+        let print_at_end = asked && profiler.is_some();
         let recorder = Recorder::new(&device, &queue, info.is_cpu, profiler);
-        Ok(Gpu(Arc::new(Guarded::new(Inner {
+        let inner = Arc::new(Guarded::new(Inner {
             recorder: Mutex::new(recorder),
             tuned: Tuned::open(tune, cache, &info, checks),
             roofline: OnceLock::new(),
@@ -197,6 +207,8 @@ impl GpuBuilder {
             compiler,
             pool: Mutex::default(),
             staging: Mutex::default(),
-        }))))
+        }));
+        let at_end = print_at_end.then(|| Arc::new(PrintAtEnd(Arc::clone(&inner))));
+        Ok(Gpu(inner, at_end))
     }
 }

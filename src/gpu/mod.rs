@@ -43,6 +43,7 @@ use compiler::Compiler;
 use fault::Faults;
 use loader::Guarded;
 use pool::{Buffer, Pool};
+use profile::PrintAtEnd;
 use recorder::Recorder;
 use tuned::Tuned;
 
@@ -51,7 +52,7 @@ use tuned::Tuned;
 /// Work is recorded and runs later; only reading ([`Gpu::sync`], `Tensor::to_vec`, `Tensor::item`) waits. Errors of the
 /// device are sticky: later work is skipped and the next reading call returns the first error.
 #[derive(Clone)]
-pub struct Gpu(Arc<Guarded<Inner>>);
+pub struct Gpu(Arc<Guarded<Inner>>, #[expect(dead_code, reason = "its drop prints")] Option<Arc<PrintAtEnd>>);
 
 struct Inner {
     device: wgpu::Device,

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::compiled::Compiled;
 use super::launch::Work;
-use super::{Gpu, Roofline};
+use super::loader::Guarded;
+use super::{Gpu, Inner, Roofline};
 use crate::error::{Error, Result};
 
 /// Timestamps in a query set (wgpu's limit); two for each launch of a submission.
@@ -59,6 +61,8 @@ pub(super) struct Profiler {
     resolving: Vec<(Kernel, Work)>,
     totals: BTreeMap<Arc<str>, KernelTime>,
     events: Vec<Event>,
+    /// Whether the program has had its table.
+    shown: bool,
 }
 
 impl Profiler {
@@ -89,6 +93,7 @@ impl Profiler {
             resolving: Vec::new(),
             totals: BTreeMap::new(),
             events: Vec::new(),
+            shown: false,
         }
     }
 
@@ -196,6 +201,23 @@ impl Gpu {
         recorder.profiler.as_ref().map(Profiler::totals).unwrap_or_default()
     }
 
+    /// [`Gpu::profile`] as a table with the percentages of [`Gpu::roofline`], which is measured for it, for the program to show:
+    /// `WGRAD_PROFILE=1` then prints none at the end. `None` if nothing was profiled.
+    ///
+    /// # Errors
+    /// The device's first error.
+    pub fn profile_table(&self) -> Result<Option<String>> {
+        let rows = self.profile();
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let roofline = self.roofline()?;
+        if let Some(profiler) = &mut self.recorder().profiler {
+            profiler.shown = true;
+        }
+        Ok(Some(format_profile(&rows, Some(roofline))))
+    }
+
     /// Writes all profiled launches as a Chrome trace (chrome://tracing, Perfetto), with GB/s, GFLOP/s and the percentage of
     /// [`Gpu::roofline`], which is measured for it.
     ///
@@ -225,6 +247,29 @@ impl Gpu {
             recorder.profiler = Some(profiler);
         }
         result
+    }
+}
+
+/// Prints the profile when the last handle of a device goes: what `WGRAD_PROFILE=1` asks for. Every handle shares it; it holds
+/// on to the device itself, for the roofline is measured then.
+pub(super) struct PrintAtEnd(pub(super) Arc<Guarded<Inner>>);
+
+impl Drop for PrintAtEnd {
+    fn drop(&mut self) {
+        // Whatever went wrong has the last word: no work is started on a device that failed, and a lock that a panic left stays.
+        let inner = &self.0;
+        if std::thread::panicking() || inner.recorder.is_poisoned() || inner.pool.is_poisoned() {
+            return;
+        }
+        let gpu = Gpu(Arc::clone(inner), None);
+        gpu.poll_once(); // tells of a device that was lost
+        if gpu.error().is_some() || gpu.recorder().profiler.as_ref().is_none_or(|profiler| profiler.shown) {
+            return;
+        }
+        if let Ok(Some(table)) = gpu.profile_table() {
+            // As `eprintln`, but a closed stderr is no panic.
+            let _ = writeln!(std::io::stderr(), "profile of {}\n{table}", inner.info.name);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::rng::Rng;
 
 /// Flags of every figure.
 #[derive(Debug, Clone, Parser)]
-#[command(version, about = "Draws a figure of the theory: prints what is expected beside what is measured.")]
+#[command(version)]
 pub struct Args {
     /// Folder for NAME.csv and NAME.svg
     #[arg(long, value_name = "DIR", default_value = "runs/figures")]
@@ -165,9 +165,9 @@ pub fn theory(label: &str, points: impl IntoIterator<Item = (f64, f64)>) -> plot
     plot::Series { stroke: plot::Stroke::Dashed, ..line(label, points) }
 }
 
-/// Runs a figure; status 1 if a claim does not hold, or on an error.
-pub fn main(figure: impl FnOnce(&Args) -> Result<Figure>) -> ExitCode {
-    match figure(&parse(std::env::args_os())) {
+/// Runs a figure, the program of this text ([`parse`]); status 1 if a claim does not hold, or on an error.
+pub fn main(source: &str, figure: impl FnOnce(&Args) -> Result<Figure>) -> ExitCode {
+    match figure(&parse(source)) {
         Ok(figure) if figure.holds() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {

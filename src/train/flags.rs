@@ -1,14 +1,16 @@
 //! The command line that every method shares.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Parser;
+use clap::builder::Resettable;
 
 /// Flags of a training run. A method with flags of its own flattens this struct into its own `clap` parser.
 ///
 /// Every flag is optional. What is left out takes the recipe's value, or on `--resume` the checkpoint's.
 #[derive(Debug, Clone, Default, Parser)]
-#[command(version, about = "Trains an encoder without labels. Writes the run to a directory.")]
+#[command(version)]
 pub struct Flags {
     /// What the run starts from, before all other flags: METHOD-embedded (default), METHOD-cifar10, or a file such as the
     /// config.toml of a run
@@ -80,16 +82,20 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Reads the command line. Prints help and exits where asked to; a wrong argument is one line and exit status 2.
+    /// Reads the command line of the program whose text this is, as [`parse`] does.
     #[must_use]
-    pub fn from_args() -> Self {
-        parse(std::env::args_os())
+    pub fn from_args(source: &str) -> Self {
+        parse(source)
     }
 }
 
-/// Parses a method's own flags the way [`Flags::from_args`] does.
-pub fn parse<P: Parser>(args: impl IntoIterator<Item = std::ffi::OsString>) -> P {
-    P::try_parse_from(args).unwrap_or_else(|error| {
+/// Reads the command line of a program. `source` is its text, `include_str!("simclr.rs")`, whose head (the `//!` lines) is
+/// its help: the first paragraph before the flags, the others after them.
+///
+/// Prints help and exits where asked to; a wrong argument is one line and exit status 2.
+#[must_use]
+pub fn parse<P: Parser>(source: &str) -> P {
+    read(source, std::env::args_os()).unwrap_or_else(|error| {
         if !error.use_stderr() {
             error.exit(); // --help, --version
         }
@@ -98,9 +104,70 @@ pub fn parse<P: Parser>(args: impl IntoIterator<Item = std::ffi::OsString>) -> P
     })
 }
 
-/// The message of a clap error without its usage block.
+/// [`parse`] for a program without flags of its own: it has `--help` and `--version`, and refuses anything else.
+pub fn no_flags(source: &str) {
+    /// Nothing.
+    #[derive(Parser)]
+    #[command(version)]
+    struct NoFlags {}
+    let NoFlags {} = parse(source);
+}
+
+fn read<P: Parser>(source: &str, args: impl IntoIterator<Item = OsString>) -> Result<P, clap::Error> {
+    let head: Vec<_> = source.lines().map_while(|line| line.strip_prefix("//!")).collect();
+    let head: Vec<_> = head.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    let first = head.iter().position(|line| line.is_empty()).unwrap_or(head.len());
+    // In the place of what clap makes of the documentation of `P`.
+    let mut command = P::command().about(head[..first].join("\n")).long_about(Resettable::Reset);
+    if first < head.len() {
+        command = command.after_help(head[first + 1..].join("\n"));
+    }
+    let matches = command.try_get_matches_from_mut(args)?;
+    P::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// The message of a clap error with its tip, without its usage block.
 fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
-    let head = text.split("\n\n").next().unwrap_or_default();
-    head.split_whitespace().collect::<Vec<_>>().join(" ")
+    let of_usage = |part: &str| part.starts_with("Usage:") || part.starts_with("For more information");
+    let parts = text.split("\n\n").map(str::trim).filter(|part| !part.is_empty() && !of_usage(part));
+    let parts: Vec<_> = parts.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: &str =
+        "//! Trains.\n//! On images.\n//!\n//!     cargo run\n//!\n//! A paper.\n\nuse std;\n";
+
+    fn read_line(line: &str) -> Result<Flags, clap::Error> {
+        read(SOURCE, line.split_whitespace().map(Into::into))
+    }
+
+    #[test]
+    fn a_wrong_argument_is_a_line_with_a_tip() {
+        let refused = |line| one_line(&read_line(line).unwrap_err());
+        let wanted = "error: unexpected argument '--stpes' found; tip: a similar argument exists: '--steps'";
+        assert_eq!(refused("program --stpes 3"), wanted);
+        assert_eq!(refused("program more"), "error: unexpected argument 'more' found");
+        let number = "error: invalid value 'x' for '--steps <N>': invalid digit found in string";
+        assert_eq!(refused("program --steps x"), number);
+        let both = refused("program --steps 3 --epochs 3");
+        assert!(both.contains("cannot be used with") && !both.contains('\n'), "{both}");
+    }
+
+    #[test]
+    fn help_is_the_head_of_the_program() {
+        let error = read_line("program --help").unwrap_err();
+        let help = error.to_string();
+        assert!(!error.use_stderr());
+        assert!(help.starts_with("Trains.\nOn images.\n\nUsage: program"), "{help}");
+        assert!(
+            help.trim_end().ends_with("    cargo run\n\nA paper.") && !help.contains("use std"),
+            "{help}"
+        );
+        assert_eq!(read_line("program --steps 3").unwrap().steps, Some(3));
+    }
 }

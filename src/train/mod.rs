@@ -40,7 +40,7 @@ pub use checkpoint::{Checkpoint, Meta, State};
 pub use config::{Config, OptimizerConfig, TeacherMomentum};
 pub use embeddings::Embeddings;
 pub use evaluate::{Forward, Model};
-pub use flags::{Flags, parse};
+pub use flags::{Flags, no_flags, parse};
 pub use interrupt::Interrupt;
 pub use learned::Embedder;
 pub use metrics::{Metrics, Quality, Row, Summary};

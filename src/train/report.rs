@@ -10,7 +10,7 @@ use super::run_dir::RunDir;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::eval::principal_plane;
-use crate::gpu::{Gpu, format_profile};
+use crate::gpu::Gpu;
 use crate::tensor::Tensor;
 
 /// Classes in the picture of the features; more than the markers can tell apart would say nothing.
@@ -133,14 +133,12 @@ pub(super) fn print(dir: &RunDir, summary: &Summary, trained: Option<Accuracy>, 
 
 /// Prints the table of kernels and writes the trace, where asked for.
 pub(super) fn profile(gpu: &Gpu, flags: &Flags) -> Result<()> {
-    let rows = gpu.profile();
     if flags.profile || flags.trace.is_some() {
-        if rows.is_empty() {
+        let Some(table) = gpu.profile_table()? else {
             println!("no profile: this adapter has no timestamps");
             return Ok(());
-        }
-        let roofline = gpu.roofline()?;
-        println!("{}", format_profile(&rows, Some(roofline)));
+        };
+        println!("{table}");
     }
     if let Some(path) = &flags.trace {
         gpu.write_trace(path)?;

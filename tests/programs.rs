@@ -1,0 +1,46 @@
+//! The programs have one way with their command lines: `train::parse`, whose help is the head of the program itself.
+
+#[path = "common/files.rs"]
+mod files;
+
+use files::files_under;
+
+/// Not yet of it: it takes folders, not flags.
+const EXCEPT: &str = "examples/demo_table.rs";
+
+#[test]
+fn every_program_reads_its_command_line_in_one_way() {
+    let programs =
+        files_under("examples", &["rs"]).into_iter().filter(|(_, text)| text.contains("\nfn main()"));
+    let mut count = 0;
+    for (path, text) in programs.filter(|(path, _)| path != EXCEPT) {
+        let name = path.trim_start_matches("examples/");
+        let read = format!("(include_str!(\"{name}\")");
+        assert!(text.contains(&read), "{path}: wants {read})");
+        assert!(
+            !text.contains("env::args") && !text.contains("::parse()"),
+            "{path}: reads arguments in its own way"
+        );
+        assert!(
+            text.starts_with("//! ") && text.lines().nth(1).is_some_and(|line| line.starts_with("//!")),
+            "{path}"
+        );
+        count += 1;
+    }
+    assert!(count > 30, "{count} programs");
+}
+
+/// The help of a method begins with its name.
+#[test]
+fn a_method_says_what_it_is() {
+    let methods =
+        files_under("examples", &["rs"]).into_iter().filter(|(_, text)| text.contains("&Flags::from_args("));
+    let plain = |text: &str| -> String {
+        text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
+    };
+    for (path, text) in methods {
+        let name = path.trim_start_matches("examples/").trim_end_matches(".rs");
+        let named = text.trim_start_matches("//! ").split(':').next().unwrap();
+        assert_eq!(plain(named), plain(name), "{path}");
+    }
+}
