@@ -23,7 +23,12 @@ use wgrad::train::{self, Checkpoint, FewLabels, Flags, RunDir, Summary};
 use wgrad::{Error, Result};
 
 #[derive(Parser)]
-#[command(version, about = "Trains an encoder without labels, then fine-tunes it on a few labels.")]
+#[command(
+    version,
+    about = "Trains an encoder without labels by SimCLR, then fine-tunes it on a few labels beside the same network from \
+             scratch. Ends with a table.",
+    long_about = None
+)]
 pub(crate) struct Args {
     /// Labels of each class to fine-tune with; 0 to leave that out
     #[arg(long, value_name = "N", default_value_t = 10)]

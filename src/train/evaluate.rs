@@ -177,7 +177,8 @@ impl Features {
 pub(super) struct Baselines {
     pub(super) raw_pixels: Accuracy,
     pub(super) random_init: Accuracy,
-    /// kNN accuracy of the normalised pixels; the linear probe standardises, so normalisation changes nothing there.
+    /// kNN accuracy of the normalised pixels; the linear probe standardises, so to it they are as raw ones, but for the least
+    /// variance that it divides by.
     pub(super) normalized_pixels: Pair,
 }
 
