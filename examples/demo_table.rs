@@ -19,7 +19,7 @@ use wgrad::train::{FewLabels, Summary, parse};
 #[command(
     version,
     about = "Writes the table of some runs of the demo, which differ in their seed, into the README, between `<!-- demo -->` and \
-             `<!-- /demo -->`, and the pictures of the first run beside it."
+             `<!-- /demo -->`, and the pictures of the first run beside it"
 )]
 pub(crate) struct Args {
     /// Directories of the runs
@@ -111,7 +111,7 @@ fn mean(runs: &[Run], value: impl Fn(&Run) -> Option<f64>) -> Option<(f64, f64)>
     Some((mean, (squares / (n - 1.0).max(1.0)).sqrt()))
 }
 
-/// The pictures, the table of means, what they mean, and how they were measured.
+/// The table of means, what it means, the pictures, and how all was measured.
 fn section(runs: &[Run]) -> Result<String, Box<dyn Error>> {
     type Value = fn(&Summary) -> Option<f64>;
     const ROWS: [(&str, [Option<Value>; 4]); 4] = [
@@ -168,9 +168,7 @@ fn section(runs: &[Run]) -> Result<String, Box<dyn Error>> {
     let (fine_tuned, from_scratch) = (of_few(|few| few.fine_tuned), of_few(|few| few.from_scratch));
     let few = runs[0].few.as_ref().filter(|_| fine_tuned.is_some());
 
-    let mut out = String::from("![The test images in the plane of the two main directions of the embedding]");
-    let _ =
-        writeln!(out, "({PICTURES}/embedding.svg)\n\n![Loss and accuracy by step]({PICTURES}/curves.svg)\n");
+    let mut out = String::new();
     let labels =
         few.map_or("few labels".to_owned(), |few| format!("{} labels a class", few.labels.per_class));
     let _ = writeln!(
@@ -179,7 +177,7 @@ fn section(runs: &[Run]) -> Result<String, Box<dyn Error>> {
          |---|---:|---:|---:|---:|---:|"
     );
     let cell = |value: Option<(f64, f64)>| match value {
-        Some((mean, 0.0)) => format!("{:.1}", 100.0 * mean),
+        Some((mean, deviation)) if deviation < 1e-9 => format!("{:.1}", 100.0 * mean), // alike but for rounding
         Some((mean, deviation)) => format!("{:.1} ± {:.1}", 100.0 * mean, 100.0 * deviation),
         None => "–".to_owned(),
     };
@@ -216,6 +214,11 @@ fn section(runs: &[Run]) -> Result<String, Box<dyn Error>> {
     if !conclusion.is_empty() {
         let _ = writeln!(out, "\n{conclusion}");
     }
+    let _ = writeln!(
+        out,
+        "\n![Loss and accuracy by step]({PICTURES}/curves.svg)\n\n\
+         ![The test images in the plane of the two main directions of the embedding]({PICTURES}/embedding.svg)"
+    );
     let images = first.test_images.map_or("the test images".to_owned(), |n| format!("{n} test images"));
     let seeds = if runs.len() > 1 {
         format!("; mean and standard deviation of {} seeds", runs.len())
