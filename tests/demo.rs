@@ -72,7 +72,7 @@ fn the_demo_leaves_what_the_table_needs() {
 
         // The last evaluation stands in metrics.csv too.
         let csv = fs::read_to_string(out.join("metrics.csv")).unwrap();
-        let last = csv.lines().filter_map(Row::from_csv).last().and_then(|row| row.quality).unwrap();
+        let last = csv.lines().filter_map(Row::from_csv).next_back().and_then(|row| row.quality).unwrap();
         let six_digits = |value: Option<f64>| format!("{:.6}", value.unwrap());
         assert_eq!(six_digits(last.knn_top1_moved), six_digits(summary.knn_top1_moved));
         assert_eq!(six_digits(Some(last.knn_top1)), six_digits(summary.knn_top1));
@@ -152,7 +152,7 @@ fn a_table_of_other_runs_is_a_dash_or_a_line() {
         let keys = json.as_object_mut().unwrap();
         keys.retain(|key, _| !key.ends_with("_moved") && key != "test_images");
     });
-    let text = table(&[old.clone()], &readme).unwrap();
+    let text = table(std::slice::from_ref(&old), &readme).unwrap();
     assert!(text.contains("| **trained** | – | – | – | 75.0 | – |"), "{text}");
     assert!(!text.contains("Moving the test images") && !text.contains("few labels:"), "{text}");
 
