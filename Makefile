@@ -1,4 +1,4 @@
-# make demo        trains a ResNet without labels on real images: SimCLR, a few minutes on any machine
+# make demo        trains a ResNet without labels on real images, then with ten labels a class: a few minutes on any machine
 # make test        every kernel against its specification, with the run-time checks on and off
 # make check       format, lints, documentation: with `test`, all that continuous integration runs
 # make benchmark   how fast this GPU is: a table on the terminal, under a minute
@@ -23,7 +23,7 @@ export XDG_RUNTIME_DIR
 .PHONY: demo test check benchmark bench peers report results compare figures swiftshader validation needs
 
 demo: needs
-	$(CARGO) run --release --example simclr
+	$(CARGO) run --release --example demo
 
 test: needs
 	WGRAD_CHECKS=1 $(CARGO) test --release
@@ -50,7 +50,7 @@ report: needs
 
 results: needs
 	rm -rf runs/results
-	for seed in 0 1 2; do $(CARGO) run --release --example simclr -- --seed $$seed --out runs/results/$$seed || exit 1; done
+	for seed in 0 1 2; do $(CARGO) run --release --example demo -- --seed $$seed --out runs/results/$$seed || exit 1; done
 	$(CARGO) run --release --example demo_table -- runs/results/0 runs/results/1 runs/results/2
 
 compare: needs

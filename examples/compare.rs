@@ -148,21 +148,25 @@ fn spread(run: &Summary) -> f64 {
 fn markdown(compared: &[Compared], seeds: u32) -> Result<String, Box<dyn Error>> {
     let (summary, _) = &compared.first().ok_or("no methods")?.runs[0];
     let mut out = String::from(
-        "| method | kNN top-1 | above random init | linear top-1 | std · √d | RankMe | images/s | seconds | alarms |\n\
-         |---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+        "| method | kNN top-1 | above random init | images moved | linear top-1 | std · √d | RankMe | images/s | seconds | alarms |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for of in compared {
         let cell = |value: &dyn Fn(&Summary) -> f64, digits: usize| {
             let (mean, deviation) = mean(of, value);
+            if mean.is_nan() {
+                return "–".to_owned(); // not measured by the version that made a run
+            }
             let deviation = if seeds > 1 { format!(" ± {deviation:.digits$}") } else { String::new() };
             format!("{mean:.digits$}{deviation}")
         };
         let _ = writeln!(
             out,
-            "| {} | {} | {} | {} | {:.2} | {:.1} | {:.0} | {:.0} | {:.0} |",
+            "| {} | {} | {} | {} | {} | {:.2} | {:.1} | {:.0} | {:.0} | {:.0} |",
             of.method,
             cell(&knn, 1),
             cell(&|run| knn(run) - 100.0 * run.knn_top1_random_init, 1),
+            cell(&|run| 100.0 * run.knn_top1_moved.unwrap_or(f64::NAN), 1),
             cell(&|run| 100.0 * run.linear_top1.unwrap_or(f64::NAN), 1),
             mean(of, spread).0,
             mean(of, |run| run.rankme.unwrap_or(f64::NAN)).0,
@@ -200,14 +204,25 @@ fn markdown(compared: &[Compared], seeds: u32) -> Result<String, Box<dyn Error>>
 fn csv(compared: &[Compared], first: u32) -> String {
     let mut out = String::from(
         "method,seed,steps,loss,knn_top1,linear_top1,knn_top1_random_init,linear_top1_random_init,knn_top1_raw_pixels,\
-         linear_top1_raw_pixels,embedding_std,embedding_dims,rankme,images_per_s,seconds,alarms,adapter,precision\n",
+         linear_top1_raw_pixels,embedding_std,embedding_dims,rankme,images_per_s,seconds,alarms,adapter,precision,\
+         knn_top1_moved,linear_top1_moved,knn_top1_random_init_moved,linear_top1_random_init_moved,\
+         knn_top1_raw_pixels_moved,linear_top1_raw_pixels_moved,knn_top1_normalized_pixels_moved\n",
     );
     for of in compared {
         for (seed, (run, _)) in (first..).zip(&of.runs) {
             let cell = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
+            let moved = [
+                run.knn_top1_moved,
+                run.linear_top1_moved,
+                run.knn_top1_random_init_moved,
+                run.linear_top1_random_init_moved,
+                run.knn_top1_raw_pixels_moved,
+                run.linear_top1_raw_pixels_moved,
+                run.knn_top1_normalized_pixels_moved,
+            ];
             let _ = writeln!(
                 out,
-                "{},{seed},{},{},{},{},{},{},{},{},{},{},{},{:.1},{:.1},{},\"{}\",{}",
+                "{},{seed},{},{},{},{},{},{},{},{},{},{},{},{:.1},{:.1},{},\"{}\",{},{}",
                 of.method,
                 run.steps,
                 run.loss,
@@ -225,6 +240,7 @@ fn csv(compared: &[Compared], first: u32) -> String {
                 run.alarms.len(),
                 run.adapter,
                 run.precision,
+                moved.map(cell).join(","),
             );
         }
     }

@@ -31,6 +31,8 @@ pub mod streams {
     pub const EVAL: u32 = 4;
     /// Which images keep their labels where few may be used.
     pub const LABELS: u32 = 5;
+    /// Where the images of a moved data set go.
+    pub const MOVE: u32 = 6;
     /// The first number free for a program's own streams.
     pub const USER: u32 = 0x100;
 }

@@ -108,6 +108,10 @@ fn a_linear_probe_separates_what_a_plane_separates() {
     let ((train, labels), (test, test_labels)) = (make(3), make(4));
     let accuracy = linear_probe(&train, &labels, &test, &test_labels, LinearProbe::default()).unwrap();
     assert!(accuracy > 0.95, "{accuracy}");
+    // Fitted once, it is measured on as many sets as wanted.
+    let probe = LinearProbe::default().fit(&train, &labels).unwrap();
+    assert_eq!(probe.accuracy(&test, &test_labels).unwrap(), accuracy);
+    assert!(probe.accuracy(&train, &labels).unwrap() > 0.9);
     let again = linear_probe(&train, &labels, &test, &test_labels, LinearProbe::default()).unwrap();
     assert_eq!(accuracy.to_bits(), again.to_bits(), "the same rows give the same accuracy");
     // Labels that the features know nothing of stay near chance.

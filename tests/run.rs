@@ -206,7 +206,7 @@ fn resumed_equals_uninterrupted(precision: Precision) {
     // Stopped within the second epoch, and again within the third; the losses of a part ring are under way each time.
     let stop = |step| Trouble { stop_after: Some(step), ..Trouble::default() };
     let first = run(&flags(&parts, 19), &mut stop(11)).unwrap();
-    assert_eq!((first.steps, first.knn_top1), (11, None));
+    assert_eq!((first.steps, first.knn_top1, first.knn_top1_moved), (11, None, None));
     assert_eq!(Checkpoint::read(&parts).unwrap().meta.step, 11);
     let resume = Flags { resume: Some(parts.clone()), ..Flags::default() };
     assert_eq!(run(&resume, &mut stop(18)).unwrap().steps, 18);
@@ -225,7 +225,8 @@ fn resumed_equals_uninterrupted(precision: Precision) {
     let csv = std::fs::read_to_string(whole.join("metrics.csv")).unwrap();
     let scaled = |row: &Row| row.loss_scale.is_some_and(|scale| scale >= 1.0);
     assert_eq!(csv.lines().filter_map(Row::from_csv).all(|row| scaled(&row)), used == Precision::F16);
-    assert_eq!([summary.knn_top1, summary.linear_top1], [last.knn_top1, last.linear_top1]);
+    let accuracies = |s: &Summary| [s.knn_top1, s.linear_top1, s.knn_top1_moved, s.linear_top1_moved];
+    assert_eq!(accuracies(&summary), accuracies(&last));
 }
 
 #[test]
@@ -239,7 +240,10 @@ fn a_run_leaves_what_the_documentation_says() {
     let json: serde_json::Value = serde_json::from_str(&text("summary.json")).unwrap();
     let keys = [
         "method adapter precision steps images_per_s seconds loss knn_top1 linear_top1 knn_top1_random_init",
-        "knn_top1_raw_pixels embedding_std rankme protocol",
+        "knn_top1_raw_pixels knn_top1_normalized_pixels linear_top1_random_init linear_top1_raw_pixels test_images",
+        "knn_top1_moved linear_top1_moved knn_top1_random_init_moved linear_top1_random_init_moved",
+        "knn_top1_raw_pixels_moved linear_top1_raw_pixels_moved knn_top1_normalized_pixels_moved",
+        "embedding_std rankme protocol",
     ];
     for key in keys.iter().flat_map(|line| line.split(' ')) {
         assert!(!json[key].is_null(), "summary.json has no {key}");

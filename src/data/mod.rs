@@ -28,6 +28,7 @@ mod gaussians;
 pub mod idx;
 mod labels;
 mod loader;
+mod moved;
 pub mod powder;
 mod source;
 mod synthetic;
@@ -38,5 +39,7 @@ pub use dataset::{Dataset, Listing, Splits};
 pub use gaussians::Gaussians;
 pub use labels::LabelBudget;
 pub use loader::{Batch, Loader, LoaderBuilder};
+#[cfg(feature = "train")]
+pub(crate) use moved::reach;
 pub use source::DataSource;
 pub use synthetic::Synthetic;

@@ -15,6 +15,6 @@ mod neighbours;
 
 pub use accuracy::{accuracy, class_means};
 pub use knn::{Knn, knn_accuracy};
-pub use linear_probe::{LinearProbe, linear_probe};
+pub use linear_probe::{FittedProbe, LinearProbe, linear_probe};
 pub use metrics::{alignment, batch_std, embedding_std, principal_plane, rankme, uniformity};
 pub use neighbours::{Neighbour, neighbours};

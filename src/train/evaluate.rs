@@ -1,14 +1,17 @@
 //! Evaluation during a run: features of whole data sets, accuracies with their protocol, measures of the embedding.
+//!
+//! Every accuracy is taken twice: on the test images as they are, and on the same images moved ([`Dataset::moved`]). Where a
+//! data set's images are aligned, as clothes cut out and centred are, pixels alone tell classes apart, and only moved images
+//! show that an encoder has learned to ignore position.
 
 use std::sync::Arc;
 
 use super::alarm::{Collapse, Part};
-use super::metrics::Quality;
-use crate::data::{Augment, Dataset, Images};
+use super::metrics::{Quality, Summary};
+use super::progress::Progress;
+use crate::data::{Augment, Dataset, Images, reach};
 use crate::error::Result;
-use crate::eval::{
-    Knn, LinearProbe, alignment, embedding_std, knn_accuracy, linear_probe, rankme, uniformity,
-};
+use crate::eval::{Knn, LinearProbe, alignment, embedding_std, knn_accuracy, rankme, uniformity};
 use crate::gpu::Gpu;
 use crate::nn::Params;
 use crate::tensor::Tensor;
@@ -20,11 +23,22 @@ const VIEWED: usize = 2000;
 /// The time of the views that evaluations make: one that no epoch of a run reaches, and always the same.
 const VIEW_TIME: u32 = u32::MAX;
 
+/// Names the motions of the moved test images: one set for all runs, whatever their seed, so that accuracies compare.
+const MOVED_SEED: u32 = 0;
+
 /// The images of a run.
 #[derive(Debug)]
 pub(super) struct Data {
     pub(super) train: Arc<Dataset>,
     pub(super) test: Dataset,
+    /// The test images, moved.
+    pub(super) moved: Dataset,
+}
+
+impl Data {
+    pub(super) fn new(train: Dataset, test: Dataset) -> Self {
+        Self { train: Arc::new(train), moved: test.moved(MOVED_SEED), test }
+    }
 }
 
 /// A network's output for images `[n, h, w, c]`, or for features `[n, d]`, in eval mode.
@@ -48,11 +62,18 @@ pub struct Model<'a> {
     pub collapse: Collapse,
 }
 
+/// One measure on the test images as they are, and on the moved ones.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Pair {
+    pub(super) aligned: f64,
+    pub(super) moved: f64,
+}
+
 /// Accuracies of one kind of features.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Accuracy {
-    pub(super) knn: f64,
-    pub(super) linear: f64,
+    pub(super) knn: Pair,
+    pub(super) linear: Pair,
 }
 
 /// The linear probe for so many training images: the default, cut to 100 epochs where that is less.
@@ -62,14 +83,17 @@ fn probe(train_images: usize) -> LinearProbe {
     LinearProbe { steps: steps.min(100 * epoch), batch: batch.min(train_images), ..LinearProbe::default() }
 }
 
-/// How [`accuracy`] measures, in words.
-pub(super) fn protocol(train_images: usize) -> String {
+/// How accuracies are measured, in words.
+pub(super) fn protocol(data: &Data) -> String {
     let Knn { k, tau } = Knn::default();
-    let LinearProbe { steps, batch, lr, .. } = probe(train_images);
+    let LinearProbe { steps, batch, lr, .. } = probe(data.train.len());
+    let [down, right] = [data.test.height, data.test.width].map(reach);
     format!(
         "kNN k={} tau={tau} cosine on the encoder output, un-augmented train bank, eval-mode BN, last epoch; \
-         linear probe on the same features standardised, AdamW lr={lr} cosine, {steps} steps of {batch}, last step",
-        k.min(train_images)
+         linear probe on the same features standardised, AdamW lr={lr} cosine, {steps} steps of {batch}, last step; \
+         moved: the same test images, each flipped left to right with probability 1/2, then shifted by up to {down} rows and \
+         {right} columns either way, black coming in, alike for every seed; bank and probe stay those of unmoved images",
+        k.min(data.train.len())
     )
 }
 
@@ -87,10 +111,11 @@ pub(super) fn collect(gpu: &Gpu, data: &Dataset, map: impl Fn(&Images) -> Tensor
     rows.map_or_else(|| gpu.zeros([0, 1]), Ok)
 }
 
-/// Features of both splits: the bank and the queries.
+/// Features of the training images, which are the bank, and of the test images as they are and moved.
 pub(super) struct Features {
     train: Tensor,
     pub(super) test: Tensor,
+    moved: Tensor,
 }
 
 impl Features {
@@ -100,12 +125,13 @@ impl Features {
     }
 
     /// The pixels as they are, in [0, 1].
-    pub(super) fn pixels(gpu: &Gpu, data: &Data) -> Result<Self> {
+    fn pixels(gpu: &Gpu, data: &Data) -> Result<Self> {
         Self::normalized(gpu, data, [0.0; 3], [1.0; 3])
     }
 
-    /// The pixels as the network sees them: without the data set's mean, which changes their cosines.
-    pub(super) fn normalized_pixels(gpu: &Gpu, data: &Data) -> Result<Self> {
+    /// The pixels as the network sees them: without the data set's mean, which changes their cosines. Moved images are
+    /// normalised after they were moved.
+    fn normalized_pixels(gpu: &Gpu, data: &Data) -> Result<Self> {
         Self::normalized(gpu, data, data.train.mean, data.train.std)
     }
 
@@ -115,20 +141,34 @@ impl Features {
     }
 
     fn of(gpu: &Gpu, data: &Data, map: impl Fn(&Images) -> Tensor) -> Result<Self> {
-        Ok(Self { train: collect(gpu, &data.train, &map)?, test: collect(gpu, &data.test, &map)? })
+        let collect = |images| collect(gpu, images, &map);
+        Ok(Self { train: collect(&data.train)?, test: collect(&data.test)?, moved: collect(&data.moved)? })
     }
 
-    pub(super) fn knn(&self, data: &Data) -> Result<f64> {
-        knn_accuracy(&self.train, &data.train.labels, &self.test, &data.test.labels, Knn::default())
+    /// `measure` of the test features and of the moved ones, with their labels.
+    fn pair(&self, data: &Data, measure: impl Fn(&Tensor, &[u32]) -> Result<f64>) -> Result<Pair> {
+        let aligned = measure(&self.test, &data.test.labels)?;
+        Ok(Pair { aligned, moved: measure(&self.moved, &data.moved.labels)? })
     }
 
-    pub(super) fn linear(&self, data: &Data) -> Result<f64> {
-        let probe = probe(data.train.len());
-        linear_probe(&self.train, &data.train.labels, &self.test, &data.test.labels, probe)
+    fn knn(&self, data: &Data) -> Result<Pair> {
+        self.pair(data, |queries, labels| {
+            knn_accuracy(&self.train, &data.train.labels, queries, labels, Knn::default())
+        })
     }
 
-    pub(super) fn accuracy(&self, data: &Data) -> Result<Accuracy> {
-        Ok(Accuracy { knn: self.knn(data)?, linear: self.linear(data)? })
+    /// One probe, measured twice.
+    fn linear(&self, data: &Data) -> Result<Pair> {
+        let probe = probe(data.train.len()).fit(&self.train, &data.train.labels)?;
+        self.pair(data, |features, labels| probe.accuracy(features, labels))
+    }
+
+    /// Both; `what` they are of is said to `progress`.
+    pub(super) fn accuracy(&self, data: &Data, progress: &Progress, what: &str) -> Result<Accuracy> {
+        progress.evaluating(&format!("kNN of {what}"));
+        let knn = self.knn(data)?;
+        progress.evaluating(&format!("linear probe of {what}"));
+        Ok(Accuracy { knn, linear: self.linear(data)? })
     }
 }
 
@@ -137,17 +177,45 @@ impl Features {
 pub(super) struct Baselines {
     pub(super) raw_pixels: Accuracy,
     pub(super) random_init: Accuracy,
-    /// kNN accuracy of the normalised pixels; the linear probe standardises, so normalisation changes nothing there.
-    pub(super) normalized_pixels: f64,
+    /// kNN accuracy of the normalised pixels; the linear probe standardises, so to it they are as raw ones, but for the least
+    /// variance that it divides by.
+    pub(super) normalized_pixels: Pair,
 }
 
 impl Baselines {
     /// Measures the pixels, and the network with `params` as they are before training.
-    pub(super) fn measure(model: &Model<'_>, params: &Params, data: &Data) -> Result<Self> {
-        let raw_pixels = Features::pixels(params.gpu(), data)?.accuracy(data)?;
-        let random_init = Features::encoded(model, params, data)?.accuracy(data)?;
-        let normalized_pixels = Features::normalized_pixels(params.gpu(), data)?.knn(data)?;
+    pub(super) fn measure(
+        model: &Model<'_>,
+        params: &Params,
+        data: &Data,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let gpu = params.gpu();
+        let raw_pixels = Features::pixels(gpu, data)?.accuracy(data, progress, "raw pixels")?;
+        progress.evaluating("kNN of normalised pixels");
+        let normalized_pixels = Features::normalized_pixels(gpu, data)?.knn(data)?;
+        progress.evaluating("features of the encoder before training");
+        let random_init = Features::encoded(model, params, data)?;
+        let random_init = random_init.accuracy(data, progress, "the encoder before training")?;
         Ok(Self { raw_pixels, random_init, normalized_pixels })
+    }
+
+    /// A summary of these alone.
+    pub(super) fn summary(&self) -> Summary {
+        let Self { raw_pixels, random_init, normalized_pixels } = *self;
+        Summary {
+            knn_top1_random_init: random_init.knn.aligned,
+            knn_top1_raw_pixels: raw_pixels.knn.aligned,
+            knn_top1_normalized_pixels: normalized_pixels.aligned,
+            linear_top1_random_init: random_init.linear.aligned,
+            linear_top1_raw_pixels: raw_pixels.linear.aligned,
+            knn_top1_random_init_moved: Some(random_init.knn.moved),
+            knn_top1_raw_pixels_moved: Some(raw_pixels.knn.moved),
+            knn_top1_normalized_pixels_moved: Some(normalized_pixels.moved),
+            linear_top1_random_init_moved: Some(random_init.linear.moved),
+            linear_top1_raw_pixels_moved: Some(raw_pixels.linear.moved),
+            ..Summary::default()
+        }
     }
 }
 
@@ -167,12 +235,14 @@ pub(super) fn quality(
         })
     };
     let (first, second) = (view(0)?, view(1)?);
+    let Pair { aligned, moved } = features.knn(data)?;
     let quality = Quality {
         embedding_std: embedding_std(&first)?,
         alignment: alignment(&first, &second)?,
         uniformity: uniformity(&first)?,
         rankme: rankme(&first)?,
-        knn_top1: features.knn(data)?,
+        knn_top1: aligned,
+        knn_top1_moved: Some(moved),
     };
     Ok((quality, first.shape()[1]))
 }

@@ -22,6 +22,8 @@ pub struct Quality {
     pub rankme: f64,
     /// kNN accuracy of the encoder's output.
     pub knn_top1: f64,
+    /// The same on the moved test images; `None` in a row of a version that did not measure it.
+    pub knn_top1_moved: Option<f64>,
 }
 
 /// One row of `metrics.csv`.
@@ -51,9 +53,11 @@ pub struct Row {
 
 /// The columns of `metrics.csv`, in order; a method's own follow.
 const HEADER: &str = "step,loss,lr,tau,images_per_s,mi_bound,embedding_std,alignment,uniformity,rankme,knn_top1,\
-                      loss_scale,batch_std";
+                      loss_scale,batch_std,knn_top1_moved";
 /// Columns of [`HEADER`].
-const COLUMNS: usize = 13;
+const COLUMNS: usize = 14;
+/// The newest of them: files of earlier versions lack it.
+const MOVED: usize = 13;
 
 impl Row {
     /// The row as CSV; what was not measured is an empty cell. What is an `f32` reads back to the same bits.
@@ -76,11 +80,12 @@ impl Row {
             line.push(',');
             line += &cell(value);
         }
-        for value in [self.loss_scale, self.batch_std].iter().chain(&self.parts) {
+        let exact = |value: Option<f32>| value.map_or_else(String::new, |v| v.to_string());
+        let moved = q.and_then(|q| q.knn_top1_moved);
+        let _ = write!(line, ",{},{},{}", exact(self.loss_scale), exact(self.batch_std), cell(moved));
+        for part in &self.parts {
             line.push(',');
-            if let Some(value) = value {
-                let _ = write!(line, "{value}");
-            }
+            line += &exact(*part);
         }
         line
     }
@@ -96,6 +101,7 @@ impl Row {
             uniformity: number(8).unwrap_or_default(),
             rankme: number(9).unwrap_or_default(),
             knn_top1: number(10).unwrap_or_default(),
+            knn_top1_moved: number(MOVED),
         });
         Some(Self {
             step: cells.first()?.parse().ok()?,
@@ -112,6 +118,13 @@ impl Row {
     }
 }
 
+/// A line of an earlier version with an empty cell for [`MOVED`].
+fn widened(line: &str) -> String {
+    let mut cells: Vec<&str> = line.split(',').collect();
+    cells.insert(MOVED.min(cells.len()), "");
+    cells.join(",")
+}
+
 /// `metrics.csv`, open for appending, with its rows in memory for the plots.
 #[derive(Debug)]
 pub struct Metrics {
@@ -122,7 +135,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Starts the file, with the method's own columns named `parts`, or on resume keeps its rows up to step `done` and drops
-    /// the rest.
+    /// the rest. A file of an earlier version gets the columns of this one.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -130,7 +143,10 @@ impl Metrics {
         let mut rows = vec![];
         if done > 0 && path.exists() {
             let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
-            rows.extend(text.lines().filter_map(Row::from_csv).filter(|row| row.step <= done));
+            let old =
+                text.lines().next().is_some_and(|head| head.split(',').nth(MOVED) != Some("knn_top1_moved"));
+            let read = |line: &str| if old { Row::from_csv(&widened(line)) } else { Row::from_csv(line) };
+            rows.extend(text.lines().filter_map(read).filter(|row| row.step <= done));
         }
         let columns = [&[HEADER], parts].concat();
         let mut text = format!("{}\n", columns.join(","));
@@ -177,6 +193,8 @@ pub struct Summary {
     pub seconds: f64,
     /// Loss of the last step.
     pub loss: f32,
+    /// Test images that accuracies are of; `None` in a file of a version that did not say.
+    pub test_images: Option<usize>,
     /// kNN accuracy of the trained encoder.
     pub knn_top1: Option<f64>,
     /// Linear-probe accuracy of the trained encoder.
@@ -191,6 +209,21 @@ pub struct Summary {
     pub linear_top1_random_init: f64,
     /// Linear-probe accuracy of the pixels.
     pub linear_top1_raw_pixels: f64,
+    /// As `knn_top1`, on the test images moved ([`Dataset::moved`](crate::data::Dataset::moved)); here and below `None` in a
+    /// file of a version that did not measure it.
+    pub knn_top1_moved: Option<f64>,
+    /// As `linear_top1`, on the moved test images.
+    pub linear_top1_moved: Option<f64>,
+    /// As `knn_top1_random_init`, on the moved test images.
+    pub knn_top1_random_init_moved: Option<f64>,
+    /// As `knn_top1_raw_pixels`, on the moved test images.
+    pub knn_top1_raw_pixels_moved: Option<f64>,
+    /// As `knn_top1_normalized_pixels`, on the moved test images.
+    pub knn_top1_normalized_pixels_moved: Option<f64>,
+    /// As `linear_top1_random_init`, on the moved test images.
+    pub linear_top1_random_init_moved: Option<f64>,
+    /// As `linear_top1_raw_pixels`, on the moved test images.
+    pub linear_top1_raw_pixels_moved: Option<f64>,
     /// Mean over dimensions of the std of the normalised embedding; 1/sqrt(d) if spread evenly, 0 if collapsed.
     pub embedding_std: Option<f64>,
     /// Dimensions of the embedding.
@@ -211,8 +244,14 @@ mod tests {
 
     #[test]
     fn rows_read_back() {
-        let quality =
-            Quality { embedding_std: 0.08, alignment: 0.5, uniformity: -2.5, rankme: 31.25, knn_top1: 0.75 };
+        let quality = Quality {
+            embedding_std: 0.08,
+            alignment: 0.5,
+            uniformity: -2.5,
+            rankme: 31.25,
+            knn_top1: 0.75,
+            knn_top1_moved: Some(0.625),
+        };
         let full = Row {
             step: 7,
             loss: 0.1 + 0.2,
@@ -253,5 +292,32 @@ mod tests {
         let metrics = Metrics::open(path.clone(), 3, &["momentum"]).unwrap();
         assert_eq!(metrics.rows().iter().map(|r| r.step).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(fs::read_to_string(path).unwrap().lines().count(), 4);
+    }
+
+    /// What versions wrote that did not move test images: the file goes on with an empty cell, nothing is lost or misread.
+    #[test]
+    fn files_of_an_earlier_version_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.csv");
+        let head = HEADER.replace(",knn_top1_moved", "");
+        let rows = "1,2.5,0.1,0.2,10.0,,,,,,,,,0.99\n2,2.25,0.1,0.2,10.0,,0.08,0.5,-2.5,31,0.75,,0.25,0.5\n";
+        fs::write(&path, format!("{head},momentum\n{rows}")).unwrap();
+        let metrics = Metrics::open(path.clone(), 2, &["momentum"]).unwrap();
+        let [first, second] = metrics.rows() else { panic!("{metrics:?}") };
+        assert_eq!((first.quality, &first.parts[..]), (None, &[Some(0.99)][..]));
+        assert_eq!((second.batch_std, &second.parts[..]), (Some(0.25), &[Some(0.5)][..]));
+        let quality = second.quality.unwrap();
+        assert_eq!((quality.knn_top1, quality.knn_top1_moved), (0.75, None));
+        let written = Metrics::open(path, 2, &["momentum"]).unwrap();
+        assert_eq!(written.rows(), metrics.rows());
+
+        let summary: Summary = serde_json::from_str(concat!(
+            r#"{"method": "simclr", "adapter": "a", "precision": "f32", "steps": 300, "images_per_s": 1.0, "seconds": 1.0,"#,
+            r#" "loss": 1.0, "knn_top1": 0.75, "linear_top1": 0.5, "knn_top1_random_init": 0.5, "knn_top1_raw_pixels": 0.5,"#,
+            r#" "knn_top1_normalized_pixels": 0.5, "linear_top1_random_init": 0.5, "linear_top1_raw_pixels": 0.5,"#,
+            r#" "embedding_std": null, "rankme": null, "protocol": ""}"#
+        ))
+        .unwrap();
+        assert_eq!((summary.knn_top1, summary.knn_top1_moved, summary.test_images), (Some(0.75), None, None));
     }
 }

@@ -31,6 +31,7 @@ mod run;
 mod run_dir;
 mod setup;
 mod sheet;
+mod table;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,7 @@ pub use run::Run;
 pub use run_dir::{RunDir, write_atomic};
 pub use setup::Setup;
 pub use sheet::{SheetRow, check_png, contact_sheet};
+pub use table::FewLabels;
 
 use crate::error::{Error, Result};
 

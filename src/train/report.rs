@@ -2,7 +2,7 @@
 
 use super::alarm::Part;
 use super::config::Config;
-use super::evaluate::{Accuracy, Baselines};
+use super::evaluate::Baselines;
 use super::flags::Flags;
 use super::metrics::{Quality, Row, Summary};
 use super::plot::{self, Panel, Series};
@@ -43,12 +43,21 @@ pub(super) fn curves(
     if rows.iter().any(|r| r.mi_bound.is_some()) {
         panels.push(panel("mutual information bound (nats)", vec![line("", &|r| r.mi_bound)], vec![]));
     }
-    let (random, raw) = (baselines.random_init.knn, baselines.raw_pixels.knn);
+    // From what the encoder has before its first step.
+    let accuracy = |label: &str, start: f64, y: fn(&Quality) -> Option<f64>| {
+        let mut series = line(label, &move |r| r.quality.as_ref().and_then(y));
+        series.points.insert(0, (0.0, start));
+        series
+    };
+    let (start, pixels) = (baselines.random_init.knn, baselines.normalized_pixels);
     panels.extend([
         panel(
             "kNN top-1 on the test images",
-            vec![quality("", |q| q.knn_top1)],
-            vec![("random init", random), ("raw pixels", raw)],
+            vec![
+                accuracy("moved", start.moved, |q| q.knn_top1_moved),
+                accuracy("as they are", start.aligned, |q| Some(q.knn_top1)),
+            ],
+            vec![("normalised pixels, moved", pixels.moved), ("normalised pixels", pixels.aligned)],
         ),
         panel(
             "alignment and uniformity",
@@ -100,35 +109,19 @@ pub(super) fn summary(dir: &RunDir, summary: &Summary) -> Result<()> {
     dir.write("summary.json", format!("{json}\n").as_bytes())
 }
 
-/// Prints what the trained encoder will be compared with.
-pub(super) fn print_baselines(baselines: &Baselines) {
-    println!("{}", line("random init", baselines.random_init));
-    println!("{}", line("raw pixels", baselines.raw_pixels));
-    println!("  {:<17} kNN top-1 {:5.1} %", "normalised pixels", 100.0 * baselines.normalized_pixels);
-}
-
-/// One line of a table of accuracies.
-fn line(what: &str, accuracy: Accuracy) -> String {
-    let Accuracy { knn, linear } = accuracy;
-    format!("  {what:<17} kNN top-1 {:5.1} %   linear top-1 {:5.1} %", 100.0 * knn, 100.0 * linear)
-}
-
 /// Says how the run ended.
-pub(super) fn print(dir: &RunDir, summary: &Summary, trained: Option<Accuracy>, baselines: &Baselines) {
+pub(super) fn print(dir: &RunDir, summary: &Summary) {
     let Summary { method, steps, loss, images_per_s, seconds, protocol, .. } = summary;
     println!("{method}: {steps} steps, loss {loss:.4}, {images_per_s:.0} images/s, {seconds:.0} s in all");
     let dir = dir.path().display();
-    match trained {
-        Some(trained) => {
-            println!("{}", line("trained", trained));
-            print_baselines(baselines);
-            println!("  {protocol}");
-            println!(
-                "written to {dir}: summary.json metrics.csv curves.svg embedding.svg checkpoint.safetensors"
-            );
-        }
-        None => println!("ended early; --resume {dir} continues"),
+    if summary.knn_top1.is_none() {
+        println!("ended early; --resume {dir} continues");
+        return;
     }
+    println!("{protocol}");
+    println!("written to {dir}: summary.json metrics.csv curves.svg embedding.svg checkpoint.safetensors");
+    println!("\n{}", summary.table(None));
+    println!("{}", summary.conclusion(None));
 }
 
 /// Prints the table of kernels and writes the trace, where asked for.

@@ -61,11 +61,11 @@ impl<'a> Run<'a> {
     pub(super) fn begin(setup: Setup, model: Model<'a>, state: State) -> Result<Self> {
         let Setup { started, gpu, config, data, dir, checkpoint, flags } = setup;
         let params = model.params.frozen();
-        println!("before training:");
-        let baselines = Baselines::measure(&model, &params, &data)?;
-        report::print_baselines(&baselines);
-
         let done = checkpoint.as_ref().map_or(0, |c| c.meta.step);
+        let mut progress = Progress::new(config.steps, done);
+        let baselines = Baselines::measure(&model, &params, &data, &progress)?;
+        progress.say(&format!("before training:\n{}", baselines.summary().table(None)));
+
         if let Some(checkpoint) = &checkpoint {
             state.restore(checkpoint)?;
         }
@@ -73,12 +73,13 @@ impl<'a> Run<'a> {
         let names: Vec<_> = model.parts.iter().map(|part| part.name).collect();
         let warmup = config.warmup_steps();
         let loader = Loader::builder(&data.train, config.batch).seed(config.seed).start(done).build()?;
+        progress.training();
         Ok(Self {
             losses: Losses::new(&gpu, 3 + model.parts.len())?,
             metrics: Metrics::open(dir.file("metrics.csv"), done, &names)?,
             alarms: Alarms::new(model.collapse, model.parts.clone(), warmup),
             alarmed: vec![],
-            progress: Progress::new(config.steps, done),
+            progress,
             interrupt: Interrupt::default(),
             pending: VecDeque::new(),
             saved: if dir.file(checkpoint::FILE).exists() { done } else { 0 },
@@ -221,6 +222,7 @@ impl<'a> Run<'a> {
             return if last.is_empty() { Ok(()) } else { self.log(&last, None) };
         }
         let (model, data) = (&self.model, &self.data);
+        self.progress.evaluating("the encoder, and embeddings of two views");
         let (features, (quality, width)) = self.clock.outside(|| {
             let features = Features::encoded(model, &self.params, data)?;
             let quality = quality(model, &self.params, &features, data)?;
@@ -229,9 +231,10 @@ impl<'a> Run<'a> {
         self.evaluated = Some((self.done, features));
         self.log(&last, Some(quality))?;
         self.progress.say(&format!(
-            "step {}: kNN top-1 {:.1} %, embedding std {:.4}, RankMe {:.1}",
+            "step {}: kNN {:.1} %, moved {:.1} %, embedding std {:.4}, RankMe {:.1}",
             self.done,
             100.0 * quality.knn_top1,
+            100.0 * quality.knn_top1_moved.unwrap_or(f64::NAN),
             quality.embedding_std,
             quality.rankme
         ));
@@ -260,10 +263,9 @@ impl<'a> Run<'a> {
     /// The device's first error; a file that cannot be written.
     pub fn finish(mut self) -> Result<Summary> {
         self.drain(false)?;
-        self.progress.finish();
         let trained = if self.done >= self.config.steps { Some(self.trained()?) } else { None };
+        self.progress.finish();
         let last = self.metrics.rows().last().cloned().unwrap_or_default();
-        let Baselines { random_init, raw_pixels, normalized_pixels } = self.baselines;
         let summary = Summary {
             method: self.config.method.clone(),
             adapter: self.gpu.info().name.clone(),
@@ -272,21 +274,20 @@ impl<'a> Run<'a> {
             images_per_s: self.clock.rate() * self.config.batch as f64,
             seconds: self.clock.seconds(),
             loss: last.loss,
-            knn_top1: trained.map(|a| a.knn),
-            linear_top1: trained.map(|a| a.linear),
-            knn_top1_random_init: random_init.knn,
-            knn_top1_raw_pixels: raw_pixels.knn,
-            knn_top1_normalized_pixels: normalized_pixels,
-            linear_top1_random_init: random_init.linear,
-            linear_top1_raw_pixels: raw_pixels.linear,
+            test_images: Some(self.data.test.len()),
+            knn_top1: trained.map(|a| a.knn.aligned),
+            linear_top1: trained.map(|a| a.linear.aligned),
+            knn_top1_moved: trained.map(|a| a.knn.moved),
+            linear_top1_moved: trained.map(|a| a.linear.moved),
             embedding_std: last.quality.map(|q| q.embedding_std),
             embedding_dims: self.alarms.dims(),
             rankme: last.quality.map(|q| q.rankme),
             alarms: self.alarmed.clone(),
-            protocol: protocol(self.data.train.len()),
+            protocol: protocol(&self.data),
+            ..self.baselines.summary()
         };
         report::summary(&self.dir, &summary)?;
-        report::print(&self.dir, &summary, trained, &self.baselines);
+        report::print(&self.dir, &summary);
         report::profile(&self.gpu, &self.flags)?;
         Ok(summary)
     }
@@ -298,6 +299,6 @@ impl<'a> Run<'a> {
             _ => Features::encoded(&self.model, &self.params, &self.data)?,
         };
         report::embedding(&self.dir, &features.test, &self.data.test, &self.config)?;
-        features.accuracy(&self.data)
+        features.accuracy(&self.data, &self.progress, "the trained encoder")
     }
 }

@@ -1,7 +1,6 @@
 //! The start of a run: adapter, data, configuration, directory.
 
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use serde::de::DeserializeOwned;
@@ -92,7 +91,7 @@ impl Setup {
         }
         encoder(&config.encoder, train.channels)?;
         train.truncate(config.train_images);
-        let data = Data { train: Arc::new(train), test };
+        let data = Data::new(train, test);
 
         let dir = match (&checkpoint, &flags.out) {
             (Some(checkpoint), None) => RunDir::open(checkpoint.directory().to_owned())?,
