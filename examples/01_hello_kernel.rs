@@ -1,6 +1,6 @@
 //! Your own WGSL, launched through the public API: y = a x + y, the "saxpy" of BLAS.
 //!
-//!     cargo run --example 01_hello_kernel
+//!     cargo run --release --example 01_hello_kernel
 
 use wgrad::gpu::Grid;
 use wgrad::{Gpu, Kernel};

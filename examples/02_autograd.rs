@@ -1,6 +1,6 @@
 //! Gradients: a network of one hidden layer learns sin(x), and one of its gradients is checked by hand.
 //!
-//!     cargo run --example 02_autograd
+//!     cargo run --release --example 02_autograd
 
 use wgrad::{Gpu, Rng, Tensor};
 

@@ -1,7 +1,7 @@
 //! Every adapter of this machine: what it is, its limits and features, and which kernels it would get.
 //!
-//!     cargo run --example adapters
-//!     cargo run --example adapters -- --json
+//!     cargo run --release --example adapters
+//!     cargo run --release --example adapters -- --json
 //!
 //! `WGPU_BACKEND=vulkan|metal|dx12` narrows the list; `WGPU_ADAPTER_NAME=part-of-a-name` chooses for every program.
 

@@ -23,12 +23,7 @@ use wgrad::train::{self, Checkpoint, FewLabels, Flags, RunDir, Summary};
 use wgrad::{Error, Result};
 
 #[derive(Parser)]
-#[command(
-    version,
-    about = "Trains an encoder without labels by SimCLR, then fine-tunes it on a few labels beside the same network from \
-             scratch. Ends with a table.",
-    long_about = None
-)]
+#[command(version)]
 pub(crate) struct Args {
     /// Labels of each class to fine-tune with; 0 to leave that out
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -41,7 +36,7 @@ pub(crate) struct Args {
 }
 
 fn main() -> ExitCode {
-    train::main(|| demo(&train::parse(std::env::args_os())))
+    train::main(|| demo(&train::parse(include_str!("demo.rs"))))
 }
 
 /// The summary of the training run; in its directory lies `labels_10`, a run of `finetune`.
@@ -76,7 +71,7 @@ fn few_labels(dir: &Path, args: &Args) -> Result<FewLabels> {
         let numbers = format!("--labels-per-class {labels_per_class} --steps {finetune_steps} --seed {seed}");
         given.extend(numbers.split(' ').map(Into::into));
         given.extend(flags.adapter.iter().flat_map(|name| ["--adapter".into(), name.into()]));
-        finetune::finetune(&train::parse(given))?;
+        finetune::finetune(&Parser::parse_from(given))?;
     }
     let text = fs::read_to_string(&summary).map_err(|e| Error::io(&summary, e))?;
     let json: Value = serde_json::from_str(&text).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Rewrites the README's demo section from the runs of `make results`: the table between the markers, and the pictures.
+//! Writes the README's demo section from the runs of `make results`, which differ in their seed: the table between the markers
+//! `<!-- demo -->` and `<!-- /demo -->`, and the pictures of the first run.
 //!
 //!     cargo run --release --example demo_table -- runs/results/0 runs/results/1 runs/results/2
 
@@ -16,11 +17,7 @@ use serde_json::Value;
 use wgrad::train::{FewLabels, Summary, parse};
 
 #[derive(Parser)]
-#[command(
-    version,
-    about = "Writes the table of some runs of the demo, which differ in their seed, into the README, between `<!-- demo -->` and \
-             `<!-- /demo -->`, and the pictures of the first run beside it"
-)]
+#[command(version)]
 pub(crate) struct Args {
     /// Directories of the runs
     #[arg(required = true, value_name = "RUN")]
@@ -50,7 +47,7 @@ struct Few {
 }
 
 fn main() -> ExitCode {
-    match demo_table(&parse(std::env::args_os())) {
+    match demo_table(&parse(include_str!("demo_table.rs"))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

@@ -58,7 +58,7 @@ fn named_commands_exist() {
         }
     }
     for (file, text) in files_under("examples", &["rs"]) {
-        for name in words_after(&text, "cargo run --example ") {
+        for name in words_after(&text, "cargo run --release --example ") {
             assert!(file == format!("examples/{name}.rs"), "{file} says --example {name}");
         }
     }
