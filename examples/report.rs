@@ -229,6 +229,7 @@ fn tables(results: &Path) -> Result<(), Box<dyn Error>> {
     let reports = markdown::reports(results)?;
     let [burn, torch] = [markdown::results(results, "peers")?, markdown::results(results, "torch")?];
     markers::replace(readme, "peers", &markdown::peers(&burn, &torch))?;
+    markers::replace(readme, "climb", &markdown::climb(&reports, &std::fs::read_to_string(kernels)?))?;
     markers::replace(readme, "train step", &markdown::train_step(&reports))?;
     markers::replace(kernels, "ladder", &markdown::ladder(&reports))?;
     markers::replace(kernels, "ops", &markdown::ops(&reports))

@@ -32,8 +32,9 @@
 //!   through Mesa's lavapipe, so every test runs where there is no GPU at all.
 //! - *A second backend on the CPU.* Two implementations drift. [`mod@reference`] is a specification: plain loops in `f64` that
 //!   tests compare with, and that nothing falls back to.
-//! - *Tuning at start-up.* It costs seconds before the first step, and results differ from run to run. Kernels are chosen
-//!   by adapter class and shape from small static tables.
+//! - *Tuning by default.* It costs seconds before the first step, and kernels round differently, so results would hang on a
+//!   measurement. Kernels are chosen by adapter class and shape from small static tables; [`GpuBuilder::tune`] measures where
+//!   it is asked to, checks each candidate first, and keeps its choice on disk and in checkpoints.
 //!
 //! # Why this tensor
 //!

@@ -147,6 +147,14 @@ fn the_example_is_the_one_that_is_tested() {
     }
 }
 
+/// The kernel that the README shows is the file's.
+#[test]
+fn the_kernel_is_the_one_that_runs() {
+    let readme = read("README.md");
+    let kernel = readme.split("```wgsl\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(read("shaders/matmul/2_coalesced.wgsl").contains(kernel), "README.md shows another kernel:\n{kernel}");
+}
+
 /// Each block of CONTRIBUTING.md that names a file stands in it, so that it compiles and is tested there.
 #[test]
 fn the_written_path_is_made_of_real_code() {

@@ -147,6 +147,38 @@ pub(crate) fn ladder(reports: &[Value]) -> String {
     if out.is_empty() { NOT_MEASURED.into() } else { out }
 }
 
+/// The matmul ladder for a first look: A B of the largest size alone, beside the idea of each rung, which is the second
+/// column of the table in `kernels`, the README of the shaders.
+pub(crate) fn climb(reports: &[Value], kernels: &str) -> String {
+    let mut out = String::new();
+    for report in reports {
+        let product = |row: &&Value| row["family"] == "matmul" && row["name"] == "matmul";
+        let rows: Vec<&Value> = rows(report, "ladder").iter().filter(product).collect();
+        let Some(first) = rows.first().and_then(|row| row["gflop_per_s"].as_f64()) else { continue };
+        let _ = writeln!(
+            out,
+            "C = A B, {}, on {}:\n\n| rung | its idea | GFLOP/s | |\n|---|---|---:|---:|",
+            text(&rows[0]["size"]),
+            caption_of(report, Part::Ladder)
+        );
+        for row in rows {
+            let rung = text(&row["rung"]);
+            let line = kernels.lines().find(|line| line.starts_with(&format!("| `{rung}` | ")));
+            let idea = line.and_then(|line| line.split(" | ").nth(1)).unwrap_or_default();
+            let chosen = if row["chosen"] == true { "**" } else { "" };
+            let speed = row["gflop_per_s"].as_f64().unwrap_or_default();
+            let _ = writeln!(
+                out,
+                "| [`{rung}`](shaders/matmul/{rung}.wgsl) | {idea} | {chosen}{}{chosen} | {chosen}{:.1}x{chosen} |",
+                number(&row["gflop_per_s"]),
+                speed / first
+            );
+        }
+        out += "\nBold: the rung that this adapter gets. CPUs and GPUs want different ones; see below.\n\n";
+    }
+    if out.is_empty() { NOT_MEASURED.into() } else { out }
+}
+
 /// Every op, a table an adapter.
 pub(crate) fn ops(reports: &[Value]) -> String {
     let mut out = String::new();
