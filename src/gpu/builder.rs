@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::compiler::Compiler;
+use super::facts::{Class, Facts};
 use super::fault::Faults;
 use super::profile::Profiler;
 use super::recorder::Recorder;
@@ -22,6 +23,7 @@ pub struct GpuBuilder {
     cache: Option<PathBuf>,
     choices: Vec<(String, String)>,
     tune: Option<bool>,
+    facts: Option<Facts>,
 }
 
 impl GpuBuilder {
@@ -69,6 +71,21 @@ impl GpuBuilder {
         self
     }
 
+    /// Takes the choices of a class of adapters, whatever the adapter is: those that a kernel's author or a test wants to see on
+    /// a machine without it. What the adapter cannot do, no kernel that is chosen does. Default: `WGRAD_ADAPTER_CLASS`, a class and
+    /// numbers that differ from its own, as `nvidia,tile=64`; else the adapter's class.
+    #[must_use]
+    pub fn class(self, class: Class) -> Self {
+        self.facts(Facts::of(class))
+    }
+
+    /// [`GpuBuilder::class`] with numbers of one's own.
+    #[must_use]
+    pub fn facts(mut self, facts: Facts) -> Self {
+        self.facts = Some(facts);
+        self
+    }
+
     /// Measures which kernels are the fastest, where the static table ([`ops::ladders`](crate::ops::ladders)) would choose.
     /// Default: `WGRAD_TUNE=1`, else off.
     ///
@@ -92,7 +109,8 @@ impl GpuBuilder {
         self
     }
 
-    /// Leaves out the notice that is printed to stderr when kernels will run on a CPU.
+    /// Leaves out the notices that are printed to stderr: that kernels will run on a CPU, that the adapter's facts are
+    /// overridden, that a kernel which was named gives way to another.
     #[must_use]
     pub fn quiet(mut self) -> Self {
         self.quiet = true;
@@ -102,7 +120,8 @@ impl GpuBuilder {
     /// Opens the device, waiting for it.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`].
+    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`], [`Error::Argument`] for an override of the adapter's
+    /// facts that is malformed.
     #[cfg(not(target_family = "wasm"))]
     pub fn build(self) -> Result<Gpu> {
         pollster::block_on(self.build_async())
@@ -111,12 +130,28 @@ impl GpuBuilder {
     /// Opens the device.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`].
+    /// As [`GpuBuilder::build`].
     pub async fn build_async(self) -> Result<Gpu> {
         let adapter = adapter::choose(&self.wanted).await?;
-        let info = AdapterInfo::of(&adapter);
+        let mut info = AdapterInfo::of(&adapter);
         if info.is_cpu && !self.quiet {
             eprintln!("wgrad: no GPU in use; kernels run on the CPU adapter {}", info.name);
+        }
+        let own = info.facts;
+        let class = std::env::var("WGRAD_ADAPTER_CLASS").unwrap_or_default();
+        if let Some(facts) = self.facts {
+            facts.check().map_err(|why| Error::Argument(format!("GpuBuilder::facts: {why}")))?;
+            info.facts = facts;
+        } else if !class.is_empty() {
+            info.facts = own.with_overrides(&class)?;
+        }
+        if info.facts != own && !self.quiet {
+            let changed =
+                if info.facts == Facts::of(info.facts.class) { "" } else { " and numbers of its own" };
+            eprintln!(
+                "wgrad: kernels are chosen as for the class {}{changed}, not as for {}",
+                info.facts.class, info.name
+            );
         }
         let from_env = std::env::var("WGRAD_KERNEL").unwrap_or_default();
         let from_env = from_env.split(',').filter_map(|pair| pair.split_once(':'));
@@ -168,7 +203,7 @@ impl GpuBuilder {
         let profiler = (profile && info.timestamps).then(|| Profiler::new(&device, &queue));
         let cache = self.cache.or_else(disk::cache_dir);
         let compiler = Compiler::new(&device, &adapter.get_info(), cache.clone());
-        let recorder = Recorder::new(&device, &queue, info.is_cpu, profiler);
+        let recorder = Recorder::new(&device, &queue, info.facts.submission_work, profiler);
         Ok(Gpu(Arc::new(Inner {
             recorder: Mutex::new(recorder),
             tuned: Tuned::open(tune, cache, &info, checks),

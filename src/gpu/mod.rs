@@ -8,6 +8,7 @@ mod builder;
 mod compiled;
 mod compiler;
 mod disk;
+mod facts;
 mod fault;
 mod kernel;
 mod launch;
@@ -26,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 pub use adapter::AdapterInfo;
 pub use builder::GpuBuilder;
+pub use facts::{Class, Facts, Means, StripCut};
 pub use kernel::{Kernel, ParamField, Params, Reflection, Scalar, reflect};
 pub use launch::{Grid, Work};
 pub use pool::{Bind, Memory, Storage};
@@ -105,7 +107,13 @@ impl Gpu {
         &self.0.info
     }
 
-    /// Whether kernels run on a CPU adapter. Ops choose between kernels by it.
+    /// The numbers by which ops choose kernels and cut their work.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.0.info.facts
+    }
+
+    /// Whether kernels run on a CPU adapter. How ops choose between kernels is told by [`Gpu::facts`].
     #[must_use]
     pub fn is_cpu(&self) -> bool {
         self.0.info.is_cpu

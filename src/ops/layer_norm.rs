@@ -75,17 +75,12 @@ impl From<Strips> for StripParams {
 
 /// How the backward pass cuts the rows: into enough strips to fill the device, and few, since each has sums of its own.
 ///
-/// A CPU adapter's strip is also short enough for lavapipe, which ends an invocation's loops, without a word, when they have
-/// made 65,535 iterations in all: two passes over a row, and the sum of its lanes.
+/// A strip ends before [`loop_iterations`](crate::gpu::AdapterInfo::loop_iterations): each of its rows costs two passes over the
+/// row and a sum over its lanes.
 fn strips(gpu: &Gpu, m: usize, c: usize) -> Strips {
     let (lanes, cells) = BACKWARD.sharing(gpu, m, c);
-    let strips = if gpu.is_cpu() {
-        let longest = (30_000 / (cells / lanes + 8)).max(1);
-        (m / 32).min(1024).max(m.div_ceil(longest))
-    } else {
-        (65_536 / lanes).min(m / 4)
-    };
-    Strips::new(gpu, m, c, strips)
+    let longest = (gpu.info().loop_iterations as usize / 2 / (cells / lanes + 8)).max(1);
+    Strips::new(gpu, m, c, gpu.facts().row_sums.strips(m, lanes).max(m.div_ceil(longest)))
 }
 
 /// The kernel that takes this cut.

@@ -1,7 +1,7 @@
 //! The same elements elsewhere: transposed, copied, converted.
 
 use crate::autograd::Backward;
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Grid, Kernel, Means, Source, Work, params};
 use crate::ops::unary::assert_float;
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
@@ -78,8 +78,12 @@ impl Tensor {
             [batch, rows, cols] => ([batch, rows, cols], Shape::from([batch, cols, rows])),
             _ => panic!("transpose: rank 2 or 3, got shape {}", self.shape()),
         };
-        transpose(self, dims, &shape, self.gpu().is_cpu())
-            .with_backward("transpose", &[self], &[], |rule| vec![Some(rule.dy.transpose())])
+        transpose(self, dims, &shape, self.gpu().facts().prefers(Means::Registers)).with_backward(
+            "transpose",
+            &[self],
+            &[],
+            |rule| vec![Some(rule.dy.transpose())],
+        )
     }
 
     /// A deep copy: later writes in place to one do not show in the other. Gradient: `dy`.

@@ -192,14 +192,12 @@ fn product_with(
     c
 }
 
-/// Into how many parts a sum over `k` is cut when `groups` workgroups alone do not fill the adapter.
-///
-/// Depends on shapes and adapter class only, so results are the same bits every time. On CPU adapters a part is at most
-/// 4,096 long, whatever that costs: lavapipe ends an invocation's loops, without a word, when they have made 65,535
-/// iterations in all, and a kernel's inner loops may make ten for each step of `k`.
-pub(super) fn splits(cpu: bool, groups: u64, k: u64) -> u32 {
-    let (enough, least, longest) = if cpu { (16, 64, 4096) } else { (256, 128, u64::from(u32::MAX)) };
-    (enough / groups.max(1)).min(k / least).max(k.div_ceil(longest)).max(1) as u32
+/// The number of parts that a sum over `k` is cut into: [`Facts::parts`](crate::gpu::Facts::parts), and as many more as it
+/// takes to end before [`loop_iterations`](crate::gpu::AdapterInfo::loop_iterations), since a kernel's inner loops may make ten
+/// iterations for each step of `k`.
+pub(super) fn splits(gpu: &Gpu, groups: u64, invocations: u32, k: u64) -> u32 {
+    let longest = gpu.info().longest_loop(10) as u64;
+    gpu.facts().parts(groups, invocations, k).max(k.div_ceil(longest)) as u32
 }
 
 /// Where a split kernel writes: `y` itself, or `splits` partial copies of it for [`sum_splits`].

@@ -1,6 +1,6 @@
 //! One file an op: shapes, kernels, forward and backward.
 
-use crate::gpu::{AdapterInfo, Gpu};
+use crate::gpu::{AdapterInfo, Gpu, Means};
 
 mod batch_norm;
 mod binary;
@@ -37,17 +37,15 @@ pub use softmax_cross_entropy::RowLosses;
 /// [`GpuBuilder::kernel`](crate::GpuBuilder::kernel) names before both.
 #[must_use]
 pub fn ladders(adapter: &AdapterInfo) -> [(&'static str, &'static str); 3] {
-    match adapter {
-        a if a.shuffles_in_register() => {
-            [("matmul", "10_broadcast"), ("conv", "8_broadcast"), ("contrastive", "4_blocks")]
-        }
-        a => class_ladders(a.is_cpu),
+    if adapter.facts.prefers(Means::Shuffles) && adapter.lacks(Means::Shuffles).is_none() {
+        return [("matmul", "10_broadcast"), ("conv", "8_broadcast"), ("contrastive", "4_blocks")];
     }
+    class_ladders(adapter.facts.prefers(Means::Registers))
 }
 
 /// The rungs of a class of adapters that run whatever the shape.
-const fn class_ladders(is_cpu: bool) -> [(&'static str, &'static str); 3] {
-    if is_cpu {
+const fn class_ladders(registers: bool) -> [(&'static str, &'static str); 3] {
+    if registers {
         [("matmul", "9_register"), ("conv", "2_register"), ("contrastive", "4_blocks")]
     } else {
         [("matmul", "8_subgroup"), ("conv", "4_block"), ("contrastive", "3_workgroup")]
@@ -60,8 +58,8 @@ fn rung<'a>(gpu: &'a Gpu, family: &str) -> &'a str {
 }
 
 /// The rung of `family` for a class of adapters.
-fn class_rung(is_cpu: bool, family: &str) -> &'static str {
-    of(class_ladders(is_cpu), family)
+fn class_rung(gpu: &Gpu, family: &str) -> &'static str {
+    of(class_ladders(gpu.facts().prefers(Means::Registers)), family)
 }
 
 fn of(ladders: [(&'static str, &'static str); 3], family: &str) -> &'static str {

@@ -33,7 +33,7 @@ impl Params {
     #[track_caller]
     fn run(&self, gpu: &Gpu, kernel: &Lanes, tensors: &[&dyn Bind], [lines, width]: [u32; 2], work: Work) {
         // Longer runs divide less and leave fewer invocations. lavapipe ends an invocation's loops at 65,535 iterations.
-        let longest = if gpu.is_cpu() { 16 } else { 4 }.min(8192 / (self.kh * self.kw)).max(1);
+        let longest = gpu.facts().pool_run.min(8192 / (self.kh * self.kw)).max(1);
         let runs = width.div_ceil(longest).max(1);
         let wide = self.c.is_multiple_of(4);
         let c = if wide { self.c / 4 } else { self.c };

@@ -13,9 +13,6 @@ use crate::tensor::{DType, Tensor};
 
 /// Bytes of operands and result at most; for more the static choice stays.
 const MOST_BYTES: usize = 1 << 30;
-/// Seconds that the static choice may take, on a GPU and on a CPU; where it takes more, it stays. A candidate may be a
-/// hundred times slower, and drivers of GPUs end a launch after some seconds.
-const LONGEST: [f64; 2] = [0.02, 0.2];
 /// Seconds after which no further candidate is tried.
 const BUDGET: f64 = 0.5;
 /// What another candidate must take at most of the best one's time so far: noise leaves the static choice alone.
@@ -63,7 +60,7 @@ pub(super) fn fastest(
     let started = Instant::now();
     let want = values(result, || launch(own))?;
     let mut best = (*own, median(gpu, f64::INFINITY, || launch(own))?);
-    if best.1 > LONGEST[usize::from(gpu.is_cpu())] {
+    if best.1 > gpu.facts().trial_seconds {
         return Some(own);
     }
     for &file in others {

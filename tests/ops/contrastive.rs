@@ -409,7 +409,8 @@ fn with_extra<'a>(plain: &Spec<'a>, x: &'a [Vec<f64>]) -> Spec<'a> {
     Spec { extra: x.get(2).map(Vec::as_slice), ..plain.clone() }
 }
 
-/// Peak memory grows with N, not with N x N: doubling N doubles it at most, and it stays far below the logits.
+/// Peak memory grows with N, not with N x N: doubling N doubles it at most, and it stays far below the logits. From 2,048 rows on,
+/// where a gradient has all of its eight partial sums (chunks of four tiles of 64 rows) on every class of adapters.
 #[test]
 fn memory_is_linear() {
     let d = 16;
@@ -421,10 +422,10 @@ fn memory_is_linear() {
         grads.get(&q).unwrap().to_vec().unwrap();
         gpu.memory().peak
     };
-    let [one, two, four] = [1024, 2048, 4096].map(peak);
+    let [one, two, four] = [2048, 4096, 8192].map(peak);
     assert!(two as f64 <= 2.1 * one as f64 && four as f64 <= 2.1 * two as f64, "{one} {two} {four}");
-    let logits = 4 * 4096 * 4096;
-    assert!(four * 16 <= logits, "{four} bytes against {logits} of logits");
+    let logits = 4 * 8192 * 8192;
+    assert!(four * 32 <= logits, "{four} bytes against {logits} of logits");
 }
 
 #[test]

@@ -112,9 +112,6 @@ params! {
 
 /// What a dispatch may do: a quarter of a second at 140 GFLOP/s.
 pub(super) const DISPATCH_FLOPS: u64 = 1 << 35;
-/// Loop iterations of an invocation on a CPU adapter: lavapipe ends all its loops, without a word, after 65,535. A tile makes
-/// up to `2 d4 + 1`.
-const CPU_ITERATIONS: u32 = 60_000;
 /// What partial results of chunks may take at most, and how many partial gradients there are beside one another: scratch is
 /// linear in the rows, and bounded.
 const SCRATCH_BYTES: u64 = 32 << 20;
@@ -135,7 +132,7 @@ impl Cut {
     /// and their partial results (`row_bytes` a row) within [`SCRATCH_BYTES`]; parts of `pairs` pairs of rows, or of one
     /// tile.
     fn of(
-        is_cpu: bool,
+        gpu: &Gpu,
         [streamed, invocations]: [u32; 2],
         [n, m, d4]: [u32; 3],
         most: u32,
@@ -143,14 +140,15 @@ impl Cut {
         pairs: u64,
     ) -> Self {
         let invocations = n.div_ceil(8).saturating_mul(invocations);
-        let wanted = if is_cpu { 128 } else { 32_768 };
+        let wanted = gpu.facts().stream;
         let tiles = m.div_ceil(streamed);
         let by_memory = SCRATCH_BYTES / (u64::from(n) * row_bytes);
         let most = (tiles / 4).min(u32::try_from(by_memory).unwrap_or(u32::MAX)).clamp(1, most);
         let chunk = tiles.div_ceil((wanted / invocations).clamp(1, most)) * streamed;
         let chunks = m.div_ceil(chunk);
         let a_tile = u64::from(n) * u64::from(chunks) * u64::from(streamed);
-        let tiles_by_loops = if is_cpu { CPU_ITERATIONS / (2 * d4 + 2) } else { u32::MAX };
+        // A tile makes up to `2 d4 + 1` iterations.
+        let tiles_by_loops = gpu.info().loop_iterations / (2 * d4 + 2);
         let longest = (chunk / streamed).min(tiles_by_loops).max(1);
         let part = (pairs / a_tile).clamp(1, u64::from(longest)) as u32 * streamed;
         Self { chunks, chunk, part }
@@ -217,8 +215,7 @@ impl Call {
         }
         let tiles = &tiles(super::rung(gpu))[0];
         let pairs = self.dispatch_flops / self.flops(1);
-        let cut =
-            Cut::of(gpu.is_cpu(), [tiles.streamed, tiles.invocations], [n, m, d4], STATE_CHUNKS, 8, pairs);
+        let cut = Cut::of(gpu, [tiles.streamed, tiles.invocations], [n, m, d4], STATE_CHUNKS, 8, pairs);
         let state = alloc(gpu, &[cut.chunks, n, 2]);
         // Not touched where a chunk is one part.
         let lane_rows = if cut.part < cut.chunk { cut.chunks * n } else { 1 };
@@ -264,7 +261,7 @@ impl Call {
         let pairs = self.dispatch_flops / self.flops(2);
         let tiles = &tiles(super::rung(gpu))[1];
         let tile = [tiles.streamed, tiles.invocations];
-        let cut = Cut::of(gpu.is_cpu(), tile, [n, m, d4], GRADIENT_CHUNKS, 16 * u64::from(d4), pairs);
+        let cut = Cut::of(gpu, tile, [n, m, d4], GRADIENT_CHUNKS, 16 * u64::from(d4), pairs);
         let parts = alloc(gpu, &[cut.chunks, n, 4 * d4]);
         for (begin, end) in cut.parts() {
             let (inv_tau, scale) = (tau.recip(), self.scale());
@@ -344,14 +341,19 @@ fn alloc(gpu: &Gpu, shape: &[u32]) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::{Cut, DISPATCH_FLOPS, SCRATCH_BYTES};
+    use crate::gpu::{Class, Gpu};
 
     #[test]
     fn cuts_cover_all_and_keep_their_bounds() {
         let sizes = [1, 15, 16, 17, 127, 128, 129, 1000, 4096, 65_537, 262_144];
-        for (is_cpu, tile) in [(true, [1, 8]), (true, [16, 1]), (false, [64, 16]), (false, [128, 16])] {
+        let classes =
+            [Class::Cpu, Class::Gpu].map(|class| Gpu::builder().quiet().class(class).build().unwrap());
+        for (gpu, tile) in
+            classes.iter().flat_map(|gpu| [[1, 8], [16, 1], [64, 16], [128, 16]].map(|tile| (gpu, tile)))
+        {
             for n in sizes {
                 for m in sizes {
-                    let cut = Cut::of(is_cpu, tile, [n, m, 32], 8, 512, DISPATCH_FLOPS / 512);
+                    let cut = Cut::of(gpu, tile, [n, m, 32], 8, 512, DISPATCH_FLOPS / 512);
                     assert!(
                         cut.chunks * cut.chunk >= m && (cut.chunks - 1) * cut.chunk < m,
                         "{n} {m} {cut:?}"

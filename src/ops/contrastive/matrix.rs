@@ -3,7 +3,7 @@
 use super::launch::{Call, OfQueries};
 use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params};
 use crate::ops::matmul::Form;
-use crate::ops::matmul::matrix::{pack, parts, tile};
+use crate::ops::matmul::matrix::{pack, parts, tile, workgroup};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
@@ -50,12 +50,12 @@ pub(super) fn states(call: &Call, q: &Tensor, k: &Tensor, excluded: &Tensor) -> 
     let ((q, d), (k, _)) = (pack("contrastive", q), pack("contrastive", k));
     let side = 8 * tile;
     let (blocks, tiles) = (n.div_ceil(side), m.div_ceil(side));
-    let wanted = if gpu.is_cpu() { 8 } else { 512_u32 };
-    let chunk = tiles.div_ceil((wanted / blocks).clamp(1, tiles)) * side;
+    let wanted = gpu.facts().parts(u64::from(blocks), workgroup(gpu), u64::MAX) as u32;
+    let chunk = tiles.div_ceil(wanted.min(tiles)) * side;
     let chunks = m.div_ceil(chunk);
     // Of every chunk, a dispatch takes as much as its bounds allow.
     let a_block = 8 * u64::from(d4) * u64::from(n) * u64::from(chunks) * u64::from(side);
-    let by_loops = if gpu.is_cpu() { 60_000 / (400 + 5 * d) } else { u32::MAX };
+    let by_loops = gpu.info().loop_iterations / (400 + 5 * d);
     let most = (dispatch_flops / a_block).clamp(1, u64::from(chunk / side)) as u32;
     let part = most.min(by_loops).max(1) * side;
 

@@ -49,12 +49,16 @@ const fn by_tile(source: &'static Source, entry: &'static str) -> [Kernel; 4] {
 
 /// Rows and columns of a workgroup's tile, in the order of [`by_tile`].
 const TILES: [(u64, u64); 4] = [(128, 128), (128, 64), (64, 64), (64, 32)];
+/// Invocations of those workgroups.
+const WORKGROUPS: [u32; 4] = [256, 128, 64, 32];
 
-/// The largest tile of which not half the columns are idle and that, with sums cut into parts of 512 terms at least,
-/// gives 256 workgroups; the smallest if there is none.
-fn tile(gemm: &Gemm) -> usize {
+/// Returns the index into [`TILES`]: the largest of at most `side` rows of which not half the columns are idle and that, with
+/// sums cut into parts of 512 terms at least, gives 256 workgroups; the smallest if there is none.
+fn tile(gemm: &Gemm, side: u32) -> usize {
     let fits = |&(rows, columns): &(u64, u64)| {
-        2 * gemm.columns > columns && gemm.tiles(rows, columns) * (gemm.k / 512).max(1) >= 256
+        rows <= u64::from(side)
+            && 2 * gemm.columns > columns
+            && gemm.tiles(rows, columns) * (gemm.k / 512).max(1) >= 256
     };
     TILES.iter().position(fits).unwrap_or(if gemm.columns > 32 { 2 } else { 3 })
 }
@@ -67,7 +71,7 @@ params! {
 }
 
 pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
-    launch_tile(job, tile(&job.gemm()))
+    launch_tile(job, tile(&job.gemm(), job.gpu().facts().tile))
 }
 
 fn launch_tile(job: &Job<'_>, tile: usize) -> Option<Stats> {
@@ -76,7 +80,7 @@ fn launch_tile(job: &Job<'_>, tile: usize) -> Option<Stats> {
     let (tile_rows, tile_columns) = TILES[tile];
     let groups = gemm.tiles(tile_rows, tile_columns);
     // A cut lies between vec4s.
-    let chunk = gemm.k.div_ceil(u64::from(splits(gpu.is_cpu(), groups, gemm.k))).next_multiple_of(4);
+    let chunk = gemm.k.div_ceil(u64::from(splits(gpu, groups, WORKGROUPS[tile], gemm.k))).next_multiple_of(4);
     let splits = gemm.k.div_ceil(chunk) as u32;
     let kernels = if gemm.columns.is_multiple_of(4) { &VECTORS } else { &RAGGED };
     let kernel = &kernels[job.pass as usize][tile];

@@ -1,7 +1,7 @@
 //! The rungs of `shaders/conv/`: what each needs, and how it is launched. A further rung is one entry in [`RUNGS`].
 
 use super::{Job, Pass, Sizes, Stats, block, winograd};
-use crate::gpu::{Gpu, Grid, Kernel, Source};
+use crate::gpu::{Gpu, Grid, Kernel, Means, Source};
 use crate::ops::batch_norm::{BatchNormOptions, batch_stats};
 use crate::ops::layout::{to_width, write_width};
 use crate::ops::matmul::{matrix, split_output, splits, sum_splits};
@@ -39,7 +39,7 @@ fn any_job(_: &Job<'_>) -> bool {
 }
 
 fn shuffles(gpu: &Gpu) -> bool {
-    gpu.info().shuffles_in_register()
+    gpu.info().lacks(Means::Shuffles).is_none()
 }
 
 /// Few input channels are filled up to a multiple of four: one would become four times the work, three become four thirds.
@@ -69,7 +69,7 @@ fn by_table(job: &Job<'_>) -> &'static Rung {
     if matrix::fits(job.lhs, job.rhs) {
         return &MATRIX;
     }
-    let by_shape = job.gpu().is_cpu() && winograd::pays(job) && winograd::fits(job);
+    let by_shape = job.gpu().facts().prefers(Means::Registers) && winograd::pays(job) && winograd::fits(job);
     named(job, if by_shape { "5_winograd" } else { crate::ops::rung(job.gpu(), "conv") })
 }
 
@@ -82,7 +82,7 @@ fn named(job: &Job<'_>, file: &str) -> &'static Rung {
         let rung = rung.unwrap_or_else(|| panic!("conv2d: there is no shaders/conv/{file}.wgsl"));
         ((rung.adapter)(gpu) && (rung.fits)(job)).then_some(rung)
     };
-    let rung = find(file).or_else(|| find(crate::ops::class_rung(gpu.is_cpu(), "conv")));
+    let rung = find(file).or_else(|| find(crate::ops::class_rung(gpu, "conv")));
     rung.expect("the rung of an adapter's class fits everything")
 }
 
@@ -165,7 +165,7 @@ fn register(job: &Job<'_>) -> Option<Stats> {
     let gemm = job.gemm();
     if job.pass == Pass::WeightGradient {
         // 8 tiles a workgroup; the sum is cut between lines of the output.
-        let wanted = splits(job.gpu().is_cpu(), gemm.tiles(8, 8).div_ceil(8), gemm.k);
+        let wanted = splits(job.gpu(), gemm.tiles(8, 8).div_ceil(8), 8, gemm.k);
         let chunk = (n * oh).div_ceil(wanted);
         let splits = (n * oh).div_ceil(chunk);
         let part = split_output("conv2d", job.result, splits);
@@ -191,7 +191,7 @@ static WORKGROUP: [Kernel; 3] = [
 fn workgroup(job: &Job<'_>) -> Option<Stats> {
     let gemm = job.gemm();
     let groups = gemm.tiles(64, 64);
-    let chunk = gemm.k.div_ceil(u64::from(splits(job.gpu().is_cpu(), groups, gemm.k)));
+    let chunk = gemm.k.div_ceil(u64::from(splits(job.gpu(), groups, 128, gemm.k)));
     let splits = gemm.k.div_ceil(chunk) as u32;
     let part = split_output("conv2d", job.result, splits);
     let grid = Grid::groups(groups * u64::from(splits));
@@ -267,7 +267,7 @@ fn whole_broadcast(job: &Job<'_>) {
     if job.pass == Pass::WeightGradient {
         // The sum is cut between lines of the output.
         let tiles = gemm.tiles(rows, columns);
-        let wanted = splits(job.gpu().is_cpu(), tiles, gemm.k);
+        let wanted = splits(job.gpu(), tiles, 8, gemm.k);
         let chunk = (n * oh).div_ceil(wanted);
         let splits = (n * oh).div_ceil(chunk);
         let part = split_output("conv2d", job.result, splits);

@@ -2,7 +2,7 @@
 
 use super::{Job, Pass, Sizes, Stats, product};
 use crate::gpu::{Grid, Kernel, Source};
-use crate::ops::matmul::matrix::{pack, tile};
+use crate::ops::matmul::matrix::{pack, tile, workgroup};
 use crate::ops::matmul::{split_output, splits, sum_splits};
 
 static SOURCE: Source =
@@ -27,7 +27,7 @@ pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
     };
     let side = 8 * tile;
     let groups = rows.div_ceil(u64::from(side)) * u64::from(columns.div_ceil(side));
-    let wanted = if job.pass == Pass::WeightGradient { splits(gpu.is_cpu(), groups, k) } else { 1 };
+    let wanted = if job.pass == Pass::WeightGradient { splits(gpu, groups, workgroup(gpu), k) } else { 1 };
     let chunk = k.div_ceil(u64::from(wanted)).next_multiple_of(32) as u32;
     let splits = k.div_ceil(u64::from(chunk)) as u32;
 

@@ -64,7 +64,7 @@ fn any_job(_: &Job<'_>) -> bool {
 }
 
 fn shuffles(gpu: &Gpu) -> bool {
-    gpu.info().shuffles_in_register()
+    gpu.info().lacks(crate::gpu::Means::Shuffles).is_none()
 }
 
 fn matrix_units(gpu: &Gpu) -> bool {
@@ -108,7 +108,7 @@ fn named(job: &Job<'_>) -> &'static Rung {
         ((rung.adapter)(gpu) && (rung.fits)(job)).then_some(rung)
     };
     find(crate::ops::rung(gpu, "matmul"))
-        .or_else(|| find(crate::ops::class_rung(gpu.is_cpu(), "matmul")))
+        .or_else(|| find(crate::ops::class_rung(gpu, "matmul")))
         .expect("the rung of an adapter's class fits everything")
 }
 
@@ -195,8 +195,8 @@ impl Job<'_> {
 
 /// Cuts the sums over k into splits where `groups` workgroups, each of which makes its part of C, are too few: what a kernel
 /// writes, (splits, ...), and its parameters.
-fn cut(job: &Job<'_>, groups: u64) -> (Tensor, Params) {
-    let wanted = splits(job.gpu().is_cpu(), groups, u64::from(job.k));
+fn cut(job: &Job<'_>, groups: u64, invocations: u32) -> (Tensor, Params) {
+    let wanted = splits(job.gpu(), groups, invocations, u64::from(job.k));
     let chunk = job.k.div_ceil(wanted).next_multiple_of(4);
     let splits = job.k.div_ceil(chunk);
     (split_output(job.op, job.c, splits), Params { chunk, splits, ..job.params() })
@@ -204,8 +204,8 @@ fn cut(job: &Job<'_>, groups: u64) -> (Tensor, Params) {
 
 /// [`cut`], `launch` with the output, the parameters and the number of workgroups, and the sum of the splits. The epilogue
 /// comes with that sum; where there is none, it is the kernel's.
-fn split(job: &Job<'_>, groups: u64, launch: impl FnOnce(&Tensor, Params, Grid)) {
-    let (part, p) = cut(job, groups);
+fn split(job: &Job<'_>, groups: u64, invocations: u32, launch: impl FnOnce(&Tensor, Params, Grid)) {
+    let (part, p) = cut(job, groups, invocations);
     launch(&part, p, Grid::groups(groups * u64::from(p.splits)));
     if p.splits > 1 {
         finish(job.c, &part, p.splits, job.epilogue);
@@ -223,7 +223,7 @@ fn fused<'a>(job: &Job<'a>, splits: u32) -> (&'a dyn Bind, [u32; 2]) {
 
 /// [`split`] for a kernel that makes `rows` x `columns` of C a workgroup and takes [`Params`] alone.
 fn blocks(job: &Job<'_>, kernel: &Kernel, rows: u32, columns: u32) {
-    split(job, job.blocks(rows, columns), |part, p, grid| {
+    split(job, job.blocks(rows, columns), 256, |part, p, grid| {
         job.gpu().run(kernel, &[part, job.a, job.b], &p, grid, job.work(part));
     });
 }
@@ -245,7 +245,7 @@ fn coalesced(job: &Job<'_>) {
 
 /// [`split`] for a kernel of an element an invocation.
 fn elements(job: &Job<'_>, kernel: &Kernel) {
-    split(job, job.blocks(1, 1).div_ceil(64), |part, p, grid| {
+    split(job, job.blocks(1, 1).div_ceil(64), 64, |part, p, grid| {
         job.gpu().run(kernel, &[part, job.a, job.b], &p, grid, job.work(part));
     });
 }
@@ -296,6 +296,8 @@ fn vec4(job: &Job<'_>) {
 
 /// Sides of the blocks of C that a workgroup of the tiled kernels makes, and the kernels for them.
 const SIDES: [u32; 3] = [128, 64, 32];
+/// Invocations of those workgroups.
+const WORKGROUPS: [u32; 3] = [256, 128, 64];
 
 macro_rules! tiled {
     ($source:ident) => {
@@ -328,19 +330,17 @@ fn subgroup(job: &Job<'_>) {
     tiled(job, &SUBGROUP);
 }
 
-/// Multiply-adds of one launch at most: a second on a GPU of 0.3 TFLOP/s, where drivers give up after two or more.
-const LONGEST_LAUNCH: u64 = 1 << 37;
-
-/// Runs a kernel of several block sizes, with the epilogue, in as many launches as [`LONGEST_LAUNCH`] asks for.
+/// Runs a kernel of several block sizes, with the epilogue, in as many launches as
+/// [`Facts::launch_multiply_adds`](crate::gpu::Facts::launch_multiply_adds) asks for.
 fn tiled(job: &Job<'_>, kernels: &[Forms; 3]) {
     let size = block_size(job);
     let kernel = &kernels[size][job.form as usize][usize::from(job.vectors())];
     let side = SIDES[size];
     let groups = job.blocks(side, side);
-    let (part, Params { batch, m, n, k, chunk, splits, .. }) = cut(job, groups);
+    let (part, Params { batch, m, n, k, chunk, splits, .. }) = cut(job, groups, WORKGROUPS[size]);
     let (bias, [add_bias, relu]) = fused(job, splits);
     let groups = groups * u64::from(splits);
-    let most = (LONGEST_LAUNCH / (u64::from(side * side) * u64::from(chunk))).max(1);
+    let most = (job.gpu().facts().launch_multiply_adds / (u64::from(side * side) * u64::from(chunk))).max(1);
     let work = job.work(&part);
     for first in (0..groups).step_by(most as usize) {
         let count = most.min(groups - first);
@@ -354,13 +354,14 @@ fn tiled(job: &Job<'_>, kernels: &[Forms; 3]) {
     }
 }
 
-/// Which of [`SIDES`]: the largest that does not compute much past the edges and gives workgroups enough, if need be with
+/// Returns the index into [`SIDES`]: the largest of at most [`Facts::tile`](crate::gpu::Facts::tile) that does not compute much past the edges and gives workgroups enough, if need be with
 /// the sums cut in parts of 128 or more; the smallest if none does. The thresholds are estimates for 30 to 150 cores.
 fn block_size(job: &Job<'_>) -> usize {
     let computed = |side: u32| job.blocks(side, side) * u64::from(side * side);
     let snug = |&size: &usize| 4 * computed(SIDES[size]) <= 5 * computed(32);
     let groups = |size: usize| job.blocks(SIDES[size], SIDES[size]);
-    let snug: Vec<usize> = (0..SIDES.len()).filter(snug).collect();
+    let allowed = (0..SIDES.len()).filter(|&size| SIDES[size] <= job.gpu().facts().tile);
+    let snug: Vec<usize> = allowed.filter(snug).collect();
     let whole = snug.iter().find(|&&size| groups(size) >= 128);
     let in_parts = || snug.iter().find(|&&size| groups(size) * u64::from(job.k / 128).max(1) >= 256);
     whole.or_else(in_parts).copied().unwrap_or(SIDES.len() - 1)
@@ -376,7 +377,7 @@ fn register(job: &Job<'_>) {
     let kernel = if job.vectors() { &REGISTER[job.form as usize] } else { &RAGGED };
     // Lanes lie along the columns as far as there are columns, the rest along the rows.
     let lanes_n = job.n.div_ceil(8).next_power_of_two().min(8);
-    split(job, job.blocks(8 * (8 / lanes_n), 8 * lanes_n), |part, p, grid| {
+    split(job, job.blocks(8 * (8 / lanes_n), 8 * lanes_n), 8, |part, p, grid| {
         let Params { batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col } = p;
         let (bias, [add_bias, relu]) = fused(job, splits);
         #[rustfmt::skip]
@@ -399,7 +400,7 @@ fn broadcast(job: &Job<'_>) {
     let kernel = if job.vectors() { &BROADCAST[job.form as usize] } else { &BROADCAST_RAGGED };
     let transposed = !job.vectors() && job.n <= ROWS && job.m > ROWS;
     let groups = if transposed { job.blocks(COLUMNS, ROWS) } else { job.blocks(ROWS, COLUMNS) };
-    split(job, groups, |part, p, grid| {
+    split(job, groups, 8, |part, p, grid| {
         let Params { batch, mut m, mut n, k, chunk, splits, mut a_row, mut a_k, mut b_k, mut b_col } = p;
         let (mut a, mut b) = (job.a, job.b);
         if transposed {

@@ -3,7 +3,7 @@
 use super::ladder::Job;
 use super::{Form, split_output, splits, sum_splits};
 use crate::error::Error;
-use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Work, params};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Means, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
@@ -52,7 +52,7 @@ const WG: u32 = 64;
 /// Whether matrix units are the choice for these operands: f16 on a GPU that has them. f32 never becomes f16 unasked.
 pub(in crate::ops) fn fits(a: &Tensor, b: &Tensor) -> bool {
     let half = a.dtype() == DType::F16 && b.dtype() == DType::F16;
-    half && !a.gpu().is_cpu() && !a.gpu().info().matrix_tiles.is_empty()
+    half && a.gpu().facts().prefers(Means::MatrixUnits) && !a.gpu().info().matrix_tiles.is_empty()
 }
 
 /// C = A B with f16 operands and f32 sums. What is f32 is rounded to f16, so this is for those who asked for it.
@@ -73,6 +73,11 @@ pub(super) fn split_f32(job: &Job<'_>) {
     let (b, eb, ldb) = split(op, job.b, batch, n, k, form == Form::Nt);
     let cut = Cut::of(c.gpu(), 4 * tile, [batch, m, n, k], [lda, ldb]);
     run(op, &SPLIT_F32[form as usize], &cut, c, &[&a, &b, &ea, &eb]);
+}
+
+/// Invocations of a workgroup of `shaders/lib/matrix.wgsl`: four subgroups.
+pub(in crate::ops) fn workgroup(gpu: &Gpu) -> u32 {
+    4 * gpu.info().largest_subgroup()
 }
 
 /// Side of the matrix unit's tile. Where there is none, that is the device's error: `file` was forced.
@@ -120,7 +125,7 @@ struct Cut {
 impl Cut {
     fn of(gpu: &Gpu, side: u32, [batch, m, n, k]: [u32; 4], [lda, ldb]: [u32; 2]) -> Self {
         let blocks = u64::from(batch) * u64::from(m.div_ceil(side)) * u64::from(n.div_ceil(side));
-        let chunk = k.div_ceil(splits(gpu.is_cpu(), blocks, u64::from(k))).next_multiple_of(32);
+        let chunk = k.div_ceil(splits(gpu, blocks, workgroup(gpu), u64::from(k))).next_multiple_of(32);
         let splits = k.div_ceil(chunk);
         let params = MatrixParams { batch, m, n, k, chunk, splits, lda, ldb };
         Self { params, groups: blocks * u64::from(splits) }
