@@ -4,16 +4,15 @@ use std::ops::Range;
 
 use super::dataset::Dataset;
 use super::loader::Batch;
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Grid, Kernel, Source, Work, params, source};
 use crate::reference::augment::{Blur, Crop, CropPlan, Jitter, MAX_BLUR_RADIUS, Recipe, chance};
 use crate::rng::streams;
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 use crate::{Gpu, Result};
 
-static SOURCE: Source = Source::new("augment.wgsl", include_str!("../../shaders/augment.wgsl"));
-static PLAIN_SOURCE: Source =
-    Source::new("normalize_bytes.wgsl", include_str!("../../shaders/normalize_bytes.wgsl"));
+static SOURCE: Source = source!("augment.wgsl");
+static PLAIN_SOURCE: Source = source!("normalize_bytes.wgsl");
 static NORMALIZE_BYTES: Kernel = PLAIN_SOURCE.kernel("normalize_bytes");
 
 /// The two kernels for one number of channels.

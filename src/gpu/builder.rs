@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use super::choices::Choices;
 use super::compiler::Compiler;
 use super::facts::{Class, Facts};
 use super::fault::Faults;
@@ -64,7 +65,11 @@ impl GpuBuilder {
     }
 
     /// Takes the kernels of `family` from `shaders/<family>/<file>.wgsl`, instead of choosing by adapter: `kernel("matmul",
-    /// "1_naive")`. Default: `WGRAD_KERNEL=matmul:1_naive,conv:1_naive`. An op panics on a file it does not know.
+    /// "1_naive")`. Default: `WGRAD_KERNEL=matmul:1_naive,conv:1_naive`. A name that does not exist is an error of [`GpuBuilder::build`].
+    ///
+    /// A kernel whose means the adapter lacks is the device's error, at the first op that it should compute. For what a kernel
+    /// does not compute (a weight gradient by `6_winograd`, f16 by `12_split_f32`) the adapter's choice takes its place, and a line on
+    /// stderr says so once.
     #[must_use]
     pub fn kernel(mut self, family: impl Into<String>, file: impl Into<String>) -> Self {
         self.choices.push((family.into(), file.into()));
@@ -120,8 +125,8 @@ impl GpuBuilder {
     /// Opens the device, waiting for it.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`], [`Error::Argument`] for an override of the adapter's
-    /// facts that is malformed.
+    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`], [`Error::Argument`] for a kernel or an override of
+    /// the adapter's facts that does not exist or is malformed.
     #[cfg(not(target_family = "wasm"))]
     pub fn build(self) -> Result<Gpu> {
         pollster::block_on(self.build_async())
@@ -132,6 +137,8 @@ impl GpuBuilder {
     /// # Errors
     /// As [`GpuBuilder::build`].
     pub async fn build_async(self) -> Result<Gpu> {
+        let named = std::env::var("WGRAD_KERNEL").unwrap_or_default();
+        let choices = Choices::new(&named, &self.choices, self.quiet)?;
         let adapter = adapter::choose(&self.wanted).await?;
         let mut info = AdapterInfo::of(&adapter);
         if info.is_cpu && !self.quiet {
@@ -153,10 +160,6 @@ impl GpuBuilder {
                 info.facts.class, info.name
             );
         }
-        let from_env = std::env::var("WGRAD_KERNEL").unwrap_or_default();
-        let from_env = from_env.split(',').filter_map(|pair| pair.split_once(':'));
-        let choices =
-            from_env.map(|(family, file)| (family.to_owned(), file.to_owned())).chain(self.choices).collect();
         let mut useful = wgpu::Features::TIMESTAMP_QUERY
             | wgpu::Features::SUBGROUP
             | wgpu::Features::SHADER_F16

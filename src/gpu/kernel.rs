@@ -200,7 +200,7 @@ macro_rules! params {
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $($field:ident : $ty:ty),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Clone, Copy)]
-        $vis struct $name { $($field: $ty),+ }
+        $vis struct $name { $($vis $field: $ty),+ }
         impl $crate::gpu::Params for $name {
             const FIELDS: &'static [(&'static str, $crate::gpu::Scalar)] =
                 &[$((stringify!($field), <$ty as $crate::gpu::ParamField>::SCALAR)),+];

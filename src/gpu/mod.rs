@@ -5,6 +5,7 @@
 
 mod adapter;
 mod builder;
+mod choices;
 mod compiled;
 mod compiler;
 mod disk;
@@ -37,8 +38,12 @@ pub use roofline::Roofline;
 pub use source::{Source, Target, Variant, assemble};
 
 pub(crate) use crate::params;
+#[cfg(test)]
+pub(crate) use choices::FAMILIES;
+pub(crate) use source::source;
 
 use crate::error::{Error, Result};
+use choices::Choices;
 use compiled::Compiled;
 use compiler::Compiler;
 use fault::Faults;
@@ -59,7 +64,7 @@ struct Inner {
     limits: wgpu::Limits,
     checks: bool,
     memory_limit: u64,
-    choices: HashMap<String, String>,
+    choices: Choices,
     faults: Arc<Faults>,
     kernels: Mutex<HashMap<u32, Arc<Compiled>>>,
     compiler: Compiler,
@@ -117,11 +122,6 @@ impl Gpu {
     #[must_use]
     pub fn is_cpu(&self) -> bool {
         self.0.info.is_cpu
-    }
-
-    /// The file that [`GpuBuilder::kernel`] or `WGRAD_KERNEL` names for a family of kernels.
-    pub(crate) fn kernel_choice(&self, family: &str) -> Option<&str> {
-        self.0.choices.get(family).map(String::as_str)
     }
 
     /// Whether this crate's kernels run with runtime checks.

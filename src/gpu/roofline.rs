@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use super::pool::{Bind, Storage};
-use super::{Gpu, Grid, Kernel, Source, Work, params};
+use super::{Gpu, Grid, Kernel, Source, Work, params, source};
 use crate::error::Result;
 
-static SOURCE: Source = Source::new("roofline.wgsl", include_str!("../../shaders/roofline.wgsl"));
+static SOURCE: Source = source!("roofline.wgsl");
 static COPY: Kernel = SOURCE.kernel("copy");
 static MULTIPLY_ADD: Kernel = SOURCE.kernel("multiply_add");
-static MATRIX_SOURCE: Source =
-    Source::new("roofline_matrix.wgsl", include_str!("../../shaders/roofline_matrix.wgsl"));
+static MATRIX_SOURCE: Source = source!("roofline_matrix.wgsl");
 static MATRIX_MULTIPLY_ADD: Kernel = MATRIX_SOURCE.kernel("matrix_multiply_add");
 
 params! {

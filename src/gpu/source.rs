@@ -32,7 +32,7 @@ static LIB: &[(&str, &str)] = &[
     ("tile8", include_str!("../../shaders/lib/tile8.wgsl")),
 ];
 
-/// What a kernel's text depends on besides itself: facts of the adapter that runs it, and which of two library files it takes.
+/// The adapter's facts and the choices between two library files on which a kernel's text depends, besides its own file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     /// Side of the matrix unit's tile, 16 or 8: which file `// lib: tile` names.
@@ -118,6 +118,14 @@ impl Variant {
         }
     }
 }
+
+/// The [`Source`] of a file: its path under `shaders/`.
+macro_rules! source {
+    ($file:literal) => {
+        $crate::gpu::Source::new($file, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file)))
+    };
+}
+pub(crate) use source;
 
 /// A WGSL file of this crate, included at compile time.
 #[derive(Debug)]

@@ -1,12 +1,12 @@
 //! Arithmetic on two tensors with NumPy broadcasting, and the operators.
 
-use crate::gpu::{Bind, Gpu, Grid, Kernel, Params as GpuParams, Source, Work, params};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Params as GpuParams, Source, Work, params, source};
 use crate::ops::strips::{Lanes, Strips, lanes};
 use crate::ops::unary::assert_float;
 use crate::shape::{MAX_RANK, Shape};
 use crate::tensor::Tensor;
 
-static SOURCE: Source = Source::new("binary.wgsl", include_str!("../../shaders/binary.wgsl"));
+static SOURCE: Source = source!("binary.wgsl");
 static ADD: Binary = Binary::new("add", SOURCE.kernel("add"), forms("add_broadcast"));
 static SUB: Binary = Binary::new("sub", SOURCE.kernel("sub"), forms("sub_broadcast"));
 static MUL: Binary = Binary::new("mul", SOURCE.kernel("mul"), forms("mul_broadcast"));

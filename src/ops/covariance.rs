@@ -2,10 +2,10 @@
 
 use super::batch_norm::{BatchNormOptions, batch_stats};
 use super::unary::assert_float;
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Grid, Kernel, Source, Work, params, source};
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("covariance.wgsl", include_str!("../../shaders/covariance.wgsl"));
+static SOURCE: Source = source!("covariance.wgsl");
 static CENTER: Kernel = SOURCE.kernel("covariance_center");
 static BACKWARD: Kernel = SOURCE.kernel("covariance_backward");
 static PENALTY: Kernel = SOURCE.kernel("covariance_penalty");

@@ -1,14 +1,14 @@
 //! Nearest neighbours by dot product, and the vote over their labels.
 
-use crate::gpu::{Bind, Grid, Kernel, Source, Work, params};
+use crate::gpu::{Bind, Grid, Kernel, Source, Work, params, source};
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("knn.wgsl", include_str!("../../shaders/knn.wgsl"));
+static SOURCE: Source = source!("knn.wgsl");
 /// One query an invocation, and four.
 static KNN_SELECT: [Kernel; 2] =
     [SOURCE.kernel("knn_select"), SOURCE.kernel("knn_select").with(&[("WG", 8.0)]).wide()];
 static KNN_SORT: Kernel = SOURCE.kernel("knn_sort");
-static VOTE_SOURCE: Source = Source::new("knn_vote.wgsl", include_str!("../../shaders/knn_vote.wgsl"));
+static VOTE_SOURCE: Source = source!("knn_vote.wgsl");
 static KNN_VOTE: Kernel = VOTE_SOURCE.kernel("knn_vote");
 
 params! { struct Params { n: u32, k: u32, rows: u32, base: u32 } }
@@ -49,11 +49,9 @@ impl Tensor {
             let part = Tensor::view(self, first * d, [count, d]);
             let lists = || (new([k, count], DType::F32), new([k, count], DType::U32));
             let (mut kept, mut next) = (lists(), lists());
-            let params = |n: usize, rows: usize, base: usize| Params {
-                n: n as u32,
-                k: k as u32,
-                rows: rows as u32,
-                base: base as u32,
+            let params = |n: usize, rows: usize, base: usize| {
+                let [n, k, rows, base] = [n, k, rows, base].map(|d| d as u32);
+                Params { n, k, rows, base }
             };
             let wide = gpu.facts().wide_queries && count.is_multiple_of(4);
             let lanes = if wide { count / 4 } else { count };

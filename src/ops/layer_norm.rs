@@ -2,10 +2,10 @@
 
 use super::row_kernel::{RowKernel, check_columns, rows_of};
 use super::strips::Strips;
-use crate::gpu::{Bind, Gpu, Source, Work, params};
+use crate::gpu::{Bind, Gpu, Source, Work, params, source};
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("layer_norm.wgsl", include_str!("../../shaders/layer_norm.wgsl"));
+static SOURCE: Source = source!("layer_norm.wgsl");
 static FORWARD: RowKernel = RowKernel::lanes(&SOURCE, "layer_norm");
 static BACKWARD: RowKernel = RowKernel::lanes(&SOURCE, "layer_norm_backward");
 static BACKWARD_HELD: RowKernel = RowKernel::lanes(&SOURCE, "layer_norm_backward_held");

@@ -4,11 +4,11 @@ use super::binary::expand_scaled;
 use super::conv2d::Pair;
 use super::strips::{Lanes, lanes};
 use super::unary::assert_float;
-use crate::gpu::{Bind, Gpu, Grid, Source, Work, params};
+use crate::gpu::{Bind, Gpu, Grid, Source, Work, params, source};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("pool2d.wgsl", include_str!("../../shaders/pool2d.wgsl"));
+static SOURCE: Source = source!("pool2d.wgsl");
 static MAX: Lanes = lanes(&SOURCE, "max_pool2d", &[]);
 static MAX_BACKWARD: Lanes = lanes(&SOURCE, "max_pool2d_backward", &[]);
 static AVG: Lanes = lanes(&SOURCE, "avg_pool2d", &[]);

@@ -1,13 +1,13 @@
 //! Sums, means and maxima over axes.
 
-use crate::gpu::{Facts, Grid, Source, Work, params};
+use crate::gpu::{Facts, Grid, Source, Work, params, source};
 use crate::ops::binary::{equal, expand_scaled};
 use crate::ops::strips::{Lanes, Strips, lanes};
 use crate::ops::unary::{assert_f32, assert_float};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("reduce.wgsl", include_str!("../../shaders/reduce.wgsl"));
+static SOURCE: Source = source!("reduce.wgsl");
 static SUM: Lanes = lanes(&SOURCE, "sum", &[]);
 static MAX: Lanes = lanes(&SOURCE, "max_value", &[]);
 

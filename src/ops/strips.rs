@@ -1,10 +1,10 @@
 //! How columns are cut into strips of rows (`shaders/lib/strip.wgsl`), and the second pass of their sums.
 
 use super::row_kernel::RowKernel;
-use crate::gpu::{Bind, Gpu, Grid, Kernel, Params as GpuParams, Source, Work, params};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Params as GpuParams, Source, Work, params, source};
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("add_strips.wgsl", include_str!("../../shaders/add_strips.wgsl"));
+static SOURCE: Source = source!("add_strips.wgsl");
 static ADD_STRIPS: RowKernel = RowKernel::new(&SOURCE, "add_strips");
 static ADD_STRIP_ROWS: RowKernel = RowKernel::lanes(&SOURCE, "add_strip_rows");
 

@@ -1,9 +1,9 @@
 //! Functions of one variable, element by element.
 
-use crate::gpu::{Bind, Grid, Kernel, Source, Work, params};
+use crate::gpu::{Bind, Grid, Kernel, Source, Work, params, source};
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("unary.wgsl", include_str!("../../shaders/unary.wgsl"));
+static SOURCE: Source = source!("unary.wgsl");
 static AFFINE: Kernel = SOURCE.kernel("affine_forward");
 
 params! {

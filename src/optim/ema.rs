@@ -4,11 +4,11 @@ use super::scaler::LossScaler;
 use super::schedule::Schedule;
 use super::segments::check_flat;
 use crate::error::Result;
-use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params};
+use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params, source};
 use crate::nn::Params;
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("ema.wgsl", include_str!("../../shaders/ema.wgsl"));
+static SOURCE: Source = source!("ema.wgsl");
 static MOVE: [Kernel; 2] = by_class("ema_move");
 static DECIDE: [Kernel; 2] = by_class("ema_decide");
 

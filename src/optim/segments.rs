@@ -1,11 +1,11 @@
 //! Hyper-parameters by tensor, and norms by tensor.
 
 use crate::error::Result;
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Grid, Kernel, Source, Work, params, source};
 use crate::nn::{Params, Segment};
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("segment_norms.wgsl", include_str!("../../shaders/segment_norms.wgsl"));
+static SOURCE: Source = source!("segment_norms.wgsl");
 static CHUNK_SQUARES: [Kernel; 2] = by_class("chunk_squares");
 static CHUNK_UPDATE_SQUARES: [Kernel; 2] = by_class("chunk_update_squares");
 static RANGE_NORMS: [Kernel; 2] = by_class("range_norms");

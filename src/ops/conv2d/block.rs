@@ -1,20 +1,14 @@
 //! `4_block_*`: implicit GEMMs with 2-D register blocking, in four sizes of tiles.
 
-use super::{Gemm, Job, Pass, Stats};
-use crate::gpu::{Grid, Kernel, Source, params};
-use crate::ops::matmul::{split_output, splits, sum_splits};
+use super::job::{Gemm, Job, Pass, SplitSizes};
+use crate::gpu::{Grid, Kernel, Source, params, source};
+use crate::ops::channel_stats::Stats;
+use crate::ops::split_sums::{split_output, splits, sum_splits};
 use crate::tensor::{DType, Tensor};
 
-static FORWARD_SOURCE: Source =
-    Source::new("conv/4_block_forward.wgsl", include_str!("../../../shaders/conv/4_block_forward.wgsl"));
-static INPUT_SOURCE: Source = Source::new(
-    "conv/4_block_input_gradient.wgsl",
-    include_str!("../../../shaders/conv/4_block_input_gradient.wgsl"),
-);
-static WEIGHT_SOURCE: Source = Source::new(
-    "conv/4_block_weight_gradient.wgsl",
-    include_str!("../../../shaders/conv/4_block_weight_gradient.wgsl"),
-);
+static FORWARD_SOURCE: Source = source!("conv/4_block_forward.wgsl");
+static INPUT_SOURCE: Source = source!("conv/4_block_input_gradient.wgsl");
+static WEIGHT_SOURCE: Source = source!("conv/4_block_weight_gradient.wgsl");
 /// By pass, then by tile: columns in multiples of 4.
 static VECTORS: [[Kernel; 4]; 3] = [
     by_tile(&FORWARD_SOURCE, "forward"),
@@ -104,7 +98,7 @@ fn launch_tile(job: &Job<'_>, tile: usize) -> Option<Stats> {
     stats
 }
 
-impl super::SplitSizes {
+impl SplitSizes {
     /// With the number of strips whose statistics are wanted.
     fn with_strips(self, strips: u32) -> ForwardSizes {
         let Self { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw, chunk, splits } = self;
@@ -116,7 +110,7 @@ impl super::SplitSizes {
 mod tests {
     use super::*;
     use crate::gpu::Gpu;
-    use crate::ops::conv2d::Sizes;
+    use crate::ops::conv2d::job::Sizes;
     use crate::reference::conv2d::{Conv, conv2d, conv2d_backward};
 
     fn data(n: usize, factor: usize) -> Vec<f32> {
