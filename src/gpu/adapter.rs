@@ -42,7 +42,7 @@ pub struct AdapterInfo {
     /// Iterations that kernels may give all loops of one invocation together; `u32::MAX` where there is no limit. lavapipe ends
     /// loops, without a word, after 65,535; 60,000 leaves room for those that a kernel's author did not count.
     pub loop_iterations: u32,
-    /// By which numbers ops choose kernels and cut their work: those of its class, or what overrides them.
+    /// The numbers by which ops choose kernels and cut their work: those of its class, or an override.
     pub facts: Facts,
 }
 
@@ -64,7 +64,7 @@ impl AdapterInfo {
         1 << (self.loop_iterations / cost).max(1).ilog2()
     }
 
-    /// In words, what kernels that work by `means` need and this adapter lacks.
+    /// In words, the ability that kernels of `means` need and this adapter lacks.
     pub(crate) fn lacks(&self, means: Means) -> Option<&'static str> {
         match means {
             Means::Shuffles if !self.shuffles_in_register() => {

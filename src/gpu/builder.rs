@@ -76,9 +76,9 @@ impl GpuBuilder {
         self
     }
 
-    /// Takes the choices of a class of adapters, whatever the adapter is: those that a kernel's author or a test wants to see on
-    /// a machine without it. What the adapter cannot do, no kernel that is chosen does. Default: `WGRAD_ADAPTER_CLASS`, a class and
-    /// numbers that differ from its own, as `nvidia,tile=64`; else the adapter's class.
+    /// Chooses kernels as for a class of adapters, whatever the adapter is: for tests and for authors of kernels who lack such an
+    /// adapter. No kernel is chosen that needs an ability which this adapter lacks. Default: `WGRAD_ADAPTER_CLASS`, a class and numbers that
+    /// replace its own, as `nvidia,tile=64`; else the adapter's class.
     #[must_use]
     pub fn class(self, class: Class) -> Self {
         self.facts(Facts::of(class))

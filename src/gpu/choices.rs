@@ -4,7 +4,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
-use super::Gpu;
 use crate::error::{Error, Result};
 
 /// Each ladder of kernels, which is a folder under `shaders/`, and its rungs, lowest first: `build.rs` lists the files.
@@ -38,6 +37,18 @@ impl Choices {
         }
         Ok(Self { by_family, quiet, told: Mutex::default() })
     }
+
+    /// The file that was named for a family of kernels. It is one of [`FAMILIES`].
+    pub(super) fn of(&self, family: &str) -> Option<&str> {
+        self.by_family.get(family).map(String::as_str)
+    }
+
+    /// Prints a notice to stderr, once a device, unless it is quiet.
+    pub(super) fn tell_once(&self, notice: &str) {
+        if !self.quiet && self.told.lock().expect("no panic among notices").insert(notice.to_owned()) {
+            eprintln!("wgrad: {notice}");
+        }
+    }
 }
 
 fn insert(by_family: &mut HashMap<String, String>, source: &str, family: &str, file: &str) -> Result<()> {
@@ -54,21 +65,6 @@ fn insert(by_family: &mut HashMap<String, String>, source: &str, family: &str, f
     }
     by_family.insert(family.to_owned(), file.to_owned());
     Ok(())
-}
-
-impl Gpu {
-    /// The file that was named for a family of kernels. It is one of [`FAMILIES`].
-    pub(crate) fn kernel_choice(&self, family: &str) -> Option<&str> {
-        self.0.choices.by_family.get(family).map(String::as_str)
-    }
-
-    /// Prints a notice to stderr, once a device, unless it is quiet.
-    pub(crate) fn tell_once(&self, notice: &str) {
-        let Choices { quiet, told, .. } = &self.0.choices;
-        if !quiet && told.lock().expect("no panic among notices").insert(notice.to_owned()) {
-            eprintln!("wgrad: {notice}");
-        }
-    }
 }
 
 #[cfg(test)]

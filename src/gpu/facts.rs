@@ -1,7 +1,7 @@
 //! One table of adapter facts: the numbers by which ops choose between kernels and cut their work, for each class of adapters.
 //!
-//! These are preferences. [`AdapterInfo`](super::AdapterInfo) holds what an adapter can do (subgroups, memory, limits), which
-//! stays true whichever class is in force: so [`GpuBuilder::class`](crate::GpuBuilder::class) or `WGRAD_ADAPTER_CLASS` takes the choices of any class on
+//! These are preferences. The abilities of an adapter (subgroups, memory, limits) are in [`AdapterInfo`](super::AdapterInfo) and
+//! stay true whichever class is in force: so [`GpuBuilder::class`](crate::GpuBuilder::class) or `WGRAD_ADAPTER_CLASS` takes the choices of any class on
 //! any adapter, and results stay right. A further class is one constant and one line in [`Facts::of`].
 //!
 //! Without measurements of its own a class has the numbers of [`Class::Gpu`], which are estimates for 30 to 150 cores.
@@ -10,7 +10,7 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 
-/// A class of adapters, by what kernels should know of them.
+/// A class of adapters that kernels are chosen for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
     /// Kernels run on a CPU whose subgroups are one SIMD register of 8 lanes, as on lavapipe: a shuffle is one instruction.
@@ -34,7 +34,7 @@ impl Class {
     pub const ALL: [Self; 7] =
         [Self::CpuShuffles, Self::Cpu, Self::Nvidia, Self::Amd, Self::Intel, Self::Apple, Self::Gpu];
 
-    /// What `WGRAD_ADAPTER_CLASS` calls it.
+    /// Its name in `WGRAD_ADAPTER_CLASS`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

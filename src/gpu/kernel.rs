@@ -31,6 +31,14 @@ pub(super) enum Text {
     User(Arc<str>),
 }
 
+impl Source {
+    /// The kernel at `entry`, with the file's own values for its overrides.
+    #[must_use]
+    pub const fn kernel(&'static self, entry: &'static str) -> Kernel {
+        Kernel::from_text(Text::Builtin(self), entry)
+    }
+}
+
 impl Kernel {
     /// A kernel from your own WGSL, parsed and validated at once. It may name library files in a `// lib:` line.
     ///

@@ -124,6 +124,16 @@ impl Gpu {
         self.0.info.is_cpu
     }
 
+    /// The file that [`GpuBuilder::kernel`] or `WGRAD_KERNEL` names for a family of kernels.
+    pub(crate) fn kernel_choice(&self, family: &str) -> Option<&str> {
+        self.0.choices.of(family)
+    }
+
+    /// Prints a notice to stderr, once a device, unless it is quiet.
+    pub(crate) fn tell_once(&self, notice: &str) {
+        self.0.choices.tell_once(notice);
+    }
+
     /// Whether this crate's kernels run with runtime checks.
     #[must_use]
     pub fn checks(&self) -> bool {

@@ -5,7 +5,6 @@
 //! error messages stay those of the file.
 
 use super::adapter::AdapterInfo;
-use super::kernel::{Kernel, Text};
 use crate::error::{Error, Result};
 
 /// The library files by the name a `// lib:` line uses.
@@ -39,9 +38,9 @@ pub struct Target {
     pub tile: u32,
     /// Largest subgroup: the value of `override SUBGROUP`.
     pub subgroup: u32,
-    /// [`Kernel::wide`]: which file `// lib: lane` names.
+    /// [`Kernel::wide`](super::Kernel::wide): which file `// lib: lane` names.
     pub wide: bool,
-    /// [`Kernel::shuffled`]: which file `// lib: row` names besides its own.
+    /// [`Kernel::shuffled`](super::Kernel::shuffled): which file `// lib: row` names besides its own.
     pub shuffled: bool,
 }
 
@@ -66,8 +65,8 @@ impl Target {
     }
 }
 
-/// What `Elem`, the type of stored activations, and `Out`, that of a kernel's first output, are in one text of a kernel.
-/// A launch takes the text that fits the tensors it binds.
+/// The types of stored activations (`Elem`) and of a kernel's first output (`Out`) in one text of a kernel. A launch takes the text
+/// that fits the tensors it binds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Variant {
     /// Both are `f32`.
@@ -109,7 +108,7 @@ impl Variant {
         }
     }
 
-    /// What a profile writes behind a kernel's name.
+    /// The end of a kernel's name in profiles and errors.
     pub(super) const fn suffix(self) -> &'static str {
         match self {
             Self::F32 => "",
@@ -139,12 +138,6 @@ impl Source {
     #[must_use]
     pub const fn new(name: &'static str, wgsl: &'static str) -> Self {
         Self { name, wgsl }
-    }
-
-    /// The kernel at `entry`, with the file's own values for its overrides.
-    #[must_use]
-    pub const fn kernel(&'static self, entry: &'static str) -> Kernel {
-        Kernel::from_text(Text::Builtin(self), entry)
     }
 
     /// Path under `shaders/`.

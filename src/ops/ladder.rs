@@ -36,7 +36,7 @@ pub(super) trait Family: Sized + 'static {
     }
 }
 
-/// What a rung does to its operands.
+/// How a rung rounds its operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rounding {
     /// Multiplies them as they are, f32 or f16, and sums in f32.

@@ -42,8 +42,9 @@ pub use softmax_cross_entropy::RowLosses;
 ///
 /// It follows from the adapter's [`Facts`](crate::gpu::Facts), so that the same adapter always runs the same kernels. CPU adapters
 /// want tiles in registers and no workgroup memory, GPUs the opposite. A job that a rung does not compute goes to the next below
-/// it, and some rungs are for jobs of certain shapes or types alone. What [`GpuBuilder::tune`](crate::GpuBuilder::tune) measured
-/// goes before this table, and what [`GpuBuilder::kernel`](crate::GpuBuilder::kernel) names before both.
+/// it, and some rungs are for jobs of certain shapes or types alone. A rung that
+/// [`GpuBuilder::tune`](crate::GpuBuilder::tune) measured goes before this table, and one that
+/// [`GpuBuilder::kernel`](crate::GpuBuilder::kernel) names before both.
 #[must_use]
 pub fn ladders(adapter: &AdapterInfo) -> [(&'static str, &'static str); 3] {
     [

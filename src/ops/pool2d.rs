@@ -29,7 +29,8 @@ impl Params {
         Work::new(bytes as u64, windows * u64::from(self.kh * self.kw))
     }
 
-    /// Launches `kernel` with one invocation a run of each of `lines` rows of the result, `width` long, and lane of channels.
+    /// Launches `kernel`: each of `lines` rows of the result, `width` long, is cut into runs, and an invocation makes a run of one
+    /// channel, or of four where `c` is a multiple of four.
     #[track_caller]
     fn run(&self, gpu: &Gpu, kernel: &Lanes, tensors: &[&dyn Bind], [lines, width]: [u32; 2], work: Work) {
         // Longer runs divide less and leave fewer invocations. lavapipe ends an invocation's loops at 65,535 iterations.

@@ -17,8 +17,7 @@ const fn width(lanes: u32, workgroup: u32, shuffled: bool) -> Width {
     Width { lanes, workgroup, shuffled }
 }
 
-/// A row an invocation, and 8 lanes a row in two ways, of workgroups that end with a few SIMD registers; then 4, 32 and 256
-/// lanes a row.
+/// One invocation a row; 8 a row, which add up in workgroup memory or by shuffles; 4, 32 and 256 a row.
 const WIDTHS: [Width; 6] = [
     width(1, 8, false),
     width(8, 32, false),

@@ -11,7 +11,8 @@ params! {
     struct Params { n: u32, splits: u32, columns: u32, add_bias: u32, relu: u32 }
 }
 
-/// What is done to each element of a product before it is stored: `relu(x + bias[column])`, or a part of that, or nothing.
+/// The last step for each element of a product before it is stored: `relu(x + bias[column])`, without bias or ReLU where they are
+/// not set.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Epilogue<'a> {
     pub(super) bias: Option<&'a Tensor>,

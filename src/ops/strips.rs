@@ -10,7 +10,7 @@ static ADD_STRIP_ROWS: RowKernel = RowKernel::lanes(&SOURCE, "add_strip_rows");
 
 params! { struct Params { c: u32, strips: u32 } }
 
-/// A kernel for lanes of one column, and of four (`shaders/lib/lane_4.wgsl`).
+/// A kernel whose invocations take one column each, and the same with four (`shaders/lib/lane_4.wgsl`).
 pub(super) type Lanes = [Kernel; 2];
 
 /// Both of `entry`, with values for `override` constants.
@@ -44,7 +44,7 @@ impl Strips {
         Self::new(gpu, m, c, m.div_ceil((page / 16 / row.max(1)).clamp(8, 32)))
     }
 
-    /// A cut for elementwise work, where a strip only shares what it knows of its column.
+    /// A cut for elementwise work, where the rows of a strip share one read of their column's values.
     pub(super) fn for_map(gpu: &Gpu, m: usize, c: usize) -> Self {
         Self::new(gpu, m, c, gpu.facts().column_maps.strips(m, c))
     }
@@ -60,7 +60,7 @@ impl Strips {
         }
     }
 
-    /// Launches `kernel` with one invocation a lane of a strip: four columns where `c` is a multiple of four.
+    /// Launches `kernel` with an invocation for each column of a strip, or for four where `c` is a multiple of four.
     #[track_caller]
     pub(super) fn run<P: GpuParams>(
         &self,

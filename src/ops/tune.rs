@@ -1,9 +1,9 @@
 //! Measures which rung of a ladder is the fastest, for [`GpuBuilder::tune`](crate::GpuBuilder::tune).
 //!
-//! A ladder names the computation (family, types, form, sizes: the key) and its candidates, the static choice first. The
-//! first time that a device meets a key they are run on operands of its own, before the computation itself is recorded:
-//! nothing of a half recorded step is read or moved, no draw of the program's random numbers is used, and every later launch of
-//! that key is of one kernel.
+//! A ladder gives a key (family, types, form and sizes of a computation) and its candidates, the static choice first. When a
+//! device meets a key for the first time, the candidates run on operands made for them, before the computation itself is recorded:
+//! the tuner reads and moves no tensor of the program and draws none of its random numbers. Every later launch of that key is of
+//! the kernel that was found.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::tensor::{DType, Tensor};
 const MOST_BYTES: usize = 1 << 30;
 /// Seconds after which no further candidate is tried.
 const BUDGET: f64 = 0.5;
-/// What another candidate must take at most of the best one's time so far: noise leaves the static choice alone.
+/// A candidate is taken if its time is less than this part of the best one's so far: noise leaves the static choice alone.
 const GAIN: f64 = 0.95;
 
 /// The file for `key` among `files`, of which the first is the static choice: the one in force, or else, on a device that tunes, the
@@ -43,8 +43,8 @@ pub(super) fn like(x: &Tensor, seed: u32) -> Option<Tensor> {
     forgiven(x.gpu(), values).map(|values| values.cast(x.dtype()))
 }
 
-/// Which of `files` computes `result` the fastest, when `launch` is called with it. The first says what is right: another one
-/// whose result differs by more than rounding is refused.
+/// Returns the one of `files` that computes `result` the fastest when `launch` is called with it. A candidate whose result differs
+/// from that of the first by more than rounding is refused.
 pub(super) fn fastest(
     key: &str,
     files: &[&'static str],
@@ -79,7 +79,7 @@ pub(super) fn fastest(
     Some(best.0)
 }
 
-/// The result of one launch; what it leaves unwritten is NaN. `None` after an error of the device, which is taken.
+/// The result of one launch, NaN where it writes nothing. `None` after an error of the device, which is taken.
 fn values(result: &Tensor, launch: impl FnOnce()) -> Option<Vec<f32>> {
     let nan = Tensor::filled(result.gpu(), "tune", result.shape(), result.dtype(), f32::NAN);
     result.gpu().copy(&nan, 0, result, 0, result.words());
@@ -115,7 +115,8 @@ fn median(gpu: &Gpu, limit: f64, launch: impl Fn()) -> Option<f64> {
     Some(times[times.len() / 2])
 }
 
-/// An error of what is only tried is not one of the program: it does not stay. A lost device does.
+/// The value, or `None` after an error of the device, which is taken: a trial's error is not one of the program. A lost device
+/// stays lost.
 fn forgiven<T>(gpu: &Gpu, result: crate::error::Result<T>) -> Option<T> {
     result.map_err(|_| gpu.take_error()).ok()
 }
@@ -126,7 +127,7 @@ mod tests {
     use crate::gpu::Gpu;
     use crate::tensor::{DType, Tensor};
 
-    /// y = x + x, or what a wrong kernel makes of it.
+    /// y = x + x, or the result of a wrong kernel.
     fn launch(y: &Tensor, x: &Tensor, file: &str) {
         let slower = |x: &Tensor| (0..20).fold(x.clone(), |sum, _| sum.add(x));
         let result = match file {

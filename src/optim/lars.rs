@@ -1,6 +1,6 @@
 //! Layer-wise adaptive rate scaling.
 
-use super::Optimizer;
+use super::optimizer::Optimizer;
 use super::segments::{Group, Of, check_flat, norms, upload_groups};
 use crate::error::Result;
 use crate::gpu::{Grid, Kernel, Source, Work, params, source};

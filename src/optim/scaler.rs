@@ -1,6 +1,6 @@
 //! Loss scaling for gradients in f16.
 
-use super::Optimizer;
+use super::optimizer::Optimizer;
 use super::segments::check_flat;
 use crate::error::Result;
 use crate::gpu::{Grid, Kernel, Source, Work, params, source};

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent.
 
-use super::Optimizer;
+use super::optimizer::Optimizer;
 use super::segments::{Group, check_flat, upload_groups};
 use crate::error::Result;
 use crate::gpu::{Grid, Kernel, Source, Work, params, source};

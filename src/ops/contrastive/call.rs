@@ -1,4 +1,4 @@
-//! What a contrastive loss is asked for, and what a rung of its ladder does.
+//! A contrastive loss to compute, and the two passes of a rung that computes it.
 
 use crate::gpu::{Gpu, Work};
 use crate::tensor::Tensor;

@@ -26,7 +26,7 @@ params! {
 
 /// Bytes of weights in a slab of queries, where it has more rows than a workgroup's block.
 const SLAB_BYTES: u64 = 32 << 20;
-/// What the kernel multiplies weights by.
+/// The factor on weights in the kernel, which keeps small ones in the range of f16.
 const WEIGHT_SCALE: f32 = 16_384.0;
 
 /// The rung `5_matrix`.

@@ -36,7 +36,7 @@ impl Tiles {
         self
     }
 
-    /// One workgroup a chunk and so many owned rows.
+    /// A workgroup for each chunk and each group of `owned` rows.
     fn grid(&self, rows: u32, cut: &Cut) -> Grid {
         Grid::groups(u64::from(rows.div_ceil(self.owned)) * u64::from(cut.chunks))
     }
@@ -69,10 +69,10 @@ params! {
         n: u32, m: u32, d4: u32, chunk: u32, begin: u32, end: u32, inv_tau: f32, scale: f32, queries: u32,
     }
 }
-/// What a dispatch may do: a quarter of a second at 140 GFLOP/s.
+/// Operations of a dispatch at most: a quarter of a second at 140 GFLOP/s.
 pub(super) const DISPATCH_FLOPS: u64 = 1 << 35;
-/// What partial results of chunks may take at most, and how many partial gradients there are beside one another: scratch is
-/// linear in the rows, and bounded.
+/// Bytes of the partial results of all chunks at most, and chunks at most for gradients and for states: scratch is linear in the
+/// rows, and bounded.
 const SCRATCH_BYTES: u64 = 32 << 20;
 const GRADIENT_CHUNKS: u32 = 8;
 const STATE_CHUNKS: u32 = 64;

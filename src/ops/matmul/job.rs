@@ -15,7 +15,7 @@ pub(in crate::ops) enum Form {
     Tn,
 }
 
-/// C = A B, A Bᵀ or Aᵀ B, `batch` of them, and what is done to its elements. No size is 0.
+/// C = A B, A Bᵀ or Aᵀ B, `batch` of them, and an epilogue. No size is 0.
 #[derive(Clone, Copy)]
 pub(in crate::ops) struct Job<'a> {
     pub(in crate::ops) op: &'a str,
