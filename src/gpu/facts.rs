@@ -140,6 +140,8 @@ pub struct Facts {
     /// Multiply-adds of one launch of a matrix product at most: 2^37 is a second on a GPU of 0.3 TFLOP/s, where drivers give
     /// up after two or more.
     pub launch_multiply_adds: u64,
+    /// Operations of one dispatch of the contrastive loss at most: 2^35 is a quarter of a second at 140 GFLOP/s.
+    pub dispatch_flops: u64,
     /// Bytes moved and operations done by one submission at most.
     pub submission_work: u64,
     /// Seconds that the static choice of a kernel may take for the tuner to try others: one of them may be a hundred times
@@ -173,6 +175,7 @@ const CPU: Facts = Facts {
     queries: 320,
     wide_queries: true,
     launch_multiply_adds: 1 << 37,
+    dispatch_flops: 1 << 35,
     submission_work: 20_000_000_000,
     trial_seconds: 0.2,
     roofline_copies: 1 << 21,
@@ -202,6 +205,7 @@ const GPU: Facts = Facts {
     queries: 4096,
     wide_queries: false,
     launch_multiply_adds: 1 << 37,
+    dispatch_flops: 1 << 35,
     submission_work: 2_000_000_000_000,
     trial_seconds: 0.02,
     roofline_copies: 1 << 25,

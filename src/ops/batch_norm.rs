@@ -269,13 +269,8 @@ fn fixed_stats(gpu: &Gpu, m: usize, c: usize, options: &BatchNormOptions<'_>) ->
     let (gamma, beta) = options.affine.unwrap_or((mean, mean));
     let stats = Tensor::alloc(gpu, "batch_norm", &[4, c].into(), DType::F32);
     let params = column_params(Strips::for_sums(gpu, m, c), 0, options);
-    gpu.run(
-        &FIXED,
-        &[&stats, mean, var, gamma, beta],
-        &params,
-        Grid::items(c as u64),
-        Work::new(32 * c as u64, c as u64),
-    );
+    let work = Work::new(32 * c as u64, c as u64);
+    gpu.run(&FIXED, &[&stats, mean, var, gamma, beta], &params, Grid::items(c as u64), work);
     stats
 }
 

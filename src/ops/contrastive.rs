@@ -50,7 +50,7 @@ pub struct Contrastive {
     positive: Column,
     exclude: Option<Column>,
     extra: Option<Tensor>,
-    dispatch_flops: u64,
+    dispatch_flops: Option<u64>,
 }
 
 /// What [`Contrastive::forward`] returns.
@@ -73,13 +73,7 @@ impl Contrastive {
     #[must_use]
     pub fn new(tau: f32) -> Self {
         assert!(tau > 0.0 && tau.is_finite(), "contrastive: temperature {tau} is not positive");
-        Self {
-            tau,
-            positive: Column::Offset(0),
-            exclude: None,
-            extra: None,
-            dispatch_flops: tiles::DISPATCH_FLOPS,
-        }
+        Self { tau, positive: Column::Offset(0), exclude: None, extra: None, dispatch_flops: None }
     }
 
     /// The positive of row `i` is key `(i + offset) mod M`.
@@ -118,11 +112,11 @@ impl Contrastive {
         self
     }
 
-    /// Operations in one dispatch at most; larger calls are cut into several, with the same bits. The default, 2^35, stays
-    /// far below any driver's time-out.
+    /// Operations in one dispatch at most; larger calls are cut into several, with the same bits. The default,
+    /// [`Facts::dispatch_flops`](crate::gpu::Facts::dispatch_flops), stays far below any driver's time-out.
     #[must_use]
     pub fn dispatch_flops(mut self, flops: u64) -> Self {
-        self.dispatch_flops = flops;
+        self.dispatch_flops = Some(flops);
         self
     }
 
@@ -158,8 +152,8 @@ impl Contrastive {
         let keys = if same { queries } else { &keys.cast(DType::F32) };
         let extra_rows = self.extra.as_ref().map(|e| e.cast(DType::F32));
         let (n, m, d) = (queries.shape()[0] as u32, keys.shape()[0] as u32, keys.shape()[1]);
-        let (gpu, d4, tau, dispatch_flops) =
-            (queries.gpu().clone(), d.div_ceil(4) as u32, self.tau, self.dispatch_flops);
+        let (gpu, d4, tau) = (queries.gpu().clone(), d.div_ceil(4) as u32, self.tau);
+        let dispatch_flops = self.dispatch_flops.unwrap_or(gpu.facts().dispatch_flops);
         let call = Call { gpu, n, m, d4, tau, dispatch_flops };
         let q = to_width(queries, 4 * call.d4);
         let k = if same { q.clone() } else { to_width(keys, 4 * call.d4) };

@@ -36,13 +36,8 @@ impl Tensor {
 
         let y = Tensor::alloc(self.gpu(), "layer_norm", self.shape(), self.dtype());
         let stats = Tensor::alloc(self.gpu(), "layer_norm", &[rows, 2].into(), DType::F32);
-        FORWARD.run(
-            self.gpu(),
-            &[&y, &stats, self, gamma, beta],
-            &params,
-            (rows, c),
-            Work::new(2 * self.bytes() as u64, 8 * n),
-        );
+        let work = Work::new(2 * self.bytes() as u64, 8 * n);
+        FORWARD.run(self.gpu(), &[&y, &stats, self, gamma, beta], &params, (rows, c), work);
 
         y.with_backward("layer_norm", &[self, gamma, beta], &[self, gamma, &stats], move |b| {
             let [x, gamma, stats] = b.saved();
@@ -51,13 +46,8 @@ impl Tensor {
             let parts = cut.row_parts(x.gpu(), "layer_norm");
             let work = Work::new(3 * x.bytes() as u64, 14 * n);
             let tensors: [&dyn Bind; 6] = [&dx, &parts, x, gamma, b.dy, stats];
-            backward(x.gpu(), &cut).run(
-                x.gpu(),
-                &tensors,
-                &StripParams::from(cut),
-                (cut.strips as usize, c),
-                work,
-            );
+            let (kernel, params) = (backward(x.gpu(), &cut), StripParams::from(cut));
+            kernel.run(x.gpu(), &tensors, &params, (cut.strips as usize, c), work);
             if !b.needs(1) && !b.needs(2) {
                 return vec![Some(dx), None, None];
             }

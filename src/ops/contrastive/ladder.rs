@@ -27,7 +27,7 @@ impl Family for Losses {
     type Launch = &'static dyn Passes;
     const LADDER: &'static Ladder<Self> = &LADDER;
 
-    fn gpu<'a>(call: &'a Call) -> &'a Gpu {
+    fn gpu(call: &Call) -> &Gpu {
         &call.gpu
     }
 

@@ -69,8 +69,6 @@ params! {
         n: u32, m: u32, d4: u32, chunk: u32, begin: u32, end: u32, inv_tau: f32, scale: f32, queries: u32,
     }
 }
-/// Operations of a dispatch at most: a quarter of a second at 140 GFLOP/s.
-pub(super) const DISPATCH_FLOPS: u64 = 1 << 35;
 /// Bytes of the partial results of all chunks at most, and chunks at most for gradients and for states: scratch is linear in the
 /// rows, and bounded.
 const SCRATCH_BYTES: u64 = 32 << 20;
@@ -191,7 +189,7 @@ impl Tiled {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cut, DISPATCH_FLOPS, SCRATCH_BYTES};
+    use super::{Cut, SCRATCH_BYTES};
     use crate::gpu::{Class, Gpu};
 
     #[test]
@@ -204,7 +202,7 @@ mod tests {
         {
             for n in sizes {
                 for m in sizes {
-                    let cut = Cut::of(gpu, tile, [n, m, 32], 8, 512, DISPATCH_FLOPS / 512);
+                    let cut = Cut::of(gpu, tile, [n, m, 32], 8, 512, gpu.facts().dispatch_flops / 512);
                     assert!(
                         cut.chunks * cut.chunk >= m && (cut.chunks - 1) * cut.chunk < m,
                         "{n} {m} {cut:?}"
@@ -218,7 +216,7 @@ mod tests {
                     );
                     for (begin, end) in cut.parts() {
                         let flops = u64::from(n) * cut.columns(begin, end, m) * 512;
-                        assert!(flops <= DISPATCH_FLOPS, "{n} {m} {cut:?}");
+                        assert!(flops <= gpu.facts().dispatch_flops, "{n} {m} {cut:?}");
                     }
                 }
             }

@@ -194,8 +194,9 @@ fn tiled(job: &Job<'_>, kernels: &[Forms; 3]) {
     }
 }
 
-/// Returns the index into [`SIDES`]: the largest of at most [`Facts::tile`](crate::gpu::Facts::tile) that does not compute much past the edges and gives workgroups enough, if need be with
-/// the sums cut in parts of 128 or more; the smallest if none does. The thresholds are estimates for 30 to 150 cores.
+/// Returns the index into [`SIDES`]: the largest of at most [`Facts::tile`](crate::gpu::Facts::tile) that computes few elements
+/// past the edges and gives 128 workgroups, or 256 with the sums cut into parts of 128 terms; the smallest if none does. The
+/// thresholds are estimates for 30 to 150 cores.
 fn block_size(job: &Job<'_>) -> usize {
     let computed = |side: u32| job.blocks(side, side) * u64::from(side * side);
     let snug = |&size: &usize| 4 * computed(SIDES[size]) <= 5 * computed(32);
