@@ -49,8 +49,9 @@
 //!
 //! # From `a.matmul(&b)` to the GPU
 //!
-//! Four rooms. `ops/matmul.rs` checks shapes, chooses a kernel and states the backward. `gpu/kernel.rs` reads bindings,
-//! workgroup size and parameters from the WGSL itself, with naga, so they are stated once. `gpu/recorder.rs` appends the
+//! Four rooms. `ops/matmul.rs` checks shapes and states the backward, and its ladder of kernels gives the rung that fits job and
+//! adapter (`ops/ladder.rs`, by the numbers of `gpu/facts.rs`). `gpu/kernel.rs` reads bindings, workgroup size and parameters
+//! from the WGSL itself, with naga, so they are stated once. `gpu/recorder.rs` appends the
 //! launch to one open compute pass, which is submitted when it is large or when somebody reads. `shaders/matmul/` is what
 //! runs.
 //!

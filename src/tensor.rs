@@ -10,13 +10,13 @@ use half::f16;
 
 use crate::autograd::{Backward, Node};
 use crate::error::{Error, Result};
-use crate::gpu::{Bind, Gpu, Grid, Kernel, Readback, Source, Storage, Work, params};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Readback, Source, Storage, Work, params, source};
 use crate::rng::Rng;
 use crate::shape::Shape;
 
-static FILL_SOURCE: Source = Source::new("fill.wgsl", include_str!("../shaders/fill.wgsl"));
+static FILL_SOURCE: Source = source!("fill.wgsl");
 static FILL: Kernel = FILL_SOURCE.kernel("fill");
-static RANDOM_SOURCE: Source = Source::new("random.wgsl", include_str!("../shaders/random.wgsl"));
+static RANDOM_SOURCE: Source = source!("random.wgsl");
 static UNIFORM: Kernel = RANDOM_SOURCE.kernel("random_uniform");
 static NORMAL: Kernel = RANDOM_SOURCE.kernel("random_normal");
 

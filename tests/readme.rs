@@ -152,7 +152,10 @@ fn the_example_is_the_one_that_is_tested() {
 fn the_kernel_is_the_one_that_runs() {
     let readme = read("README.md");
     let kernel = readme.split("```wgsl\n").nth(1).unwrap().split("```").next().unwrap();
-    assert!(read("shaders/matmul/2_coalesced.wgsl").contains(kernel), "README.md shows another kernel:\n{kernel}");
+    assert!(
+        read("shaders/matmul/2_coalesced.wgsl").contains(kernel),
+        "README.md shows another kernel:\n{kernel}"
+    );
 }
 
 /// Each block of CONTRIBUTING.md that names a file stands in it, so that it compiles and is tested there.

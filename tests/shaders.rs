@@ -108,16 +108,17 @@ struct Use {
 
 fn used() -> BTreeMap<String, Use> {
     let mut used: BTreeMap<String, Use> = BTreeMap::new();
-    for (path, text) in files_under("src", &["rs"]) {
+    for (_, text) in files_under("src", &["rs"]) {
         let text = one_line(&text);
-        // Each `static NAME: Source = Source::new("file", include_str!(".../shaders/file"))` of this file.
+        // Each `source!("file")` of this file, alone in `static NAME: Source` or in a macro of the same form.
         let mut sources = BTreeMap::new();
-        for (at, _) in text.match_indices(": Source = Source::new(") {
+        let named =
+            |at: usize| quoted(&text[at..]).ends_with(".wgsl") && !text[..at].ends_with("include_str");
+        for (at, _) in text.match_indices("!(\"").filter(|(at, _)| named(*at)) {
             let file = quoted(&text[at..]);
-            let included =
-                text[at..].split_once("include_str!(").map(|(_, rest)| quoted(rest)).unwrap_or_default();
-            assert!(included.ends_with(&format!("shaders/{file}")), "{path}: `{file}` includes `{included}`");
-            sources.insert(last_word(&text[..at]), file);
+            if let Some(name) = text[..at].strip_suffix(": Source = source") {
+                sources.insert(last_word(name), file);
+            }
             let before = used.insert(file.to_owned(), Use { code: text.clone(), entries: BTreeSet::new() });
             assert!(before.is_none(), "shaders/{file} is included twice; share its Source");
         }

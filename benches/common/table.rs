@@ -45,7 +45,7 @@ pub(crate) fn ops(gpu: &Gpu) -> Vec<Op> {
 /// The rungs of a family that run on `gpu`, lowest first, matrix units last.
 pub(crate) fn rungs(family: &str, gpu: &Gpu) -> Vec<&'static str> {
     let matrix = on_matrix_units(family).filter(|_| !gpu.info().matrix_tiles.is_empty());
-    wgrad::ops::rungs(family, gpu).into_iter().chain(matrix).collect()
+    wgrad::ops::rungs(family, gpu, DType::F32).into_iter().chain(matrix).collect()
 }
 
 /// What a ladder is timed on: the ops of `family`, in f16 for the rungs of matrix units, which multiply nothing else. Empty
@@ -65,7 +65,7 @@ pub(crate) fn ladder(family: &str, rung: &str, gpu: &Gpu) -> Vec<Op> {
 pub(crate) fn on_matrix_units(family: &str) -> Option<&'static str> {
     match family {
         "matmul" => Some("11_matrix"),
-        "conv" => Some("9_matrix"),
+        "conv" => Some("7_matrix"),
         _ => None,
     }
 }

@@ -1,5 +1,5 @@
 enable f16;
-// Operand of 13_split_f32: f32 values as sums of two f16, under a power of two a row of A or a column of B.
+// Operand of 12_split_f32: f32 values as sums of two f16, under a power of two a row of A or a column of B.
 //
 //   x[r, l] = 2^e[r] (hi + lo / 2^11),   hi = nearest(x 2^-e),   lo = nearest((x 2^-e - hi) 2^11)
 //

@@ -4,16 +4,15 @@ use std::ops::Range;
 
 use super::dataset::Dataset;
 use super::loader::Batch;
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Grid, Kernel, Source, Work, params, source};
 use crate::reference::augment::{Blur, Crop, CropPlan, Jitter, MAX_BLUR_RADIUS, Recipe, chance};
 use crate::rng::streams;
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 use crate::{Gpu, Result};
 
-static SOURCE: Source = Source::new("augment.wgsl", include_str!("../../shaders/augment.wgsl"));
-static PLAIN_SOURCE: Source =
-    Source::new("normalize_bytes.wgsl", include_str!("../../shaders/normalize_bytes.wgsl"));
+static SOURCE: Source = source!("augment.wgsl");
+static PLAIN_SOURCE: Source = source!("normalize_bytes.wgsl");
 static NORMALIZE_BYTES: Kernel = PLAIN_SOURCE.kernel("normalize_bytes");
 
 /// The two kernels for one number of channels.
@@ -26,11 +25,11 @@ const fn kernels(constants: &'static [(&'static str, f64)]) -> Kernels {
     Kernels { augment: SOURCE.kernel("augment").with(constants), blur: SOURCE.kernel("blur").with(constants) }
 }
 
-// By adapter class and channels. lavapipe runs 8 invocations as one vector.
-static GPU_1: Kernels = kernels(&[("WG", 64.0), ("CHANNELS", 1.0)]);
-static GPU_3: Kernels = kernels(&[("WG", 64.0), ("CHANNELS", 3.0)]);
-static CPU_1: Kernels = kernels(&[("WG", 8.0), ("CHANNELS", 1.0)]);
-static CPU_3: Kernels = kernels(&[("WG", 8.0), ("CHANNELS", 3.0)]);
+// By `Facts::narrow_workgroups` and channels.
+static WIDE_1: Kernels = kernels(&[("WG", 64.0), ("CHANNELS", 1.0)]);
+static WIDE_3: Kernels = kernels(&[("WG", 64.0), ("CHANNELS", 3.0)]);
+static NARROW_1: Kernels = kernels(&[("WG", 8.0), ("CHANNELS", 1.0)]);
+static NARROW_3: Kernels = kernels(&[("WG", 8.0), ("CHANNELS", 3.0)]);
 
 params! {
     struct Params {
@@ -252,11 +251,11 @@ impl Augment {
         let rows = views.len() * images.len();
         let shape = Shape::new(&[rows, size[0], size[1], channels]);
         let params = self.params(images, time, &views, size);
-        let kernels = match (gpu.is_cpu(), channels) {
-            (false, 1) => &GPU_1,
-            (false, _) => &GPU_3,
-            (true, 1) => &CPU_1,
-            (true, _) => &CPU_3,
+        let kernels = match (gpu.facts().narrow_workgroups, channels) {
+            (false, 1) => &WIDE_1,
+            (false, _) => &WIDE_3,
+            (true, 1) => &NARROW_1,
+            (true, _) => &NARROW_3,
         };
         let y = Tensor::alloc(gpu, "augment", &shape, DType::F32);
         let n = y.len() as u64;

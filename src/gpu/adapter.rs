@@ -1,5 +1,6 @@
 //! Which adapter to use.
 
+use super::facts::{Class, Facts, Means};
 use crate::error::{Error, Result};
 
 /// An adapter of this machine: name, class, limits, features.
@@ -13,6 +14,10 @@ pub struct AdapterInfo {
     pub class: String,
     /// Driver and its version.
     pub driver: String,
+    /// PCI id of the vendor; 0 where the backend tells none, as Metal.
+    pub vendor: u32,
+    /// PCI id of the device; 0 where the backend tells none.
+    pub device: u32,
     /// Whether kernels run on the CPU.
     pub is_cpu: bool,
     /// Largest storage binding in bytes.
@@ -34,6 +39,11 @@ pub struct AdapterInfo {
     /// Sides of the square tiles that its matrix units (cooperative matrices) multiply with f16 operands and f32 sums,
     /// largest first: of 16 and 8, those it has.
     pub matrix_tiles: Vec<u32>,
+    /// Iterations that kernels may give all loops of one invocation together; `u32::MAX` where there is no limit. lavapipe ends
+    /// loops, without a word, after 65,535; 60,000 leaves room for those that a kernel's author did not count.
+    pub loop_iterations: u32,
+    /// The numbers by which ops choose kernels and cut their work: those of its class, or an override.
+    pub facts: Facts,
 }
 
 impl AdapterInfo {
@@ -49,10 +59,34 @@ impl AdapterInfo {
         self.is_cpu && self.subgroups && self.subgroup_size == (8, 8)
     }
 
+    /// The number of iterations, a power of two, that a loop may make at most if each of them costs `cost`.
+    pub(crate) fn longest_loop(&self, cost: u32) -> usize {
+        1 << (self.loop_iterations / cost).max(1).ilog2()
+    }
+
+    /// In words, the ability that kernels of `means` need and this adapter lacks.
+    pub(crate) fn lacks(&self, means: Means) -> Option<&'static str> {
+        match means {
+            Means::Shuffles if !self.shuffles_in_register() => {
+                Some("a CPU with subgroups of exactly 8 lanes")
+            }
+            Means::MatrixUnits if self.matrix_tiles.is_empty() => {
+                Some("matrix units (cooperative matrices) with f16 operands and f32 sums")
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn of(adapter: &wgpu::Adapter) -> Self {
         let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
-        Self {
-            is_cpu: info.device_type == wgpu::DeviceType::Cpu,
+        let is_cpu = info.device_type == wgpu::DeviceType::Cpu;
+        let class = if is_cpu { Class::Cpu } else { Class::of_vendor(info.vendor, &info.name) };
+        let mut this = Self {
+            vendor: info.vendor,
+            device: info.device,
+            is_cpu,
+            loop_iterations: if is_cpu { 60_000 } else { u32::MAX },
+            facts: Facts::of(class),
             backend: format!("{:?}", info.backend),
             class: format!("{:?}", info.device_type),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
@@ -66,7 +100,11 @@ impl AdapterInfo {
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             matrix_tiles: [16, 8].into_iter().filter(|&side| multiplies(adapter, side)).collect(),
             name: info.name,
+        };
+        if this.shuffles_in_register() {
+            this.facts = Facts::of(Class::CpuShuffles);
         }
+        this
     }
 }
 

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use super::choices::Choices;
 use super::compiler::Compiler;
+use super::facts::{Class, Facts};
 use super::fault::Faults;
 use super::loader::Guarded;
 use super::profile::{PrintAtEnd, Profiler};
@@ -23,6 +25,7 @@ pub struct GpuBuilder {
     cache: Option<PathBuf>,
     choices: Vec<(String, String)>,
     tune: Option<bool>,
+    facts: Option<Facts>,
 }
 
 impl GpuBuilder {
@@ -68,10 +71,29 @@ impl GpuBuilder {
     }
 
     /// Takes the kernels of `family` from `shaders/<family>/<file>.wgsl`, instead of choosing by adapter: `kernel("matmul",
-    /// "1_naive")`. Default: `WGRAD_KERNEL=matmul:1_naive,conv:1_naive`. An op panics on a file it does not know.
+    /// "1_naive")`. Default: `WGRAD_KERNEL=matmul:1_naive,conv:1_naive`. A name that does not exist is an error of [`GpuBuilder::build`].
+    ///
+    /// A kernel whose means the adapter lacks is the device's error, at the first op that it should compute. For what a kernel
+    /// does not compute (a weight gradient by `6_winograd`, f16 by `12_split_f32`) the adapter's choice takes its place, and a line on
+    /// stderr says so once.
     #[must_use]
     pub fn kernel(mut self, family: impl Into<String>, file: impl Into<String>) -> Self {
         self.choices.push((family.into(), file.into()));
+        self
+    }
+
+    /// Chooses kernels as for a class of adapters, whatever the adapter is: for tests and for authors of kernels who lack such an
+    /// adapter. No kernel is chosen that needs an ability which this adapter lacks. Default: `WGRAD_ADAPTER_CLASS`, a class and numbers that
+    /// replace its own, as `nvidia,tile=64`; else the adapter's class.
+    #[must_use]
+    pub fn class(self, class: Class) -> Self {
+        self.facts(Facts::of(class))
+    }
+
+    /// [`GpuBuilder::class`] with numbers of one's own.
+    #[must_use]
+    pub fn facts(mut self, facts: Facts) -> Self {
+        self.facts = Some(facts);
         self
     }
 
@@ -98,7 +120,8 @@ impl GpuBuilder {
         self
     }
 
-    /// Leaves out the notice that is printed to stderr when kernels will run on a CPU.
+    /// Leaves out the notices that are printed to stderr: that kernels will run on a CPU, that the adapter's facts are
+    /// overridden, that a kernel which was named gives way to another.
     #[must_use]
     pub fn quiet(mut self) -> Self {
         self.quiet = true;
@@ -108,7 +131,8 @@ impl GpuBuilder {
     /// Opens the device, waiting for it.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`].
+    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`], [`Error::Argument`] for a kernel or an override of
+    /// the adapter's facts that does not exist or is malformed.
     #[cfg(not(target_family = "wasm"))]
     pub fn build(self) -> Result<Gpu> {
         pollster::block_on(self.build_async())
@@ -117,7 +141,7 @@ impl GpuBuilder {
     /// Opens the device.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`].
+    /// As [`GpuBuilder::build`].
     pub async fn build_async(self) -> Result<Gpu> {
         // Natively adapters and devices are there at once, so the lock is not held across a wait.
         #[cfg(not(target_family = "wasm"))]
@@ -131,15 +155,29 @@ impl GpuBuilder {
     }
 
     async fn open(self) -> Result<Gpu> {
+        let named = std::env::var("WGRAD_KERNEL").unwrap_or_default();
+        let choices = Choices::new(&named, &self.choices, self.quiet)?;
         let adapter = adapter::choose(&self.wanted).await?;
-        let info = AdapterInfo::of(&adapter);
+        let mut info = AdapterInfo::of(&adapter);
         if info.is_cpu && !self.quiet {
             eprintln!("wgrad: no GPU in use; kernels run on the CPU adapter {}", info.name);
         }
-        let from_env = std::env::var("WGRAD_KERNEL").unwrap_or_default();
-        let from_env = from_env.split(',').filter_map(|pair| pair.split_once(':'));
-        let choices =
-            from_env.map(|(family, file)| (family.to_owned(), file.to_owned())).chain(self.choices).collect();
+        let own = info.facts;
+        let class = std::env::var("WGRAD_ADAPTER_CLASS").unwrap_or_default();
+        if let Some(facts) = self.facts {
+            facts.check().map_err(|why| Error::Argument(format!("GpuBuilder::facts: {why}")))?;
+            info.facts = facts;
+        } else if !class.is_empty() {
+            info.facts = own.with_overrides(&class)?;
+        }
+        if info.facts != own && !self.quiet {
+            let changed =
+                if info.facts == Facts::of(info.facts.class) { "" } else { " and numbers of its own" };
+            eprintln!(
+                "wgrad: kernels are chosen as for the class {}{changed}, not as for {}",
+                info.facts.class, info.name
+            );
+        }
         let mut useful = wgpu::Features::TIMESTAMP_QUERY
             | wgpu::Features::SUBGROUP
             | wgpu::Features::SHADER_F16
@@ -191,7 +229,7 @@ impl GpuBuilder {
         let cache = self.cache.or_else(disk::cache_dir);
         let compiler = Compiler::new(&device, &adapter.get_info(), cache.clone());
         let print_at_end = asked && profiler.is_some();
-        let recorder = Recorder::new(&device, &queue, info.is_cpu, profiler);
+        let recorder = Recorder::new(&device, &queue, info.facts.submission_work, profiler);
         let inner = Arc::new(Guarded::new(Inner {
             recorder: Mutex::new(recorder),
             tuned: Tuned::open(tune, cache, &info, checks),

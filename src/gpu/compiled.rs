@@ -2,6 +2,7 @@
 
 use super::adapter::AdapterInfo;
 use super::compiler::{Compiler, Pipeline};
+use super::facts::Means;
 use super::kernel::{Kernel, Params, Scalar, reflect};
 use super::pool::{Bind, Storage};
 use super::source::{Target, Variant, enabled};
@@ -168,10 +169,7 @@ impl Compiled {
 fn lacking(extension: &str, device: &wgpu::Device, info: &AdapterInfo) -> Option<&'static str> {
     match extension {
         "f16" => (!device.features().contains(wgpu::Features::SHADER_F16)).then_some("f16 arithmetic"),
-        MATRIX_UNITS => info
-            .matrix_tiles
-            .is_empty()
-            .then_some("matrix units (cooperative matrices) with f16 operands and f32 sums"),
+        MATRIX_UNITS => info.lacks(Means::MatrixUnits),
         _ => None,
     }
 }

@@ -31,6 +31,14 @@ pub(super) enum Text {
     User(Arc<str>),
 }
 
+impl Source {
+    /// The kernel at `entry`, with the file's own values for its overrides.
+    #[must_use]
+    pub const fn kernel(&'static self, entry: &'static str) -> Kernel {
+        Kernel::from_text(Text::Builtin(self), entry)
+    }
+}
+
 impl Kernel {
     /// A kernel from your own WGSL, parsed and validated at once. It may name library files in a `// lib:` line.
     ///
@@ -200,7 +208,7 @@ macro_rules! params {
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $($field:ident : $ty:ty),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Clone, Copy)]
-        $vis struct $name { $($field: $ty),+ }
+        $vis struct $name { $($vis $field: $ty),+ }
         impl $crate::gpu::Params for $name {
             const FIELDS: &'static [(&'static str, $crate::gpu::Scalar)] =
                 &[$((stringify!($field), <$ty as $crate::gpu::ParamField>::SCALAR)),+];

@@ -5,9 +5,11 @@
 
 mod adapter;
 mod builder;
+mod choices;
 mod compiled;
 mod compiler;
 mod disk;
+mod facts;
 mod fault;
 mod kernel;
 mod launch;
@@ -27,6 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 pub use adapter::AdapterInfo;
 pub use builder::GpuBuilder;
+pub use facts::{Class, Facts, Means, StripCut};
 pub use kernel::{Kernel, ParamField, Params, Reflection, Scalar, reflect};
 pub use launch::{Grid, Work};
 pub use pool::{Bind, Memory, Storage};
@@ -36,8 +39,12 @@ pub use roofline::Roofline;
 pub use source::{Source, Target, Variant, assemble};
 
 pub(crate) use crate::params;
+#[cfg(test)]
+pub(crate) use choices::FAMILIES;
+pub(crate) use source::source;
 
 use crate::error::{Error, Result};
+use choices::Choices;
 use compiled::Compiled;
 use compiler::Compiler;
 use fault::Faults;
@@ -60,7 +67,7 @@ struct Inner {
     limits: wgpu::Limits,
     checks: bool,
     memory_limit: u64,
-    choices: HashMap<String, String>,
+    choices: Choices,
     faults: Arc<Faults>,
     kernels: Mutex<HashMap<u32, Arc<Compiled>>>,
     compiler: Compiler,
@@ -109,7 +116,13 @@ impl Gpu {
         &self.0.info
     }
 
-    /// Whether kernels run on a CPU adapter. Ops choose between kernels by it.
+    /// The numbers by which ops choose kernels and cut their work.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.0.info.facts
+    }
+
+    /// Whether kernels run on a CPU adapter. How ops choose between kernels is told by [`Gpu::facts`].
     #[must_use]
     pub fn is_cpu(&self) -> bool {
         self.0.info.is_cpu
@@ -117,7 +130,12 @@ impl Gpu {
 
     /// The file that [`GpuBuilder::kernel`] or `WGRAD_KERNEL` names for a family of kernels.
     pub(crate) fn kernel_choice(&self, family: &str) -> Option<&str> {
-        self.0.choices.get(family).map(String::as_str)
+        self.0.choices.of(family)
+    }
+
+    /// Prints a notice to stderr, once a device, unless it is quiet.
+    pub(crate) fn tell_once(&self, notice: &str) {
+        self.0.choices.tell_once(notice);
     }
 
     /// Whether this crate's kernels run with runtime checks.

@@ -68,7 +68,7 @@ impl Recorder {
     pub(super) fn new(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
-        is_cpu: bool,
+        max_cost: u64,
         profiler: Option<Profiler>,
     ) -> Self {
         let limits = device.limits();
@@ -91,7 +91,7 @@ impl Recorder {
             alignment,
             launches: 0,
             cost: 0,
-            max_cost: if is_cpu { 20_000_000_000 } else { 2_000_000_000_000 },
+            max_cost,
             epoch: 1,
             in_flight: VecDeque::new(),
             last: None,

@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use super::pool::{Bind, Storage};
-use super::{Gpu, Grid, Kernel, Source, Work, params};
+use super::{Gpu, Grid, Kernel, Source, Work, params, source};
 use crate::error::Result;
 
-static SOURCE: Source = Source::new("roofline.wgsl", include_str!("../../shaders/roofline.wgsl"));
+static SOURCE: Source = source!("roofline.wgsl");
 static COPY: Kernel = SOURCE.kernel("copy");
 static MULTIPLY_ADD: Kernel = SOURCE.kernel("multiply_add");
-static MATRIX_SOURCE: Source =
-    Source::new("roofline_matrix.wgsl", include_str!("../../shaders/roofline_matrix.wgsl"));
+static MATRIX_SOURCE: Source = source!("roofline_matrix.wgsl");
 static MATRIX_MULTIPLY_ADD: Kernel = MATRIX_SOURCE.kernel("matrix_multiply_add");
 
 params! {
@@ -67,7 +66,7 @@ impl Gpu {
     }
 
     fn measure_roofline(&self) -> Result<Roofline> {
-        let (copies, rounds) = if self.is_cpu() { (1_u32 << 21, 64) } else { (1 << 25, 1024) };
+        let (copies, rounds) = (self.facts().roofline_copies, self.facts().roofline_rounds[0]);
         let (x, y) = (self.words("roofline", 4 * copies)?, self.words("roofline", 4 * copies)?);
         let items = copies / 8;
         let copy = self.best(&COPY, &[&y, &x], Params { n: copies, rounds }, Grid::items(copies))?;
@@ -92,7 +91,7 @@ impl Gpu {
             (0..4 * tile * tile).map(|i| (i % 2 * 0x8000 + 0x2c00 + i * 37 % 1024) as u16).collect();
         self.upload(&x, bytemuck::cast_slice(&values)); // f16 from 1/16 to 1/8, either sign
         let y = self.words("roofline", chains * tile * tile)?;
-        let rounds = if self.is_cpu() { 4 } else { 4096 };
+        let rounds = self.facts().roofline_rounds[1];
         let p = Params { n: GROUPS, rounds };
         let seconds = self.best(&MATRIX_MULTIPLY_ADD, &[&y, &Half(&x)], p, Grid::groups(GROUPS))?;
         Ok(Some(2.0 * f64::from(chains) * f64::from(rounds) * f64::from(tile).powi(3) / seconds))

@@ -5,7 +5,6 @@
 //! error messages stay those of the file.
 
 use super::adapter::AdapterInfo;
-use super::kernel::{Kernel, Text};
 use crate::error::{Error, Result};
 
 /// The library files by the name a `// lib:` line uses.
@@ -32,16 +31,16 @@ static LIB: &[(&str, &str)] = &[
     ("tile8", include_str!("../../shaders/lib/tile8.wgsl")),
 ];
 
-/// What a kernel's text depends on besides itself: facts of the adapter that runs it, and which of two library files it takes.
+/// The adapter's facts and the choices between two library files on which a kernel's text depends, besides its own file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     /// Side of the matrix unit's tile, 16 or 8: which file `// lib: tile` names.
     pub tile: u32,
     /// Largest subgroup: the value of `override SUBGROUP`.
     pub subgroup: u32,
-    /// [`Kernel::wide`]: which file `// lib: lane` names.
+    /// [`Kernel::wide`](super::Kernel::wide): which file `// lib: lane` names.
     pub wide: bool,
-    /// [`Kernel::shuffled`]: which file `// lib: row` names besides its own.
+    /// [`Kernel::shuffled`](super::Kernel::shuffled): which file `// lib: row` names besides its own.
     pub shuffled: bool,
 }
 
@@ -66,8 +65,8 @@ impl Target {
     }
 }
 
-/// What `Elem`, the type of stored activations, and `Out`, that of a kernel's first output, are in one text of a kernel.
-/// A launch takes the text that fits the tensors it binds.
+/// The types of stored activations (`Elem`) and of a kernel's first output (`Out`) in one text of a kernel. A launch takes the text
+/// that fits the tensors it binds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Variant {
     /// Both are `f32`.
@@ -109,7 +108,7 @@ impl Variant {
         }
     }
 
-    /// What a profile writes behind a kernel's name.
+    /// The end of a kernel's name in profiles and errors.
     pub(super) const fn suffix(self) -> &'static str {
         match self {
             Self::F32 => "",
@@ -118,6 +117,14 @@ impl Variant {
         }
     }
 }
+
+/// The [`Source`] of a file: its path under `shaders/`.
+macro_rules! source {
+    ($file:literal) => {
+        $crate::gpu::Source::new($file, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file)))
+    };
+}
+pub(crate) use source;
 
 /// A WGSL file of this crate, included at compile time.
 #[derive(Debug)]
@@ -131,12 +138,6 @@ impl Source {
     #[must_use]
     pub const fn new(name: &'static str, wgsl: &'static str) -> Self {
         Self { name, wgsl }
-    }
-
-    /// The kernel at `entry`, with the file's own values for its overrides.
-    #[must_use]
-    pub const fn kernel(&'static self, entry: &'static str) -> Kernel {
-        Kernel::from_text(Text::Builtin(self), entry)
     }
 
     /// Path under `shaders/`.

@@ -104,8 +104,12 @@ impl Gpu {
 /// What choices hold for.
 fn head(info: &AdapterInfo, checks: bool) -> String {
     let AdapterInfo { name, backend, driver, .. } = info;
+    let class = info.facts.class;
     let checks = if checks { "on" } else { "off" };
-    let head = format!("wgrad {}: {name}, {backend}, {driver}, checks {checks}", env!("CARGO_PKG_VERSION"));
+    let head = format!(
+        "wgrad {}: {name}, {backend}, {driver}, class {class}, checks {checks}",
+        env!("CARGO_PKG_VERSION")
+    );
     head.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

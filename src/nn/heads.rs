@@ -1,9 +1,9 @@
 //! Heads: what stands on the encoder while it is trained.
 
-use super::Mode;
 use super::builder::ParamBuilder;
 use super::init::Init;
 use super::linear::Linear;
+use super::mode::Mode;
 use super::norm::BatchNorm;
 use super::params::Params;
 use super::segments::{FileLayout, ParamId};

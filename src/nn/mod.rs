@@ -28,6 +28,7 @@ mod conv;
 mod heads;
 mod init;
 mod linear;
+mod mode;
 mod norm;
 mod params;
 mod precision;
@@ -40,6 +41,7 @@ pub use conv::Conv2d;
 pub use heads::{Classifier, DinoHead, DinoHeadConfig, LastNorm, Mlp, MlpConfig, Prototypes};
 pub use init::Init;
 pub use linear::Linear;
+pub use mode::Mode;
 pub use norm::{BatchNorm, LayerNorm};
 pub use params::Params;
 pub use precision::Precision;
@@ -48,15 +50,6 @@ pub use safetensors::{NamedTensor, read_safetensors, write_safetensors};
 pub use segments::{BufferId, FileLayout, ParamId, Segment, SegmentTable};
 
 use crate::tensor::Tensor;
-
-/// What a forward is for. It decides which statistics batch normalisation uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Batch statistics, and the running ones are updated.
-    Train,
-    /// Running statistics, nothing is updated.
-    Eval,
-}
 
 /// `forward` on `parts` equal parts of the rows of `x`, its outputs one after another: batch normalisation inside sees a part at
 /// a time, as if each were on a device of its own.

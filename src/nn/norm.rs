@@ -1,9 +1,9 @@
 //! Normalisation layers.
 
-use super::Mode;
 use super::builder::ParamBuilder;
 use super::conv::Conv2d;
 use super::init::Init;
+use super::mode::Mode;
 use super::params::Params;
 use super::segments::{BufferId, FileLayout, ParamId};
 use crate::ops::BatchNormOptions;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::Precision;
+use super::precision::Precision;
 use super::segments::{BufferId, ParamId, Segment, SegmentTable};
 use crate::autograd::{Backward, Gradients};
 use crate::error::Result;

@@ -1,8 +1,8 @@
 //! ResNet (He et al. 2016), with torchvision's structure and names.
 
-use super::Mode;
 use super::builder::ParamBuilder;
 use super::conv::Conv2d;
+use super::mode::Mode;
 use super::norm::BatchNorm;
 use super::params::Params;
 use crate::tensor::Tensor;

@@ -1,15 +1,14 @@
 //! Batch normalisation over the last axis: NHWC images or `[n, d]` rows.
 
-use super::conv2d::Stats;
+use super::channel_stats::Stats;
 use super::row_kernel::{RowKernel, check_columns, rows_of};
 use super::strips::{Lanes, Strips, lanes};
-use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params};
+use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params, source};
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("batch_norm.wgsl", include_str!("../../shaders/batch_norm.wgsl"));
+static SOURCE: Source = source!("batch_norm.wgsl");
 static STRIPS: Lanes = lanes(&SOURCE, "batch_norm_strips", &[]);
-static STATS_SOURCE: Source =
-    Source::new("batch_norm_stats.wgsl", include_str!("../../shaders/batch_norm_stats.wgsl"));
+static STATS_SOURCE: Source = source!("batch_norm_stats.wgsl");
 static MERGE: RowKernel = RowKernel::new(&STATS_SOURCE, "batch_norm_merge");
 static FIXED: Kernel = STATS_SOURCE.kernel("batch_norm_fixed");
 static FORWARD: [Lanes; 4] = [
@@ -221,16 +220,8 @@ fn params(cut: Strips, inv_m: f32) -> Params {
 fn column_params(cut: Strips, run: u32, options: &BatchNormOptions<'_>) -> ColumnParams {
     let Strips { m, c, strips, interleaved } = cut;
     let momentum = if options.running.is_some() { options.momentum } else { 0.0 };
-    ColumnParams {
-        m,
-        c,
-        strips,
-        interleaved,
-        run,
-        eps: options.eps,
-        momentum,
-        affine: u32::from(options.affine.is_some()),
-    }
+    let (eps, affine) = (options.eps, u32::from(options.affine.is_some()));
+    ColumnParams { m, c, strips, interleaved, run, eps, momentum, affine }
 }
 
 /// Mean, inverse standard deviation, scale and shift of every column, `[4, c]`; moves the running statistics.
@@ -278,13 +269,8 @@ fn fixed_stats(gpu: &Gpu, m: usize, c: usize, options: &BatchNormOptions<'_>) ->
     let (gamma, beta) = options.affine.unwrap_or((mean, mean));
     let stats = Tensor::alloc(gpu, "batch_norm", &[4, c].into(), DType::F32);
     let params = column_params(Strips::for_sums(gpu, m, c), 0, options);
-    gpu.run(
-        &FIXED,
-        &[&stats, mean, var, gamma, beta],
-        &params,
-        Grid::items(c as u64),
-        Work::new(32 * c as u64, c as u64),
-    );
+    let work = Work::new(32 * c as u64, c as u64);
+    gpu.run(&FIXED, &[&stats, mean, var, gamma, beta], &params, Grid::items(c as u64), work);
     stats
 }
 
@@ -330,7 +316,8 @@ fn add_relu_grads(
     (dx, dr)
 }
 
-/// The cut of an elementwise backward, its parameters, and `sums` or what is bound, times zero, in their place.
+/// The cut of an elementwise backward, its parameters, and the two sums. Without sums `stats` is bound in their place, and
+/// `inv_m` is 0.
 fn grad_params<'a>(
     x: &Tensor,
     stats: &'a Tensor,

@@ -1,12 +1,12 @@
 //! Arithmetic on two tensors with NumPy broadcasting, and the operators.
 
-use crate::gpu::{Bind, Gpu, Grid, Kernel, Params as GpuParams, Source, Work, params};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Params as GpuParams, Source, Work, params, source};
 use crate::ops::elementwise::assert_float;
 use crate::ops::strips::{Lanes, Strips, lanes};
 use crate::shape::{MAX_RANK, Shape};
 use crate::tensor::Tensor;
 
-static SOURCE: Source = Source::new("binary.wgsl", include_str!("../../shaders/binary.wgsl"));
+static SOURCE: Source = source!("binary.wgsl");
 static ADD: Binary = Binary::new("add", SOURCE.kernel("add"), forms("add_broadcast"));
 static SUB: Binary = Binary::new("sub", SOURCE.kernel("sub"), forms("sub_broadcast"));
 static MUL: Binary = Binary::new("mul", SOURCE.kernel("mul"), forms("mul_broadcast"));
@@ -79,11 +79,11 @@ impl Plan {
                 _ => axes.push([dim, in_a, in_b]),
             }
         }
-        // An axis alone is cut in rows. So are the columns of long rows on a CPU, which had better stay in a page, unless an
-        // operand repeats row by row: read once, it makes up for that.
+        // One axis is cut into rows of 128. Long rows are cut so too where each step from row to row is on a page of its own,
+        // but not if an operand is the same in every row: an invocation reads it once, which saves more than pages cost.
         let repeats = axes.len() > 1 && !axes[axes.len() - 1][1..].contains(&0);
         if let Some(&[cols, in_a, in_b]) = axes.last()
-            && (axes.len() == 1 || (gpu.is_cpu() && !repeats))
+            && (axes.len() == 1 || (gpu.facts().page.is_some() && !repeats))
             && axes.len() < MAX_RANK
             && cols >= 4 * COLUMNS
             && cols.is_multiple_of(COLUMNS)

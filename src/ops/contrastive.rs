@@ -11,35 +11,17 @@
 //! so the bits are the same every time.
 
 mod blocks;
-mod launch;
+mod call;
+pub(super) mod ladder;
 mod matrix;
+mod rows;
+mod tiles;
 
+use super::ladder::rung;
 use super::layout::to_width;
-use crate::gpu::Gpu;
 use crate::tensor::{DType, Tensor};
-use blocks::Wanted;
-use launch::{Call, OfQueries, Role};
-
-pub(super) use launch::RUNGS;
-
-/// The file of `shaders/contrastive/` that runs on `gpu`.
-///
-/// # Panics
-/// If one was chosen that there is not.
-fn rung(gpu: &Gpu) -> &str {
-    let file = super::rung(gpu, "contrastive");
-    assert!(RUNGS.contains(&file), "contrastive: there is no shaders/contrastive/{file}*.wgsl");
-    file
-}
-
-/// A column for each row.
-#[derive(Debug, Clone)]
-enum Column {
-    /// `(row + offset) mod columns`.
-    Offset(usize),
-    /// One `u32` a row.
-    Each(Tensor),
-}
+use call::{Call, Column, Saved, Wanted};
+use ladder::Losses;
 
 /// A contrastive cross-entropy: what is positive, what is left out, at which temperature.
 ///
@@ -68,7 +50,7 @@ pub struct Contrastive {
     positive: Column,
     exclude: Option<Column>,
     extra: Option<Tensor>,
-    dispatch_flops: u64,
+    dispatch_flops: Option<u64>,
 }
 
 /// What [`Contrastive::forward`] returns.
@@ -91,13 +73,7 @@ impl Contrastive {
     #[must_use]
     pub fn new(tau: f32) -> Self {
         assert!(tau > 0.0 && tau.is_finite(), "contrastive: temperature {tau} is not positive");
-        Self {
-            tau,
-            positive: Column::Offset(0),
-            exclude: None,
-            extra: None,
-            dispatch_flops: launch::DISPATCH_FLOPS,
-        }
+        Self { tau, positive: Column::Offset(0), exclude: None, extra: None, dispatch_flops: None }
     }
 
     /// The positive of row `i` is key `(i + offset) mod M`.
@@ -136,11 +112,11 @@ impl Contrastive {
         self
     }
 
-    /// Operations in one dispatch at most; larger calls are cut into several, with the same bits. The default, 2^35, stays
-    /// far below any driver's time-out.
+    /// Operations in one dispatch at most; larger calls are cut into several, with the same bits. The default,
+    /// [`Facts::dispatch_flops`](crate::gpu::Facts::dispatch_flops), stays far below any driver's time-out.
     #[must_use]
     pub fn dispatch_flops(mut self, flops: u64) -> Self {
-        self.dispatch_flops = flops;
+        self.dispatch_flops = Some(flops);
         self
     }
 
@@ -175,26 +151,23 @@ impl Contrastive {
         let queries = &queries.cast(DType::F32);
         let keys = if same { queries } else { &keys.cast(DType::F32) };
         let extra_rows = self.extra.as_ref().map(|e| e.cast(DType::F32));
-        let (n, m, d) = (queries.shape()[0], keys.shape()[0], keys.shape()[1]);
-        let call = Call {
-            n: n as u32,
-            m: m as u32,
-            d4: d.div_ceil(4) as u32,
-            tau: self.tau,
-            dispatch_flops: self.dispatch_flops,
-        };
+        let (n, m, d) = (queries.shape()[0] as u32, keys.shape()[0] as u32, keys.shape()[1]);
+        let (gpu, d4, tau) = (queries.gpu().clone(), d.div_ceil(4) as u32, self.tau);
+        let dispatch_flops = self.dispatch_flops.unwrap_or(gpu.facts().dispatch_flops);
+        let call = Call { gpu, n, m, d4, tau, dispatch_flops };
         let q = to_width(queries, 4 * call.d4);
         let k = if same { q.clone() } else { to_width(keys, 4 * call.d4) };
         let extra = extra_rows.as_ref().map(|e| to_width(e, 4 * call.d4));
         let positive = match (&self.extra, &self.positive) {
-            (Some(_), _) => call.no_column(queries.gpu()),
-            (None, column) => call.column(queries.gpu(), column),
+            (Some(_), _) => call.no_column(),
+            (None, column) => call.column(column),
         };
         let excluded = match &self.exclude {
-            None => call.no_column(queries.gpu()),
-            Some(column) => call.column(queries.gpu(), column),
+            None => call.no_column(),
+            Some(column) => call.column(column),
         };
-        let (row_losses, lse) = call.forward(&q, &k, extra.as_ref(), &positive, &excluded);
+        let states = rung::<Losses>(&call).launch.states(&call, &q, &k, &excluded);
+        let (row_losses, lse) = call.finish((&states.0, states.1), &q, &k, extra.as_ref(), &positive);
 
         let mut parents = if same { vec![queries] } else { vec![queries, keys] };
         parents.extend(&extra_rows);
@@ -204,23 +177,16 @@ impl Contrastive {
             let [q, k, positive, excluded, lse, extra @ ..] = b.saved_slice() else {
                 unreachable!("five tensors were saved, or six");
             };
-            let of = OfQueries { positive, excluded, lse, dloss: b.dy };
-            let mut gradients = if matrix::chosen(q.gpu()) {
-                matrix::gradients(&call, (q, k), &of, same, [b.needs(0), !same && b.needs(1)])
-            } else if rung(q.gpu()) == "4_blocks" {
-                let wanted = if same { Wanted::Both } else { Wanted::Each([b.needs(0), b.needs(1)]) };
-                let [dq, dk] = blocks::backward(&call, wanted, q, k, &of);
-                if same { vec![dq] } else { vec![dq, dk] }
-            } else if same {
-                vec![b.needs(0).then(|| call.backward(Role::Both, q, k, &of))]
-            } else {
-                vec![
-                    b.needs(0).then(|| call.backward(Role::Queries, q, k, &of)),
-                    b.needs(1).then(|| call.backward(Role::Keys, q, k, &of)),
-                ]
+            let saved = Saved { q, k, positive, excluded, lse, dloss: b.dy };
+            let wanted = match same {
+                true if b.needs(0) => Wanted::Both,
+                true => Wanted::Each([false; 2]),
+                false => Wanted::Each([b.needs(0), b.needs(1)]),
             };
+            let gradients = rung::<Losses>(&call).launch.gradients(&call, wanted, &saved);
+            let mut gradients = gradients[..if same { 1 } else { 2 }].to_vec();
             if let [extra] = extra {
-                let (dq, dextra) = call.extra_backward(q, extra, &of);
+                let (dq, dextra) = call.extra_backward(extra, &saved);
                 gradients[0] = gradients[0].take().map(|tiles| tiles.add(&dq));
                 gradients.push(Some(dextra));
             }

@@ -1,19 +1,18 @@
 //! 2-D convolution as implicit GEMMs on NHWC images and `[KH, KW, Cin, Cout]` weights: nothing is unfolded in memory.
 
-use super::batch_norm::BatchNormOptions;
-use crate::gpu::{Gpu, Work, params};
-use crate::shape::Shape;
-use crate::tensor::{DType, Tensor};
-
 mod block;
-mod ladder;
+mod job;
+pub(super) mod ladder;
 mod matrix;
 mod winograd;
 
-/// The files of `shaders/conv/` that run on `gpu`, lowest rung first.
-pub(super) fn rungs(gpu: &Gpu) -> Vec<&'static str> {
-    ladder::RUNGS.iter().filter(|rung| (rung.adapter)(gpu)).map(|rung| rung.file).collect()
-}
+use super::batch_norm::BatchNormOptions;
+use super::channel_stats::Stats;
+use super::ladder::rung;
+use crate::shape::Shape;
+use crate::tensor::{DType, Tensor};
+use job::{Job, Pass, Sizes};
+use ladder::Convolutions;
 
 /// A value for height and one for width; a plain number stands for both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,140 +63,6 @@ impl Conv2dOptions {
     pub fn padding(self, padding: impl Into<Pair>) -> Self {
         Self { padding: padding.into().0, ..self }
     }
-}
-
-/// Which of the three products of a convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pass {
-    Forward,
-    InputGradient,
-    WeightGradient,
-}
-
-params! {
-    /// A convolution: images, outputs, kernel, stride, padding.
-    #[derive(Debug)]
-    struct Sizes {
-        n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-        kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32,
-    }
-}
-params! {
-    /// The same with a cut of the sums: split s takes terms (or lines) in `[s chunk, (s + 1) chunk)`.
-    struct SplitSizes {
-        n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-        kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32,
-    }
-}
-
-impl Sizes {
-    /// With a cut of the sums.
-    fn split(self, chunk: u32, splits: u32) -> SplitSizes {
-        let Sizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw } = self;
-        SplitSizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw, chunk, splits }
-    }
-
-    /// Classes of input pixels by their place modulo the stride: within one, the same taps reach every pixel.
-    fn classes(&self) -> u64 {
-        product(&[self.sh, self.sw])
-    }
-
-    /// Taps that reach a class of input pixels at most.
-    fn class_taps(&self) -> u64 {
-        product(&[self.kh.div_ceil(self.sh), self.kw.div_ceil(self.sw)])
-    }
-
-    /// Whether vec4 may run along the channels of both images.
-    fn vectors(&self) -> bool {
-        self.cin.is_multiple_of(4) && self.cout.is_multiple_of(4)
-    }
-}
-
-/// One product to compute.
-struct Job<'a> {
-    pass: Pass,
-    sizes: Sizes,
-    /// y, dx or dw.
-    result: &'a Tensor,
-    /// x, dy or x.
-    lhs: &'a Tensor,
-    /// w, w or dy.
-    rhs: &'a Tensor,
-    /// Whether the statistics of y's channels are of use.
-    wants_stats: bool,
-}
-
-/// Statistics of the channels of y `[.., c]`, for strips of `rows` rows (pixels) of it, of which the last may be shorter.
-#[derive(Debug, Clone)]
-pub(super) struct Stats {
-    /// Mean, and sum of squares about that mean, of each strip: `[c, strips, 2]`.
-    pub(super) parts: Tensor,
-    /// Rows of a strip.
-    pub(super) rows: u32,
-}
-
-/// A product as a GEMM: `(classes) x rows x columns`, and the length of the sums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Gemm {
-    /// 1, or the stride classes of an input gradient, each a product of its own.
-    classes: u64,
-    /// Pixels, or `(KH, KW, Cin)`.
-    rows: u64,
-    /// Channels.
-    columns: u64,
-    /// Terms of a sum.
-    k: u64,
-}
-
-impl Gemm {
-    /// Workgroups with tiles of `rows` x `columns`.
-    fn tiles(&self, rows: u64, columns: u64) -> u64 {
-        self.classes * self.rows.div_ceil(rows) * self.columns.div_ceil(columns)
-    }
-}
-
-impl Job<'_> {
-    /// The GEMM of this product; an input gradient goes class by class of the stride, so that no tap is tried in vain.
-    fn gemm(&self) -> Gemm {
-        let Sizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, .. } = self.sizes;
-        let (classes, rows, columns, k) = match self.pass {
-            Pass::Forward => (1, product(&[n, oh, ow]), cout, product(&[kh, kw, cin])),
-            Pass::InputGradient => (
-                self.sizes.classes(),
-                product(&[n, h.div_ceil(sh), w.div_ceil(sw)]),
-                cin,
-                self.sizes.class_taps() * u64::from(cout),
-            ),
-            Pass::WeightGradient => (1, product(&[kh, kw, cin]), cout, product(&[n, oh, ow])),
-        };
-        Gemm { classes, rows, columns: u64::from(columns), k }
-    }
-
-    /// What [`tune`](crate::ops::tune) keeps a choice by.
-    fn key(&self) -> String {
-        let Sizes { n, h, w, cin, cout, kh, kw, sh, sw, ph, pw, .. } = self.sizes;
-        let [lhs, rhs, result] = [self.lhs, self.rhs, self.result].map(Tensor::dtype);
-        let stats = if self.wants_stats { " stats" } else { "" };
-        format!(
-            "conv {:?} {lhs:?} {rhs:?} {result:?} {n}x{h}x{w}x{cin} {kh}x{kw}x{cout} stride {sh}x{sw} padding {ph}x{pw}{stats}",
-            self.pass
-        )
-    }
-
-    /// Bytes read and written once, and the multiply-adds of the definition.
-    fn work(&self) -> Work {
-        let Sizes { n, cin, oh, ow, cout, kh, kw, .. } = self.sizes;
-        let bytes = self.result.bytes() + self.lhs.bytes() + self.rhs.bytes();
-        Work::new(bytes as u64, 2 * product(&[n, oh, ow, cout, kh, kw, cin]))
-    }
-
-    fn gpu(&self) -> &Gpu {
-        self.result.gpu()
-    }
-}
-
-fn product(sizes: &[u32]) -> u64 {
-    sizes.iter().map(|&d| u64::from(d)).product()
 }
 
 impl Tensor {
@@ -286,22 +151,9 @@ fn check(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> Sizes {
         }
         (padded - kernel) / stride[axis] + 1
     };
-    let [n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw] = [
-        n,
-        h,
-        w,
-        cin,
-        output(h, kh, 0),
-        output(w, kw, 1),
-        cout,
-        kh,
-        kw,
-        stride[0],
-        stride[1],
-        padding[0],
-        padding[1],
-    ]
-    .map(|d| d as u32);
+    let (oh, ow) = (output(h, kh, 0), output(w, kw, 1));
+    let [n, h, w, cin, oh, ow, cout] = [n, h, w, cin, oh, ow, cout].map(|d| d as u32);
+    let [[sh, sw], [ph, pw], [kh, kw]] = [stride, padding, [kh, kw]].map(|pair| pair.map(|d| d as u32));
     Sizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw }
 }
 
@@ -322,6 +174,7 @@ fn launch(
     if lhs.is_empty() || rhs.is_empty() {
         return (result.full_like(0.0), None);
     }
-    let stats = ladder::run(&Job { pass, sizes, result: &result, lhs, rhs, wants_stats });
+    let job = Job { pass, sizes, result: &result, lhs, rhs, wants_stats };
+    let stats = (rung::<Convolutions>(&job).launch)(&job);
     (result, stats)
 }

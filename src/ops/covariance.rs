@@ -2,10 +2,10 @@
 
 use super::batch_norm::{BatchNormOptions, batch_stats};
 use super::elementwise::assert_float;
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Grid, Kernel, Source, Work, params, source};
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("covariance.wgsl", include_str!("../../shaders/covariance.wgsl"));
+static SOURCE: Source = source!("covariance.wgsl");
 static CENTER: Kernel = SOURCE.kernel("covariance_center");
 static BACKWARD: Kernel = SOURCE.kernel("covariance_backward");
 static PENALTY: Kernel = SOURCE.kernel("covariance_penalty");
@@ -87,13 +87,8 @@ impl Tensor {
         let unbias = (n64 / (n64 - 1.0)).sqrt() as f32;
         let params = HingeParams { n: n as u32, d: d as u32, gamma, unbias };
         let terms = Tensor::alloc(gpu, "variance_hinge", &[d].into(), DType::F32);
-        gpu.run(
-            &HINGE,
-            &[&terms, &stats],
-            &params,
-            Grid::items(d as u64),
-            Work::new(8 * d as u64, 2 * d as u64),
-        );
+        let work = Work::new(8 * d as u64, 2 * d as u64);
+        gpu.run(&HINGE, &[&terms, &stats], &params, Grid::items(d as u64), work);
         terms.sum_all().with_backward("variance_hinge", &[x], &[x, &stats], move |b| {
             let [x, stats] = b.saved();
             let dx = Tensor::alloc(x.gpu(), "variance_hinge", x.shape(), DType::F32);

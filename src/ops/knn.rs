@@ -1,14 +1,14 @@
 //! Nearest neighbours by dot product, and the vote over their labels.
 
-use crate::gpu::{Bind, Grid, Kernel, Source, Work, params};
+use crate::gpu::{Bind, Grid, Kernel, Source, Work, params, source};
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("knn.wgsl", include_str!("../../shaders/knn.wgsl"));
-/// A query an invocation, of which GPUs have none to spare; four, for CPU adapters.
+static SOURCE: Source = source!("knn.wgsl");
+/// One query an invocation, and four.
 static KNN_SELECT: [Kernel; 2] =
     [SOURCE.kernel("knn_select"), SOURCE.kernel("knn_select").with(&[("WG", 8.0)]).wide()];
 static KNN_SORT: Kernel = SOURCE.kernel("knn_sort");
-static VOTE_SOURCE: Source = Source::new("knn_vote.wgsl", include_str!("../../shaders/knn_vote.wgsl"));
+static VOTE_SOURCE: Source = source!("knn_vote.wgsl");
 static KNN_VOTE: Kernel = VOTE_SOURCE.kernel("knn_vote");
 
 params! { struct Params { n: u32, k: u32, rows: u32, base: u32 } }
@@ -17,15 +17,9 @@ params! { struct Vote { n: u32, k: u32, classes: u32, bank: u32, tau: f32 } }
 /// Rows of the bank and queries in one strip of similarities. Multiples of 64, so that a view can start at each.
 const STRIP: usize = 1024;
 
-/// Neighbours at most on a CPU adapter: lavapipe ends an invocation's loops, without a word, after 65,535 turns in all, and
-/// `knn_select` makes up to `20 k + 11,000`.
-const MOST_ON_CPU: usize = 2500;
-
-/// A GPU wants many queries at once; a core of a CPU a strip that its cache holds, and whose rows do not lie a power of two
-/// apart.
-fn queries(is_cpu: bool) -> usize {
-    if is_cpu { 320 } else { 4096 }
-}
+/// Neighbours at most where [`loop_iterations`](crate::gpu::AdapterInfo::loop_iterations) has a limit: `knn_select` makes up to
+/// `20 k + 11,000`, of 65,535 on lavapipe.
+const MOST_WHERE_LOOPS_END: usize = 2500;
 
 impl Tensor {
     /// The `k` rows of `bank` `[m, d]` with the largest dot product with each row of this `[n, d]`.
@@ -45,22 +39,21 @@ impl Tensor {
         let (n, m, d) = (a[0], b[0], a[1]);
         assert!((1..=m).contains(&k), "knn: k = {k} of a bank {b}");
         let gpu = self.gpu();
-        assert!(k <= MOST_ON_CPU || !gpu.is_cpu(), "knn: k = {k}: at most {MOST_ON_CPU} on a CPU adapter");
+        let most = if gpu.info().loop_iterations == u32::MAX { usize::MAX } else { MOST_WHERE_LOOPS_END };
+        assert!(k <= most, "knn: k = {k}: at most {most} on an adapter that ends long loops");
         let new = |shape: [usize; 2], dtype| Tensor::alloc(gpu, "knn", &shape.into(), dtype);
         let (similarity, index) = (new([n, k], DType::F32), new([n, k], DType::U32));
-        let at_once = queries(gpu.is_cpu());
+        let at_once = gpu.facts().queries as usize;
         for first in (0..n).step_by(at_once) {
             let count = at_once.min(n - first);
             let part = Tensor::view(self, first * d, [count, d]);
             let lists = || (new([k, count], DType::F32), new([k, count], DType::U32));
             let (mut kept, mut next) = (lists(), lists());
-            let params = |n: usize, rows: usize, base: usize| Params {
-                n: n as u32,
-                k: k as u32,
-                rows: rows as u32,
-                base: base as u32,
+            let params = |n: usize, rows: usize, base: usize| {
+                let [n, k, rows, base] = [n, k, rows, base].map(|d| d as u32);
+                Params { n, k, rows, base }
             };
-            let wide = gpu.is_cpu() && count.is_multiple_of(4);
+            let wide = gpu.facts().wide_queries && count.is_multiple_of(4);
             let lanes = if wide { count / 4 } else { count };
             for base in (0..m).step_by(STRIP) {
                 let rows = STRIP.min(m - base);

@@ -1,10 +1,10 @@
 //! Rows scaled to unit length.
 
 use super::row_kernel::{RowKernel, rows_of};
-use crate::gpu::{Source, Work, params};
+use crate::gpu::{Source, Work, params, source};
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("l2_normalize.wgsl", include_str!("../../shaders/l2_normalize.wgsl"));
+static SOURCE: Source = source!("l2_normalize.wgsl");
 static FORWARD: RowKernel = RowKernel::lanes(&SOURCE, "l2_normalize");
 static BACKWARD: RowKernel = RowKernel::lanes(&SOURCE, "l2_normalize_backward");
 

@@ -2,10 +2,10 @@
 
 use super::row_kernel::{RowKernel, check_columns, rows_of};
 use super::strips::Strips;
-use crate::gpu::{Bind, Gpu, Source, Work, params};
+use crate::gpu::{Bind, Gpu, Source, Work, params, source};
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("layer_norm.wgsl", include_str!("../../shaders/layer_norm.wgsl"));
+static SOURCE: Source = source!("layer_norm.wgsl");
 static FORWARD: RowKernel = RowKernel::lanes(&SOURCE, "layer_norm");
 static BACKWARD: RowKernel = RowKernel::lanes(&SOURCE, "layer_norm_backward");
 static BACKWARD_HELD: RowKernel = RowKernel::lanes(&SOURCE, "layer_norm_backward_held");
@@ -36,13 +36,8 @@ impl Tensor {
 
         let y = Tensor::alloc(self.gpu(), "layer_norm", self.shape(), self.dtype());
         let stats = Tensor::alloc(self.gpu(), "layer_norm", &[rows, 2].into(), DType::F32);
-        FORWARD.run(
-            self.gpu(),
-            &[&y, &stats, self, gamma, beta],
-            &params,
-            (rows, c),
-            Work::new(2 * self.bytes() as u64, 8 * n),
-        );
+        let work = Work::new(2 * self.bytes() as u64, 8 * n);
+        FORWARD.run(self.gpu(), &[&y, &stats, self, gamma, beta], &params, (rows, c), work);
 
         y.with_backward("layer_norm", &[self, gamma, beta], &[self, gamma, &stats], move |b| {
             let [x, gamma, stats] = b.saved();
@@ -51,13 +46,8 @@ impl Tensor {
             let parts = cut.row_parts(x.gpu(), "layer_norm");
             let work = Work::new(3 * x.bytes() as u64, 14 * n);
             let tensors: [&dyn Bind; 6] = [&dx, &parts, x, gamma, b.dy, stats];
-            backward(x.gpu(), &cut).run(
-                x.gpu(),
-                &tensors,
-                &StripParams::from(cut),
-                (cut.strips as usize, c),
-                work,
-            );
+            let (kernel, params) = (backward(x.gpu(), &cut), StripParams::from(cut));
+            kernel.run(x.gpu(), &tensors, &params, (cut.strips as usize, c), work);
             if !b.needs(1) && !b.needs(2) {
                 return vec![Some(dx), None, None];
             }
@@ -75,17 +65,12 @@ impl From<Strips> for StripParams {
 
 /// How the backward pass cuts the rows: into enough strips to fill the device, and few, since each has sums of its own.
 ///
-/// A CPU adapter's strip is also short enough for lavapipe, which ends an invocation's loops, without a word, when they have
-/// made 65,535 iterations in all: two passes over a row, and the sum of its lanes.
+/// A strip ends before [`loop_iterations`](crate::gpu::AdapterInfo::loop_iterations): each of its rows costs two passes over the
+/// row and a sum over its lanes.
 fn strips(gpu: &Gpu, m: usize, c: usize) -> Strips {
     let (lanes, cells) = BACKWARD.sharing(gpu, m, c);
-    let strips = if gpu.is_cpu() {
-        let longest = (30_000 / (cells / lanes + 8)).max(1);
-        (m / 32).min(1024).max(m.div_ceil(longest))
-    } else {
-        (65_536 / lanes).min(m / 4)
-    };
-    Strips::new(gpu, m, c, strips)
+    let longest = (gpu.info().loop_iterations as usize / 2 / (cells / lanes + 8)).max(1);
+    Strips::new(gpu, m, c, gpu.facts().row_sums.strips(m, lanes).max(m.div_ceil(longest)))
 }
 
 /// The kernel that takes this cut.

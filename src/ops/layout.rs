@@ -1,17 +1,17 @@
 //! The same elements elsewhere: transposed, copied, converted.
 
 use crate::autograd::Backward;
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Grid, Kernel, Means, Source, Work, params, source};
 use crate::ops::elementwise::assert_float;
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
-static TRANSPOSE_SOURCE: Source = Source::new("transpose.wgsl", include_str!("../../shaders/transpose.wgsl"));
+static TRANSPOSE_SOURCE: Source = source!("transpose.wgsl");
 static TRANSPOSE_TILE: Kernel = TRANSPOSE_SOURCE.kernel("transpose_tile");
 static TRANSPOSE_BLOCK: Kernel = TRANSPOSE_SOURCE.kernel("transpose_block");
-static WIDTH_SOURCE: Source = Source::new("width.wgsl", include_str!("../../shaders/width.wgsl"));
+static WIDTH_SOURCE: Source = source!("width.wgsl");
 static WIDTH: Kernel = WIDTH_SOURCE.kernel("width");
-static CAST_SOURCE: Source = Source::new("cast.wgsl", include_str!("../../shaders/cast.wgsl"));
+static CAST_SOURCE: Source = source!("cast.wgsl");
 static TO_U32: Kernel = CAST_SOURCE.kernel("to_u32");
 static TO_FLOAT: Kernel = CAST_SOURCE.kernel("to_float");
 static NARROW: Kernel = CAST_SOURCE.kernel("narrow");
@@ -78,8 +78,12 @@ impl Tensor {
             [batch, rows, cols] => ([batch, rows, cols], Shape::from([batch, cols, rows])),
             _ => panic!("transpose: rank 2 or 3, got shape {}", self.shape()),
         };
-        transpose(self, dims, &shape, self.gpu().is_cpu())
-            .with_backward("transpose", &[self], &[], |rule| vec![Some(rule.dy.transpose())])
+        transpose(self, dims, &shape, self.gpu().facts().prefers(Means::Registers)).with_backward(
+            "transpose",
+            &[self],
+            &[],
+            |rule| vec![Some(rule.dy.transpose())],
+        )
     }
 
     /// A deep copy: later writes in place to one do not show in the other. Gradient: `dy`.

@@ -2,15 +2,14 @@
 
 use super::l2_normalize::EPS;
 use super::row_kernel::RowKernel;
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Grid, Kernel, Source, Work, params, source};
 use crate::ops::elementwise::assert_f32;
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("lerp.wgsl", include_str!("../../shaders/lerp.wgsl"));
+static SOURCE: Source = source!("lerp.wgsl");
 static LERP: Kernel = SOURCE.kernel("lerp");
 static LERP_MEAN: Kernel = SOURCE.kernel("lerp_mean");
-static UNIT_ROWS_SOURCE: Source =
-    Source::new("lerp_unit_rows.wgsl", include_str!("../../shaders/lerp_unit_rows.wgsl"));
+static UNIT_ROWS_SOURCE: Source = source!("lerp_unit_rows.wgsl");
 static LERP_UNIT_ROWS: RowKernel = RowKernel::new(&UNIT_ROWS_SOURCE, "lerp_unit_rows");
 
 /// Rows that one invocation adds up at most: CPU drivers end its loops after 65,535 turns.

@@ -1,51 +1,17 @@
 //! Matrix products A B, A Bᵀ and Aᵀ B, plain or batched. Each is the backward of the others, so none copies a transpose.
 
-mod ladder;
+pub(super) mod job;
+pub(super) mod ladder;
 pub(super) mod matrix;
 
 use super::elementwise::{assert_f32, assert_float};
+use super::ladder::rung;
+use super::split_sums::{Epilogue, finish};
 use super::unary::relu_gradient;
-use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
-use ladder::{Job, RUNGS};
-
-static SUM_SOURCE: Source =
-    Source::new("matmul/sum_splits.wgsl", include_str!("../../shaders/matmul/sum_splits.wgsl"));
-static SUM_SPLITS: Kernel = SUM_SOURCE.kernel("sum_splits");
-
-params! {
-    struct SumParams { n: u32, splits: u32, columns: u32, add_bias: u32, relu: u32 }
-}
-
-/// The files under `shaders/matmul/` that run on `gpu`, lowest rung first.
-pub(super) fn rungs(gpu: &Gpu) -> Vec<&'static str> {
-    RUNGS.iter().filter(|rung| (rung.adapter)(gpu)).map(|rung| rung.file).collect()
-}
-
-/// What is done to each element of a product before it is stored: `relu(x + bias[column])`, either part or none.
-#[derive(Clone, Copy, Default)]
-struct Epilogue<'a> {
-    bias: Option<&'a Tensor>,
-    relu: bool,
-}
-
-impl Epilogue<'_> {
-    fn is_none(&self) -> bool {
-        self.bias.is_none() && !self.relu
-    }
-}
-
-/// Which operand is transposed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// A B
-    Nn,
-    /// A Bᵀ
-    Nt,
-    /// Aᵀ B
-    Tn,
-}
+use job::{Form, Job};
+use ladder::Products;
 
 impl Tensor {
     /// A B: `[M, K]` times `[K, N]` is `[M, N]`; `[B, M, K]` times `[B, K, N]` is `[B, M, N]`, a product a batch.
@@ -56,18 +22,7 @@ impl Tensor {
     #[track_caller]
     #[must_use]
     pub fn matmul(&self, other: &Tensor) -> Tensor {
-        product("matmul", Form::Nn, self, other, self.dtype()).with_backward(
-            "matmul",
-            &[self, other],
-            &[self, other],
-            |g| {
-                let [a, b] = g.saved();
-                vec![
-                    g.needs(0).then(|| product("matmul", Form::Nt, g.dy, b, g.dtype(0))),
-                    g.needs(1).then(|| product("matmul", Form::Tn, a, g.dy, g.dtype(1))),
-                ]
-            },
-        )
+        differentiable("matmul", Form::Nn, self, other)
     }
 
     /// A Bᵀ: `[M, K]` and `[N, K]` give `[M, N]`; batched as [`Tensor::matmul`].
@@ -78,18 +33,7 @@ impl Tensor {
     #[track_caller]
     #[must_use]
     pub fn matmul_nt(&self, other: &Tensor) -> Tensor {
-        product("matmul_nt", Form::Nt, self, other, self.dtype()).with_backward(
-            "matmul_nt",
-            &[self, other],
-            &[self, other],
-            |g| {
-                let [a, b] = g.saved();
-                vec![
-                    g.needs(0).then(|| product("matmul", Form::Nn, g.dy, b, g.dtype(0))),
-                    g.needs(1).then(|| product("matmul", Form::Tn, g.dy, a, g.dtype(1))),
-                ]
-            },
-        )
+        differentiable("matmul_nt", Form::Nt, self, other)
     }
 
     /// Aᵀ B: `[K, M]` and `[K, N]` give `[M, N]`; batched as [`Tensor::matmul`].
@@ -100,18 +44,7 @@ impl Tensor {
     #[track_caller]
     #[must_use]
     pub fn matmul_tn(&self, other: &Tensor) -> Tensor {
-        product("matmul_tn", Form::Tn, self, other, self.dtype()).with_backward(
-            "matmul_tn",
-            &[self, other],
-            &[self, other],
-            |g| {
-                let [a, b] = g.saved();
-                vec![
-                    g.needs(0).then(|| product("matmul", Form::Nt, b, g.dy, g.dtype(0))),
-                    g.needs(1).then(|| product("matmul", Form::Nn, a, g.dy, g.dtype(1))),
-                ]
-            },
-        )
+        differentiable("matmul_tn", Form::Tn, self, other)
     }
 }
 
@@ -148,6 +81,23 @@ impl Tensor {
             gradients
         })
     }
+}
+
+/// The product of a form, and its gradients, which are products of the two other forms.
+#[track_caller]
+fn differentiable(op: &'static str, form: Form, a: &Tensor, b: &Tensor) -> Tensor {
+    product(op, form, a, b, a.dtype()).with_backward(op, &[a, b], &[a, b], move |g| {
+        let ([a, b], dy) = (g.saved(), g.dy);
+        let (da, db) = match form {
+            Form::Nn => ((Form::Nt, dy, b), (Form::Tn, a, dy)),
+            Form::Nt => ((Form::Nn, dy, b), (Form::Tn, dy, a)),
+            Form::Tn => ((Form::Nt, b, dy), (Form::Nn, a, dy)),
+        };
+        let gradient = |i, (form, a, b): (Form, &Tensor, &Tensor)| {
+            g.needs(i).then(|| product("matmul", form, a, b, g.dtype(i)))
+        };
+        vec![gradient(0, da), gradient(1, db)]
+    })
 }
 
 /// The product, of `f32` sums whatever the operands are, stored as `dtype`.
@@ -188,43 +138,8 @@ fn product_with(
         finish(&c, &sums, 1, epilogue);
     } else {
         let [batch, m, n, k] = [batch, m, n, k].map(|d| d as u32);
-        ladder::run(&Job { op, form, batch, m, n, k, c: &c, a, b, epilogue });
+        let job = Job { op, form, batch, m, n, k, c: &c, a, b, epilogue };
+        (rung::<Products>(&job).launch)(&job);
     }
     c
-}
-
-/// Into how many parts a sum over `k` is cut when `groups` workgroups alone do not fill the adapter.
-///
-/// Depends on shapes and adapter class only, so results are the same bits every time. On CPU adapters a part is at most
-/// 4,096 long, whatever that costs: lavapipe ends an invocation's loops, without a word, when they have made 65,535
-/// iterations in all, and a kernel's inner loops may make ten for each step of `k`.
-pub(super) fn splits(cpu: bool, groups: u64, k: u64) -> u32 {
-    let (enough, least, longest) = if cpu { (16, 64, 4096) } else { (256, 128, u64::from(u32::MAX)) };
-    (enough / groups.max(1)).min(k / least).max(k.div_ceil(longest)).max(1) as u32
-}
-
-/// Where a split kernel writes: `y` itself, or `splits` partial copies of it for [`sum_splits`].
-pub(super) fn split_output(op: &str, y: &Tensor, splits: u32) -> Tensor {
-    if splits == 1 {
-        return y.clone();
-    }
-    Tensor::alloc(y.gpu(), op, &Shape::new(&[splits as usize, y.len()]), DType::F32)
-}
-
-/// Adds the partial results of a split sum in fixed order.
-pub(super) fn sum_splits(y: &Tensor, part: &Tensor, splits: u32) {
-    if splits > 1 {
-        finish(y, part, splits, Epilogue::default());
-    }
-}
-
-/// [`sum_splits`] of one split or more, and the epilogue.
-fn finish(y: &Tensor, part: &Tensor, splits: u32, epilogue: Epilogue<'_>) {
-    let n = y.len() as u32;
-    let columns = y.shape().last().map_or(1, |&columns| columns as u32);
-    let [add_bias, relu] = [epilogue.bias.is_some(), epilogue.relu].map(u32::from);
-    let bias = epilogue.bias.unwrap_or(part);
-    let work = Work::new((part.bytes() + y.bytes()) as u64, part.len() as u64);
-    let p = SumParams { n, splits, columns, add_bias, relu };
-    y.gpu().run(&SUM_SPLITS, &[y, part, bias], &p, Grid::items(n), work);
 }

@@ -4,11 +4,11 @@ use super::binary::expand_scaled;
 use super::conv2d::Pair;
 use super::elementwise::assert_float;
 use super::strips::{Lanes, lanes};
-use crate::gpu::{Bind, Gpu, Grid, Source, Work, params};
+use crate::gpu::{Bind, Gpu, Grid, Source, Work, params, source};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("pool2d.wgsl", include_str!("../../shaders/pool2d.wgsl"));
+static SOURCE: Source = source!("pool2d.wgsl");
 static MAX: Lanes = lanes(&SOURCE, "max_pool2d", &[]);
 static MAX_BACKWARD: Lanes = lanes(&SOURCE, "max_pool2d_backward", &[]);
 static AVG: Lanes = lanes(&SOURCE, "avg_pool2d", &[]);
@@ -29,11 +29,12 @@ impl Params {
         Work::new(bytes as u64, windows * u64::from(self.kh * self.kw))
     }
 
-    /// Launches `kernel` with one invocation a run of each of `lines` rows of the result, `width` long, and lane of channels.
+    /// Launches `kernel`: each of `lines` rows of the result, `width` long, is cut into runs, and an invocation makes a run of one
+    /// channel, or of four where `c` is a multiple of four.
     #[track_caller]
     fn run(&self, gpu: &Gpu, kernel: &Lanes, tensors: &[&dyn Bind], [lines, width]: [u32; 2], work: Work) {
         // Longer runs divide less and leave fewer invocations. lavapipe ends an invocation's loops at 65,535 iterations.
-        let longest = if gpu.is_cpu() { 16 } else { 4 }.min(8192 / (self.kh * self.kw)).max(1);
+        let longest = gpu.facts().pool_run.min(8192 / (self.kh * self.kw)).max(1);
         let runs = width.div_ceil(longest).max(1);
         let wide = self.c.is_multiple_of(4);
         let c = if wide { self.c / 4 } else { self.c };

@@ -1,13 +1,13 @@
 //! Sums, means and maxima over axes.
 
-use crate::gpu::{Grid, Source, Work, params};
+use crate::gpu::{Facts, Grid, Source, Work, params, source};
 use crate::ops::binary::{equal, expand_scaled};
 use crate::ops::elementwise::{assert_f32, assert_float};
 use crate::ops::strips::{Lanes, Strips, lanes};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("reduce.wgsl", include_str!("../../shaders/reduce.wgsl"));
+static SOURCE: Source = source!("reduce.wgsl");
 static SUM: Lanes = lanes(&SOURCE, "sum", &[]);
 static MAX: Lanes = lanes(&SOURCE, "max_value", &[]);
 
@@ -18,30 +18,28 @@ params! {
 /// Elements one invocation adds up at most, so that rounding errors stay small however large the tensor.
 const LONGEST: usize = 512;
 
-/// Elements from which on a run without columns after it is worth the launch that adds up its four columns.
+/// Elements of a tensor from which on its last axis is reduced as four columns of vec4s, at the cost of one more launch that
+/// adds up the four.
 const FOURS: usize = 1 << 16;
 
-/// Into how many partial results a pass splits `reduced` elements, for each of `outputs` results. One: it is the last pass.
+/// Returns the number of parts that a pass splits `reduced` elements into, for each of `outputs` results. With one part it is
+/// the last pass.
 ///
-/// A GPU wants many invocations, of 64 elements at least, and neighbours reading neighbours where the axis reduced is the
-/// last one; two cores want few passes.
-fn chunks(is_cpu: bool, outputs: usize, inner: usize, reduced: usize) -> usize {
-    if is_cpu {
-        // A step from row to row leaves the page where rows are long: short strips of those, which stay in a cache.
-        let longest = (16_384 / inner.max(1)).clamp(16, LONGEST);
-        return reduced.div_ceil(longest).max(1);
-    }
-    let needed = reduced.div_ceil(LONGEST).max(1);
-    if reduced <= 32 {
+/// A part spans a page at most. Where parts are interleaved there are enough of them to fill the adapter, of 64 elements or
+/// more, and 8 at least in a row, so that neighbours read neighbours along the last axis.
+fn chunks(facts: &Facts, outputs: usize, inner: usize, reduced: usize) -> usize {
+    let longest = facts.page.map_or(LONGEST, |page| (page / inner.max(1)).clamp(16, LONGEST));
+    let needed = reduced.div_ceil(longest).max(1);
+    if !facts.interleaved || reduced <= 32 {
         return needed;
     }
-    let busy = ((1 << 16) / outputs.max(1)).min(reduced / 64);
+    let busy = (facts.fill as usize / outputs.max(1)).min(reduced / 64);
     needed.max(busy).max(8 / inner.max(1))
 }
 
 /// `scale` times the reduction of `axes`, which stay with length 1; no graph.
 ///
-/// Neighbouring axes are reduced as one; axes of length 1 between them are in nobody's way. The last run goes first.
+/// A run of neighbouring axes is reduced as one axis; axes of length 1 between them belong to the run. The last run goes first.
 #[track_caller]
 fn reduce(op: &str, kernel: &Lanes, x: &Tensor, axes: &[usize], scale: f32) -> Tensor {
     assert_float(op, &[x]);
@@ -77,7 +75,7 @@ fn reduce_run(
         return reduce_run(op, kernel, &fours, [outer, 4, 1], scale);
     }
     let gpu = x.gpu();
-    let cut = Strips::new(gpu, reduced, inner, chunks(gpu.is_cpu(), outer * inner, inner, reduced));
+    let cut = Strips::new(gpu, reduced, inner, chunks(gpu.facts(), outer * inner, inner, reduced));
     let strips = cut.strips as usize;
     let y = Tensor::alloc(gpu, op, &Shape::from([outer * strips * inner]), DType::F32);
     let wide = inner.is_multiple_of(4);
@@ -230,17 +228,18 @@ fn all_axes(x: &Tensor) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::Class;
 
-    /// GPUs and CPUs cut differently; a test runs on one of them, so the plan itself is checked here.
+    /// Classes of adapters cut differently; a test runs on one of them, so the plan itself is checked here.
     #[test]
     fn passes_are_short_and_few() {
-        for is_cpu in [true, false] {
+        for facts in Class::ALL.map(Facts::of) {
             for outputs in [0, 1, 7, 1000, 100_000] {
                 for inner in [0, 1, 3, 64] {
                     for reduced in [0, 1, 2, 31, 32, 33, 127, 512, 513, 4096, 5_000_011, 400_000_000] {
                         let (mut left, mut passes) = (reduced, 0);
                         while left != 1 && passes < 9 {
-                            let next = chunks(is_cpu, outputs, inner, left);
+                            let next = chunks(&facts, outputs, inner, left);
                             assert!(next >= 1 && left.div_ceil(next) <= LONGEST);
                             (left, passes) = (next, passes + 1);
                         }

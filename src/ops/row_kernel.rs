@@ -1,7 +1,7 @@
 //! Kernels that give a row of a matrix to several invocations (`shaders/lib/row.wgsl`), and how many.
 
 use super::elementwise::assert_float;
-use crate::gpu::{Bind, Gpu, Grid, Kernel, Params, Source, Work};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Means, Params, Source, Work};
 use crate::tensor::{DType, Tensor};
 
 /// How a row is shared.
@@ -17,7 +17,7 @@ const fn width(lanes: u32, workgroup: u32, shuffled: bool) -> Width {
     Width { lanes, workgroup, shuffled }
 }
 
-/// Three for CPU adapters, then three for GPUs.
+/// One invocation a row; 8 a row, which add up in workgroup memory or by shuffles; 4, 32 and 256 a row.
 const WIDTHS: [Width; 6] = [
     width(1, 8, false),
     width(8, 32, false),
@@ -27,27 +27,34 @@ const WIDTHS: [Width; 6] = [
     width(256, 256, false),
 ];
 
-/// The place in `WIDTHS` for `rows` rows of `cells`, which an invocation takes one by one, of `lane` elements.
+/// Returns the index into [`WIDTHS`] for `rows` rows of `cells` cells, each of `cell` elements that a lane takes together.
 ///
-/// On a CPU adapter an invocation takes a row alone, so that a SIMD register holds eight rows and nothing is shared; with
-/// subgroups of one register eight take a row, if it is long enough, and read it side by side. Rows too few to fill the
-/// cores, and long ones, are always split: lavapipe ends an invocation's loops, without a word, when they have made 65,535
-/// iterations in all, and a kernel passes over its row up to three times. A GPU takes the least lanes that leave each
-/// about 32 elements at most.
-fn choose(gpu: &Gpu, rows: usize, cells: usize, lane: usize) -> usize {
-    let split = if gpu.info().shuffles_in_register() { 2 } else { 1 };
-    match (gpu.is_cpu(), cells) {
-        (true, 131_073..) => 5,
-        (true, 16_385..) => split,
-        (true, _) if split == 2 && cells * lane >= SIDE_BY_SIDE => 2,
-        (true, _) if rows < 64 && cells >= 16 => split,
-        (true, _) => 0,
-        (false, _) => match cells * lane {
+/// Where [`Facts::lone_rows`](crate::gpu::Facts::lone_rows) is set an invocation takes a row alone, so that a SIMD register holds
+/// eight rows and nothing is shared; with shuffles 8 lanes take a row of 128 elements or more, and read it side by side. Rows
+/// too few to fill the cores are split too, and rows too long for [`loop_iterations`](crate::gpu::AdapterInfo::loop_iterations): a
+/// kernel passes over its row up to three times. Elsewhere a row has the least lanes that leave each about 32 elements at most.
+fn choose(gpu: &Gpu, rows: usize, cells: usize, cell: usize) -> usize {
+    if !gpu.facts().lone_rows {
+        return match cells * cell {
             1025.. => 5,
             65.. => 4,
             _ => 3,
-        },
+        };
     }
+    let shuffles = shuffles(gpu) && gpu.facts().prefers(Means::Shuffles);
+    let split = if shuffles { 2 } else { 1 };
+    let longest = gpu.info().longest_loop(3);
+    match cells {
+        _ if cells > longest.saturating_mul(8) => 5,
+        _ if cells > longest => split,
+        _ if shuffles && cells * cell >= SIDE_BY_SIDE => 2,
+        _ if rows < 64 && cells >= 16 => split,
+        _ => 0,
+    }
+}
+
+fn shuffles(gpu: &Gpu) -> bool {
+    gpu.info().lacks(Means::Shuffles).is_none()
 }
 
 /// Elements of a row from which eight lanes that shuffle are faster than one.
@@ -115,8 +122,8 @@ impl RowKernel {
         launch(&kernels[i], WIDTHS[i], gpu, tensors, params, c / lane, work);
     }
 
-    /// Hands `check` every form that runs on `gpu`, its name, and how many elements of a row its invocations take at a time:
-    /// each width, with cells of one element and of four where they fit.
+    /// Calls `check` for every form that runs on `gpu`: each width, with cells of one element, and of four where `c` is a
+    /// multiple of four. It gets the form's name, the number of elements of a row that its lanes take at a time, and a launch.
     #[cfg(test)]
     pub(super) fn each_form<P: Params>(
         &self,
@@ -128,7 +135,7 @@ impl RowKernel {
         let wide = self.wide.as_ref().filter(|_| c.is_multiple_of(4));
         for (kernels, lane) in [(Some(&self.narrow), 1), (wide, 4)] {
             for (kernel, width) in kernels.into_iter().flatten().zip(WIDTHS) {
-                if !width.shuffled || gpu.info().shuffles_in_register() {
+                if !width.shuffled || shuffles(gpu) {
                     let name = format!("{width:?}, cells of {lane}, {rows} x {c}");
                     check(&name, lane * width.lanes as usize, &|tensors| {
                         launch(kernel, width, gpu, tensors, params, rows, Work::default());

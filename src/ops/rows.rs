@@ -1,11 +1,11 @@
 //! Rows of a tensor, that is slices along its first axis: by index, by range, and written in place.
 
 use super::strips::{Lanes, lanes};
-use crate::gpu::{Bind, Grid, Kernel, Source, Work, params};
+use crate::gpu::{Bind, Grid, Kernel, Source, Work, params, source};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("rows.wgsl", include_str!("../../shaders/rows.wgsl"));
+static SOURCE: Source = source!("rows.wgsl");
 static GATHER: Lanes = lanes(&SOURCE, "gather", &[]);
 static LINK: Kernel = SOURCE.kernel("link");
 static GATHER_BACKWARD: Lanes = lanes(&SOURCE, "gather_backward", &[]);

@@ -1,14 +1,14 @@
 //! Choosing elements: by a mask, the largest, the index of the largest.
 
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Grid, Kernel, Source, Work, params, source};
 use crate::ops::elementwise::assert_f32;
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
-static WHERE_SOURCE: Source = Source::new("where_mask.wgsl", include_str!("../../shaders/where_mask.wgsl"));
+static WHERE_SOURCE: Source = source!("where_mask.wgsl");
 static WHERE: Kernel = WHERE_SOURCE.kernel("where_mask");
 static WHERE_BACKWARD: Kernel = WHERE_SOURCE.kernel("where_mask_backward");
-static TOPK_SOURCE: Source = Source::new("topk.wgsl", include_str!("../../shaders/topk.wgsl"));
+static TOPK_SOURCE: Source = source!("topk.wgsl");
 static TOPK_FIND: Kernel = TOPK_SOURCE.kernel("topk_find");
 static TOPK_COLLECT: Kernel = TOPK_SOURCE.kernel("topk_collect");
 static TOPK_BACKWARD: Kernel = TOPK_SOURCE.kernel("topk_backward");

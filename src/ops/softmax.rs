@@ -1,10 +1,10 @@
 //! Softmax and its logarithm over the last axis.
 
 use super::row_kernel::{RowKernel, rows_of};
-use crate::gpu::{Source, Work, params};
+use crate::gpu::{Source, Work, params, source};
 use crate::tensor::Tensor;
 
-static SOURCE: Source = Source::new("softmax.wgsl", include_str!("../../shaders/softmax.wgsl"));
+static SOURCE: Source = source!("softmax.wgsl");
 static SOFTMAX: RowKernel = RowKernel::lanes(&SOURCE, "softmax");
 static SOFTMAX_BACKWARD: RowKernel = RowKernel::lanes(&SOURCE, "softmax_backward");
 static LOG_SOFTMAX: RowKernel = RowKernel::lanes(&SOURCE, "log_softmax");

@@ -2,11 +2,10 @@
 
 use super::elementwise::assert_f32;
 use super::row_kernel::{RowKernel, rows_of};
-use crate::gpu::{Source, Work, params};
+use crate::gpu::{Source, Work, params, source};
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source =
-    Source::new("softmax_cross_entropy.wgsl", include_str!("../../shaders/softmax_cross_entropy.wgsl"));
+static SOURCE: Source = source!("softmax_cross_entropy.wgsl");
 static FORWARD: RowKernel = RowKernel::lanes(&SOURCE, "softmax_cross_entropy");
 static BACKWARD: RowKernel = RowKernel::lanes(&SOURCE, "softmax_cross_entropy_backward");
 

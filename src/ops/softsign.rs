@@ -1,10 +1,10 @@
 //! Softsign: the op that CONTRIBUTING.md shows how to add.
 
 use super::elementwise::{assert_float, elementwise};
-use crate::gpu::{Kernel, Source, params};
+use crate::gpu::{Kernel, Source, params, source};
 use crate::tensor::Tensor;
 
-static SOURCE: Source = Source::new("softsign.wgsl", include_str!("../../shaders/softsign.wgsl"));
+static SOURCE: Source = source!("softsign.wgsl");
 static FORWARD: Kernel = SOURCE.kernel("softsign_forward");
 static BACKWARD: Kernel = SOURCE.kernel("softsign_backward");
 

@@ -1,16 +1,16 @@
 //! How columns are cut into strips of rows (`shaders/lib/strip.wgsl`), and the second pass of their sums.
 
 use super::row_kernel::RowKernel;
-use crate::gpu::{Bind, Gpu, Grid, Kernel, Params as GpuParams, Source, Work, params};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Params as GpuParams, Source, Work, params, source};
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("add_strips.wgsl", include_str!("../../shaders/add_strips.wgsl"));
+static SOURCE: Source = source!("add_strips.wgsl");
 static ADD_STRIPS: RowKernel = RowKernel::new(&SOURCE, "add_strips");
 static ADD_STRIP_ROWS: RowKernel = RowKernel::lanes(&SOURCE, "add_strip_rows");
 
 params! { struct Params { c: u32, strips: u32 } }
 
-/// A kernel for lanes of one column, and of four (`shaders/lib/lane_4.wgsl`).
+/// A kernel whose invocations take one column each, and the same with four (`shaders/lib/lane_4.wgsl`).
 pub(super) type Lanes = [Kernel; 2];
 
 /// Both of `entry`, with values for `override` constants.
@@ -34,23 +34,19 @@ pub(super) struct Strips {
 impl Strips {
     /// A cut for sums: few enough strips that adding them up is cheap.
     pub(super) fn for_sums(gpu: &Gpu, m: usize, c: usize) -> Self {
-        let strips = if gpu.is_cpu() { (m / 128).min(1024) } else { (131_072 / c.max(1)).min(m / 16) };
-        Self::new(gpu, m, c, strips)
+        Self::new(gpu, m, c, gpu.facts().column_sums.strips(m, c))
     }
 
-    /// A cut of broadcast arithmetic: on a CPU, strips of long rows are short, so that a step from row to row seldom leaves
-    /// the pages at hand.
+    /// A cut of broadcast arithmetic over rows of `row` elements: strips of 8 to 32 rows, which span a 16th of
+    /// [`Facts::page`](crate::gpu::Facts::page), or [`Strips::for_map`] where pages cost nothing.
     pub(super) fn for_broadcast(gpu: &Gpu, m: usize, c: usize, row: usize) -> Self {
-        if !gpu.is_cpu() {
-            return Self::for_map(gpu, m, c);
-        }
-        Self::new(gpu, m, c, m.div_ceil((1024 / row.max(1)).clamp(8, 32)))
+        let Some(page) = gpu.facts().page else { return Self::for_map(gpu, m, c) };
+        Self::new(gpu, m, c, m.div_ceil((page / 16 / row.max(1)).clamp(8, 32)))
     }
 
-    /// A cut for elementwise work, where a strip only shares what it knows of its column.
+    /// A cut for elementwise work, where the rows of a strip share one read of their column's values.
     pub(super) fn for_map(gpu: &Gpu, m: usize, c: usize) -> Self {
-        let strips = if gpu.is_cpu() { m / 32 } else { (1_048_576 / c.max(1)).min(m / 4) };
-        Self::new(gpu, m, c, strips)
+        Self::new(gpu, m, c, gpu.facts().column_maps.strips(m, c))
     }
 
     /// At most `strips` strips, none of them empty.
@@ -60,11 +56,11 @@ impl Strips {
             m: m as u32,
             c: c as u32,
             strips: m.div_ceil(run).max(1) as u32,
-            interleaved: u32::from(!gpu.is_cpu()),
+            interleaved: u32::from(gpu.facts().interleaved),
         }
     }
 
-    /// Launches `kernel` with one invocation a lane of a strip: four columns where `c` is a multiple of four.
+    /// Launches `kernel` with an invocation for each column of a strip, or for four where `c` is a multiple of four.
     #[track_caller]
     pub(super) fn run<P: GpuParams>(
         &self,

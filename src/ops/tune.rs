@@ -1,9 +1,9 @@
 //! Measures which rung of a ladder is the fastest, for [`GpuBuilder::tune`](crate::GpuBuilder::tune).
 //!
-//! A ladder names the computation (family, types, form, sizes: the key) and its candidates, the static choice first. The
-//! first time that a device meets a key they are run on operands of its own, before the computation itself is recorded:
-//! nothing of a half recorded step is read or moved, no draw of the program's random numbers is used, and every later launch of
-//! that key is of one kernel.
+//! A ladder gives a key (family, types, form and sizes of a computation) and its candidates, the static choice first. When a
+//! device meets a key for the first time, the candidates run on operands made for them, before the computation itself is recorded:
+//! the tuner reads and moves no tensor of the program and draws none of its random numbers. Every later launch of that key is of
+//! the kernel that was found.
 
 use std::time::Instant;
 
@@ -13,12 +13,9 @@ use crate::tensor::{DType, Tensor};
 
 /// Bytes of operands and result at most; for more the static choice stays.
 const MOST_BYTES: usize = 1 << 30;
-/// Seconds that the static choice may take, on a GPU and on a CPU; where it takes more, it stays. A candidate may be a
-/// hundred times slower, and drivers of GPUs end a launch after some seconds.
-const LONGEST: [f64; 2] = [0.02, 0.2];
 /// Seconds after which no further candidate is tried.
 const BUDGET: f64 = 0.5;
-/// What another candidate must take at most of the best one's time so far: noise leaves the static choice alone.
+/// A candidate is taken if its time is less than this part of the best one's so far: noise leaves the static choice alone.
 const GAIN: f64 = 0.95;
 
 /// The file for `key` among `files`, of which the first is the static choice: the one in force, or else, on a device that tunes, the
@@ -46,8 +43,8 @@ pub(super) fn like(x: &Tensor, seed: u32) -> Option<Tensor> {
     forgiven(x.gpu(), values).map(|values| values.cast(x.dtype()))
 }
 
-/// Which of `files` computes `result` the fastest, when `launch` is called with it. The first says what is right: another one
-/// whose result differs by more than rounding is refused.
+/// Returns the one of `files` that computes `result` the fastest when `launch` is called with it. A candidate whose result differs
+/// from that of the first by more than rounding is refused.
 pub(super) fn fastest(
     key: &str,
     files: &[&'static str],
@@ -63,7 +60,7 @@ pub(super) fn fastest(
     let started = Instant::now();
     let want = values(result, || launch(own))?;
     let mut best = (*own, median(gpu, f64::INFINITY, || launch(own))?);
-    if best.1 > LONGEST[usize::from(gpu.is_cpu())] {
+    if best.1 > gpu.facts().trial_seconds {
         return Some(own);
     }
     for &file in others {
@@ -82,7 +79,7 @@ pub(super) fn fastest(
     Some(best.0)
 }
 
-/// The result of one launch; what it leaves unwritten is NaN. `None` after an error of the device, which is taken.
+/// The result of one launch, NaN where it writes nothing. `None` after an error of the device, which is taken.
 fn values(result: &Tensor, launch: impl FnOnce()) -> Option<Vec<f32>> {
     let nan = Tensor::filled(result.gpu(), "tune", result.shape(), result.dtype(), f32::NAN);
     result.gpu().copy(&nan, 0, result, 0, result.words());
@@ -118,7 +115,8 @@ fn median(gpu: &Gpu, limit: f64, launch: impl Fn()) -> Option<f64> {
     Some(times[times.len() / 2])
 }
 
-/// An error of what is only tried is not one of the program: it does not stay. A lost device does.
+/// The value, or `None` after an error of the device, which is taken: a trial's error is not one of the program. A lost device
+/// stays lost.
 fn forgiven<T>(gpu: &Gpu, result: crate::error::Result<T>) -> Option<T> {
     result.map_err(|_| gpu.take_error()).ok()
 }
@@ -129,7 +127,7 @@ mod tests {
     use crate::gpu::Gpu;
     use crate::tensor::{DType, Tensor};
 
-    /// y = x + x, or what a wrong kernel makes of it.
+    /// y = x + x, or the result of a wrong kernel.
     fn launch(y: &Tensor, x: &Tensor, file: &str) {
         let slower = |x: &Tensor| (0..20).fold(x.clone(), |sum, _| sum.add(x));
         let result = match file {

@@ -1,10 +1,10 @@
 //! Functions of one variable, element by element.
 
 use super::elementwise::{assert_float, elementwise};
-use crate::gpu::{Kernel, Source, params};
+use crate::gpu::{Kernel, Source, params, source};
 use crate::tensor::Tensor;
 
-static SOURCE: Source = Source::new("unary.wgsl", include_str!("../../shaders/unary.wgsl"));
+static SOURCE: Source = source!("unary.wgsl");
 static AFFINE: Kernel = SOURCE.kernel("affine_forward");
 
 params! {

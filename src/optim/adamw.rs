@@ -1,13 +1,13 @@
 //! Adam with decoupled weight decay.
 
-use super::Optimizer;
+use super::optimizer::Optimizer;
 use super::segments::{Group, check_flat, upload_groups};
 use crate::error::Result;
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Grid, Kernel, Source, Work, params, source};
 use crate::nn::{Params, Segment};
 use crate::tensor::Tensor;
 
-static SOURCE: Source = Source::new("adamw.wgsl", include_str!("../../shaders/adamw.wgsl"));
+static SOURCE: Source = source!("adamw.wgsl");
 static ADAMW: Kernel = SOURCE.kernel("adamw");
 
 params! {

@@ -1,11 +1,11 @@
 //! Gradient clipping by norm.
 
 use super::segments::{Of, check_flat, norms};
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Grid, Kernel, Source, Work, params, source};
 use crate::nn::Params;
 use crate::tensor::Tensor;
 
-static SOURCE: Source = Source::new("clip.wgsl", include_str!("../../shaders/clip.wgsl"));
+static SOURCE: Source = source!("clip.wgsl");
 static CLIP_GLOBAL: Kernel = SOURCE.kernel("clip_global");
 static CLIP_PER_TENSOR: Kernel = SOURCE.kernel("clip_per_tensor");
 

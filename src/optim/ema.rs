@@ -4,15 +4,15 @@ use super::scaler::LossScaler;
 use super::schedule::Schedule;
 use super::segments::check_flat;
 use crate::error::Result;
-use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params};
+use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params, source};
 use crate::nn::Params;
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("ema.wgsl", include_str!("../../shaders/ema.wgsl"));
+static SOURCE: Source = source!("ema.wgsl");
 static MOVE: [Kernel; 2] = by_class("ema_move");
 static DECIDE: [Kernel; 2] = by_class("ema_decide");
 
-/// For GPUs, and for CPU adapters, which pay for barriers between more than 8 invocations.
+/// In the WGSL's workgroups, and in narrow ones ([`Facts::narrow_workgroups`](crate::gpu::Facts::narrow_workgroups)).
 const fn by_class(entry: &'static str) -> [Kernel; 2] {
     [SOURCE.kernel(entry), SOURCE.kernel(entry).with(&[("WG", 8.0), ("LANES", 8.0)])]
 }
@@ -146,7 +146,7 @@ impl Ema {
             Rule::Adaptive(adaptive) => {
                 let guard = scaler.state().unwrap_or(&student.table().unguarded);
                 check_flat("Ema", student, gradient);
-                let class = usize::from(self.gpu.is_cpu());
+                let class = usize::from(self.gpu.facts().narrow_workgroups);
                 adaptive.update(class, [teacher.flat(), student.flat(), gradient, guard]);
             }
         }

@@ -1,13 +1,13 @@
 //! Layer-wise adaptive rate scaling.
 
-use super::Optimizer;
+use super::optimizer::Optimizer;
 use super::segments::{Group, Of, check_flat, norms, upload_groups};
 use crate::error::Result;
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Grid, Kernel, Source, Work, params, source};
 use crate::nn::{Params, Segment};
 use crate::tensor::Tensor;
 
-static SOURCE: Source = Source::new("lars.wgsl", include_str!("../../shaders/lars.wgsl"));
+static SOURCE: Source = source!("lars.wgsl");
 static LARS: Kernel = SOURCE.kernel("lars");
 
 params! { struct LarsParams { n: u32, lr: f32, weight_decay: f32, momentum: f32, eta: f32 } }

@@ -1,13 +1,13 @@
 //! Loss scaling for gradients in f16.
 
-use super::Optimizer;
+use super::optimizer::Optimizer;
 use super::segments::check_flat;
 use crate::error::Result;
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Grid, Kernel, Source, Work, params, source};
 use crate::nn::{Params, Precision};
 use crate::tensor::Tensor;
 
-static SOURCE: Source = Source::new("loss_scale.wgsl", include_str!("../../shaders/loss_scale.wgsl"));
+static SOURCE: Source = source!("loss_scale.wgsl");
 static UNSCALE: Kernel = SOURCE.kernel("unscale");
 static UPDATE_SCALE: Kernel = SOURCE.kernel("update_scale");
 

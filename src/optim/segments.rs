@@ -1,16 +1,16 @@
 //! Hyper-parameters by tensor, and norms by tensor.
 
 use crate::error::Result;
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Grid, Kernel, Source, Work, params, source};
 use crate::nn::{Params, Segment};
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source = Source::new("segment_norms.wgsl", include_str!("../../shaders/segment_norms.wgsl"));
+static SOURCE: Source = source!("segment_norms.wgsl");
 static CHUNK_SQUARES: [Kernel; 2] = by_class("chunk_squares");
 static CHUNK_UPDATE_SQUARES: [Kernel; 2] = by_class("chunk_update_squares");
 static RANGE_NORMS: [Kernel; 2] = by_class("range_norms");
 
-/// For GPUs, and for CPU adapters: lavapipe runs 8 invocations as one vector, and pays for barriers between more.
+/// In the WGSL's workgroups, and in narrow ones ([`Facts::narrow_workgroups`](crate::gpu::Facts::narrow_workgroups)).
 const fn by_class(entry: &'static str) -> [Kernel; 2] {
     [SOURCE.kernel(entry), SOURCE.kernel(entry).with(&[("WG", 8.0)])]
 }
@@ -91,7 +91,7 @@ pub(super) fn norms(params: &Params, grads: &Tensor, of: &Of<'_>) -> Tensor {
     let chunks = table.chunks.shape()[0] as u32;
     let partials = Tensor::alloc(gpu, "norms", &[chunks as usize, 2].into(), DType::F32);
     let n = grads.len() as u64;
-    let class = usize::from(gpu.is_cpu());
+    let class = usize::from(gpu.facts().narrow_workgroups);
     match of {
         Of::Update { groups, weight_decay } => gpu.run(
             &CHUNK_UPDATE_SQUARES[class],

@@ -1,13 +1,13 @@
 //! Stochastic gradient descent.
 
-use super::Optimizer;
+use super::optimizer::Optimizer;
 use super::segments::{Group, check_flat, upload_groups};
 use crate::error::Result;
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use crate::gpu::{Grid, Kernel, Source, Work, params, source};
 use crate::nn::{Params, Segment};
 use crate::tensor::Tensor;
 
-static SOURCE: Source = Source::new("sgd.wgsl", include_str!("../../shaders/sgd.wgsl"));
+static SOURCE: Source = source!("sgd.wgsl");
 static SGD: Kernel = SOURCE.kernel("sgd");
 static SGD_MOMENTUM: Kernel = SOURCE.kernel("sgd_momentum");
 

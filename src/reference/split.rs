@@ -1,4 +1,4 @@
-//! f32 products from f16 parts: the specification of `shaders/matmul/13_split_f32.wgsl` (Ootomo & Yokota, "Recovering single
+//! f32 products from f16 parts: the specification of `shaders/matmul/12_split_f32.wgsl` (Ootomo & Yokota, "Recovering single
 //! precision accuracy from Tensor Cores while surpassing the FP32 theoretical peak performance", 2022).
 //!
 //! A row of A, and a column of B, is scaled by a power of two and written as `hi + lo / 2^11`, both f16. Three products of

@@ -8,7 +8,7 @@ use wgrad::ops::Contrastive;
 use wgrad::reference::contrastive::{Spec, contrastive, contrastive_backward};
 
 fn on_matrix_units() -> Option<Gpu> {
-    with_matrix_units("contrastive", "matrix", |gpu| {
+    with_matrix_units("contrastive", "5_matrix", |gpu| {
         let z = gpu.full([4, 4], 0.5).unwrap();
         Contrastive::new(0.1).forward(&z, &z).loss
     })

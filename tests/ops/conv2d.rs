@@ -88,7 +88,7 @@ pub(crate) fn check_with(gpu: &Gpu, what: &str, case: &Conv, data: fn(u32, usize
 
 #[test]
 fn every_kernel_file() {
-    for file in wgrad::ops::rungs("conv", gpu()) {
+    for file in wgrad::ops::rungs("conv", gpu(), wgrad::DType::F32) {
         let gpu = Gpu::builder().quiet().kernel("conv", file).build().unwrap();
         for case in &CASES {
             check_on(&gpu, file, case);

@@ -10,12 +10,12 @@ fn f16_operands_f32_sums() {
         let (x, w) = (gpu.zeros([1, 3, 3, 4]).unwrap(), gpu.zeros([3, 3, 4, 4]).unwrap());
         x.conv2d(&w, Conv2dOptions::new())
     };
-    let Some(gpu) = with_matrix_units("conv", "9_matrix", op) else { return };
+    let Some(gpu) = with_matrix_units("conv", "7_matrix", op) else { return };
     for case in &CASES {
-        check_with(&gpu, "9_matrix", case, half_data);
+        check_with(&gpu, "7_matrix", case, half_data);
     }
     // Several tiles each way, and long enough for the weight gradient to be split.
-    check_with(&gpu, "9_matrix", &conv(3, [21, 20], 4, 8, [3, 3], [1, 1], [1, 1]), half_data);
-    check_with(&gpu, "9_matrix", &conv(3, [21, 20], 1, 3, [3, 3], [2, 1], [1, 1]), half_data);
-    check_with(&gpu, "9_matrix", &conv(2, [9, 10], 66, 70, [3, 3], [1, 1], [1, 1]), half_data);
+    check_with(&gpu, "7_matrix", &conv(3, [21, 20], 4, 8, [3, 3], [1, 1], [1, 1]), half_data);
+    check_with(&gpu, "7_matrix", &conv(3, [21, 20], 1, 3, [3, 3], [2, 1], [1, 1]), half_data);
+    check_with(&gpu, "7_matrix", &conv(2, [9, 10], 66, 70, [3, 3], [1, 1], [1, 1]), half_data);
 }

@@ -6,6 +6,7 @@ mod common;
 mod augment;
 mod batch_norm;
 mod binary;
+mod classes;
 mod contrastive;
 mod contrastive_matrix;
 mod conv2d;

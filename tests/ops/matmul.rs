@@ -80,7 +80,7 @@ fn gradients_of_every_form() {
 
 #[test]
 fn every_kernel_file() {
-    for file in wgrad::ops::rungs("matmul", gpu()) {
+    for file in wgrad::ops::rungs("matmul", gpu(), DType::F32) {
         let gpu = Gpu::builder().quiet().kernel("matmul", file).build().unwrap();
         for form in &FORMS {
             for sizes in SIZES {
@@ -122,7 +122,7 @@ fn every_kernel_file_in_f16() {
         return;
     }
     let eighths = |seed, n| data(seed, n).iter().map(|v| (8.0 * v).round() / 8.0).collect::<Vec<f32>>();
-    for file in wgrad::ops::rungs("matmul", gpu()) {
+    for file in wgrad::ops::rungs("matmul", gpu(), DType::F16) {
         let gpu = Gpu::builder().quiet().kernel("matmul", file).build().unwrap();
         for sizes in [[7, 13, 27], [12, 20, 36], [5, 9, 700]] {
             let [m, n, k] = sizes;
@@ -140,7 +140,7 @@ fn every_kernel_file_in_f16() {
 /// lavapipe ends an invocation's loops after 65,535 iterations.
 #[test]
 fn long_sums_are_whole() {
-    for file in wgrad::ops::rungs("matmul", gpu()) {
+    for file in wgrad::ops::rungs("matmul", gpu(), DType::F32) {
         let gpu = Gpu::builder().quiet().kernel("matmul", file).build().unwrap();
         for n in [3, 4] {
             let ones = gpu.full([n, 66_000], 1.0).unwrap();
@@ -153,7 +153,7 @@ fn long_sums_are_whole() {
 /// With and without bias and ReLU, in the kernel's store, after a split sum, and in a pass of its own.
 #[test]
 fn linear_on_every_kernel_file() {
-    for file in wgrad::ops::rungs("matmul", gpu()) {
+    for file in wgrad::ops::rungs("matmul", gpu(), DType::F32) {
         let gpu = Gpu::builder().quiet().kernel("matmul", file).build().unwrap();
         for sizes in [[7, 13, 27], [12, 20, 36], [5, 9, 700], [8, 16, 512]] {
             let [m, n, k] = sizes;

@@ -258,7 +258,7 @@ fn parts_are_those_of_the_specification() {
 
 #[test]
 fn split_f32_is_as_accurate_as_f32() {
-    let Some(gpu) = matmul_on_matrix_units("13_split_f32") else { return };
+    let Some(gpu) = matmul_on_matrix_units("12_split_f32") else { return };
     let naive = forced("matmul", "1_naive");
     let [m, n, k] = SPLIT_SIZES;
     for (name, a, b) in plain_and_scaled() {
@@ -271,9 +271,21 @@ fn split_f32_is_as_accurate_as_f32() {
     }
 }
 
+/// It takes no f16 operands: those go to another rung, with the right result.
+#[test]
+fn split_f32_leaves_f16_operands_to_the_other_rungs() {
+    let Some(gpu) = matmul_on_matrix_units("12_split_f32") else { return };
+    let [m, n, k] = [33, 31, 30];
+    let (x, y) = (half_data(1, m * k), half_data(2, k * n));
+    let half = |data: &[f32], shape: [usize; 2]| gpu.tensor(data, shape).unwrap().cast(DType::F16);
+    let c = half(&x, [m, k]).matmul(&half(&y, [k, n]));
+    let want = reference::matmul(&f64s(&x), &f64s(&y), [m, n, k]);
+    assert_close("f16 with 12_split_f32 named", &c.to_vec().unwrap(), &want, Tol::new(2e-5, 1e-3));
+}
+
 #[test]
 fn split_f32_of_every_form() {
-    let Some(gpu) = matmul_on_matrix_units("13_split_f32") else { return };
+    let Some(gpu) = matmul_on_matrix_units("12_split_f32") else { return };
     for form in &FORMS {
         for sizes in SIZES.into_iter().chain(LARGER) {
             for batch in [1, 3] {
@@ -281,7 +293,7 @@ fn split_f32_of_every_form() {
                 let (x, y) = (data(1, batch * a[0] * a[1]), data(2, batch * b[0] * b[1]));
                 let (c, want) = product(&gpu, form, batch, sizes, &x, &y);
                 assert_close(
-                    &format!("{} 13_split_f32 {batch} x {sizes:?}", form.name),
+                    &format!("{} 12_split_f32 {batch} x {sizes:?}", form.name),
                     &c,
                     &want,
                     Tol::new(2e-5, 2e-5),

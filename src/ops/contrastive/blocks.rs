@@ -1,16 +1,15 @@
-//! The contrastive loss by blocks of logits, which are plain matrix products: for CPU adapters.
+//! The contrastive loss by blocks of logits, which are plain matrix products: for adapters whose products stay in registers.
 //!
 //! A tiled kernel of `2_register_backward.wgsl`'s kind computes the logits twice, once for the queries' gradient and once for the
 //! keys'. Here a block of products stays in a cache: forward a pass over it updates the rows' log-sum-exp; backward a
 //! pass turns it into weights `w = dloss/ds` for the two products `dq += w k` and `dk += wᵀ q`. That is four
 //! products in all instead of five, each as fast as the matmul ladder makes it. Scratch is one block, whatever N and M.
 
-use super::launch::{Call, OfQueries};
-use crate::gpu::{Bind, Grid, Kernel, Source, Work, params};
+use super::call::{Call, Passes, Saved, Wanted};
+use crate::gpu::{Bind, Grid, Kernel, Source, Work, params, source};
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source =
-    Source::new("contrastive/4_blocks.wgsl", include_str!("../../../shaders/contrastive/4_blocks.wgsl"));
+static SOURCE: Source = source!("contrastive/4_blocks.wgsl");
 static STATES: Kernel = SOURCE.kernel("contrastive_states");
 static WEIGHTS: [Kernel; 2] =
     [SOURCE.kernel("contrastive_weights"), SOURCE.kernel("contrastive_weights").with(&[("BOTH", 1.0)])];
@@ -26,69 +25,58 @@ const BLOCK: usize = 512;
 /// Columns of a row that an invocation takes.
 const STRIP: usize = 64;
 
-/// Which gradients are wanted.
-#[derive(Clone, Copy)]
-pub(super) enum Wanted {
-    /// Of queries and keys, as far as each is true.
-    Each([bool; 2]),
-    /// Of rows that are queries and keys.
-    Both,
-}
+/// The rung `4_blocks`.
+pub(super) struct Blocks;
 
-/// For each query the pairs (max, sum of exp(s - max)) of its keys: `[pairs, N, 2]`, and how many pairs.
-pub(super) fn states(call: &Call, q: &Tensor, k: &Tensor, excluded: &Tensor) -> (Tensor, u32) {
-    let k = whole_vectors(k);
-    let strips = k.shape()[0].min(BLOCK).div_ceil(STRIP);
-    let state = Tensor::alloc(q.gpu(), "contrastive", &[strips, call.n as usize, 2].into(), DType::F32);
-    for (i, q_block) in blocks(q, rows(&k)) {
-        for (j, k_block) in blocks(&k, BLOCK) {
-            let products = q_block.matmul_nt(&k_block);
-            run(call, &STATES, [i, j], &products, &[&state, &products, excluded]);
-        }
-    }
-    (state, strips as u32)
-}
-
-/// Gradients of queries and keys; that of rows that are both is the first.
-pub(super) fn backward(
-    call: &Call,
-    wanted: Wanted,
-    q: &Tensor,
-    k: &Tensor,
-    of: &OfQueries<'_>,
-) -> [Option<Tensor>; 2] {
-    let (want_q, want_k, both) = match wanted {
-        Wanted::Each([q, k]) => (q, k, false),
-        Wanted::Both => (true, false, true),
-    };
-    let (m, k) = (k.shape()[0], whole_vectors(k));
-    let mut dq = vec![];
-    let mut dk: Vec<Option<Tensor>> = vec![None; k.shape()[0].div_ceil(BLOCK)];
-    for (i, q_block) in blocks(q, rows(&k)) {
-        let mut sum: Option<Tensor> = None;
-        for ((j, k_block), dk) in blocks(&k, BLOCK).zip(&mut dk) {
-            let w = q_block.matmul_nt(&k_block);
-            let bindings: [&dyn Bind; 5] = [&w, of.excluded, of.positive, of.lse, of.dloss];
-            run(call, &WEIGHTS[usize::from(both)], [i, j], &w, &bindings);
-            if want_q {
-                sum = Some(add(sum, w.matmul(&k_block)));
-            }
-            if want_k {
-                *dk = Some(add(dk.take(), w.matmul_tn(&q_block)));
+impl Passes for Blocks {
+    fn states(&self, call: &Call, q: &Tensor, k: &Tensor, excluded: &Tensor) -> (Tensor, u32) {
+        let k = whole_vectors(k);
+        let strips = k.shape()[0].min(BLOCK).div_ceil(STRIP);
+        let state = Tensor::alloc(q.gpu(), "contrastive", &[strips, call.n as usize, 2].into(), DType::F32);
+        for (i, q_block) in blocks(q, rows(&k)) {
+            for (j, k_block) in blocks(&k, BLOCK) {
+                let products = q_block.matmul_nt(&k_block);
+                run(call, &STATES, [i, j], &products, &[&state, &products, excluded]);
             }
         }
-        dq.extend(sum);
+        (state, strips as u32)
     }
-    let join = |blocks: &[Tensor]| -> Option<Tensor> {
-        match blocks {
-            [] => None,
-            [one] => Some(one.clone()),
-            many => Some(Tensor::concat_rows(&many.iter().collect::<Vec<_>>())),
+
+    fn gradients(&self, call: &Call, wanted: Wanted, saved: &Saved<'_>) -> [Option<Tensor>; 2] {
+        let (q, k) = (saved.q, saved.k);
+        let (want_q, want_k, both) = match wanted {
+            Wanted::Each([q, k]) => (q, k, false),
+            Wanted::Both => (true, false, true),
+        };
+        let (m, k) = (k.shape()[0], whole_vectors(k));
+        let mut dq = vec![];
+        let mut dk: Vec<Option<Tensor>> = vec![None; k.shape()[0].div_ceil(BLOCK)];
+        for (i, q_block) in blocks(q, rows(&k)) {
+            let mut sum: Option<Tensor> = None;
+            for ((j, k_block), dk) in blocks(&k, BLOCK).zip(&mut dk) {
+                let w = q_block.matmul_nt(&k_block);
+                let bindings: [&dyn Bind; 5] = [&w, saved.excluded, saved.positive, saved.lse, saved.dloss];
+                run(call, &WEIGHTS[usize::from(both)], [i, j], &w, &bindings);
+                if want_q {
+                    sum = Some(add(sum, w.matmul(&k_block)));
+                }
+                if want_k {
+                    *dk = Some(add(dk.take(), w.matmul_tn(&q_block)));
+                }
+            }
+            dq.extend(sum);
         }
-    };
-    let dk: Vec<Tensor> = dk.into_iter().flatten().collect();
-    let dk = join(&dk).map(|dk| if dk.shape()[0] == m { dk } else { dk.slice_rows(0, m) });
-    [join(&dq), dk]
+        let join = |blocks: &[Tensor]| -> Option<Tensor> {
+            match blocks {
+                [] => None,
+                [one] => Some(one.clone()),
+                many => Some(Tensor::concat_rows(&many.iter().collect::<Vec<_>>())),
+            }
+        };
+        let dk: Vec<Tensor> = dk.into_iter().flatten().collect();
+        let dk = join(&dk).map(|dk| if dk.shape()[0] == m { dk } else { dk.slice_rows(0, m) });
+        [join(&dq), dk]
+    }
 }
 
 /// A pass over the block of `products` whose first row and column are `at`.
@@ -108,7 +96,7 @@ fn run(call: &Call, kernel: &Kernel, at: [usize; 2], products: &Tensor, bindings
     products.gpu().run(kernel, bindings, &params, Grid::items(n * m.div_ceil(STRIP)), work);
 }
 
-/// Rows of a block against these keys: the more the fewer keys there are.
+/// Rows of a block against these keys, so that it has [`BLOCK`] squared logits.
 fn rows(k: &Tensor) -> usize {
     BLOCK * BLOCK / k.shape()[0].min(BLOCK)
 }

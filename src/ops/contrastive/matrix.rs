@@ -1,24 +1,17 @@
 //! The contrastive loss on matrix units: logits of f16 rows, f32 sums.
 
-use super::launch::{Call, OfQueries};
-use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params};
-use crate::ops::matmul::Form;
-use crate::ops::matmul::matrix::{pack, parts, tile};
+use super::call::{Call, Passes, Saved, Wanted};
+use crate::gpu::{Grid, Kernel, Source, Work, params, source};
+use crate::ops::matmul::job::Form;
+use crate::ops::matmul::matrix::{pack, parts, tile, workgroup};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
-static FORWARD_SOURCE: Source = Source::new(
-    "contrastive/matrix_forward.wgsl",
-    include_str!("../../../shaders/contrastive/matrix_forward.wgsl"),
-);
+static FORWARD_SOURCE: Source = source!("contrastive/5_matrix_forward.wgsl");
 static FORWARD: Kernel = FORWARD_SOURCE.kernel("contrastive_forward");
-static WEIGHTS_SOURCE: Source = Source::new(
-    "contrastive/matrix_weights.wgsl",
-    include_str!("../../../shaders/contrastive/matrix_weights.wgsl"),
-);
+static WEIGHTS_SOURCE: Source = source!("contrastive/5_matrix_weights.wgsl");
 static WEIGHTS: Kernel = WEIGHTS_SOURCE.kernel("contrastive_weights");
-static SUM_SOURCE: Source =
-    Source::new("contrastive/matrix_sum.wgsl", include_str!("../../../shaders/contrastive/matrix_sum.wgsl"));
+static SUM_SOURCE: Source = source!("contrastive/5_matrix_sum.wgsl");
 static SUM: Kernel = SUM_SOURCE.kernel("contrastive_sum_weighted");
 
 params! {
@@ -33,95 +26,89 @@ params! {
 
 /// Bytes of weights in a slab of queries, where it has more rows than a workgroup's block.
 const SLAB_BYTES: u64 = 32 << 20;
-/// What the kernel multiplies weights by.
+/// The factor on weights in the kernel, which keeps small ones in the range of f16.
 const WEIGHT_SCALE: f32 = 16_384.0;
 
-/// Whether `matrix` was named for this family. Operands that are f32 are rounded to f16, so it is never a default.
-pub(super) fn chosen(gpu: &Gpu) -> bool {
-    gpu.kernel_choice("contrastive") == Some("matrix")
-}
+/// The rung `5_matrix`.
+pub(super) struct Matrix;
 
-/// Pairs (max, sum of exp) of each query, and how many it has.
-pub(super) fn states(call: &Call, q: &Tensor, k: &Tensor, excluded: &Tensor) -> (Tensor, u32) {
-    let gpu = q.gpu();
-    let &Call { n, m, d4, tau, dispatch_flops } = call;
-    let nothing = || (Tensor::alloc(gpu, "contrastive", &Shape::new(&[n as usize, 2]), DType::F32), 1);
-    let Some(tile) = tile(gpu, "contrastive/matrix") else { return nothing() };
-    let ((q, d), (k, _)) = (pack("contrastive", q), pack("contrastive", k));
-    let side = 8 * tile;
-    let (blocks, tiles) = (n.div_ceil(side), m.div_ceil(side));
-    let wanted = if gpu.is_cpu() { 8 } else { 512_u32 };
-    let chunk = tiles.div_ceil((wanted / blocks).clamp(1, tiles)) * side;
-    let chunks = m.div_ceil(chunk);
-    // Of every chunk, a dispatch takes as much as its bounds allow.
-    let a_block = 8 * u64::from(d4) * u64::from(n) * u64::from(chunks) * u64::from(side);
-    let by_loops = if gpu.is_cpu() { 60_000 / (400 + 5 * d) } else { u32::MAX };
-    let most = (dispatch_flops / a_block).clamp(1, u64::from(chunk / side)) as u32;
-    let part = most.min(by_loops).max(1) * side;
+impl Passes for Matrix {
+    fn states(&self, call: &Call, q: &Tensor, k: &Tensor, excluded: &Tensor) -> (Tensor, u32) {
+        let Call { ref gpu, n, m, d4, tau, dispatch_flops } = *call;
+        let tile = tile(gpu);
+        let ((q, d), (k, _)) = (pack("contrastive", q), pack("contrastive", k));
+        let side = 8 * tile;
+        let (blocks, tiles) = (n.div_ceil(side), m.div_ceil(side));
+        let wanted = gpu.facts().parts(u64::from(blocks), workgroup(gpu), u64::MAX) as u32;
+        let chunk = tiles.div_ceil(wanted.min(tiles)) * side;
+        let chunks = m.div_ceil(chunk);
+        // Of every chunk, a dispatch takes as much as its bounds allow.
+        let a_block = 8 * u64::from(d4) * u64::from(n) * u64::from(chunks) * u64::from(side);
+        let by_loops = gpu.info().loop_iterations / (400 + 5 * d);
+        let most = (dispatch_flops / a_block).clamp(1, u64::from(chunk / side)) as u32;
+        let part = most.min(by_loops).max(1) * side;
 
-    let lanes = 4 * gpu.info().largest_subgroup() / (2 * tile);
-    let shape = [chunks * lanes, n, 2].map(|length| length as usize);
-    let state = Tensor::alloc(gpu, "contrastive", &Shape::new(&shape), DType::F32);
-    for begin in (0..chunk).step_by(part as usize) {
-        let end = (begin + part).min(chunk);
-        let p = Forward { n, m, d, chunk, chunks, begin, end, inv_tau: tau.recip() };
-        let streamed = u64::from(chunks * (end - begin)).min(u64::from(m));
-        let bytes = (q.bytes() + state.bytes()) as u64 + 2 * u64::from(d) * streamed;
-        let work = Work::new(bytes, 2 * u64::from(d) * u64::from(n) * streamed);
-        let grid = Grid::groups(u64::from(blocks) * u64::from(chunks));
-        gpu.run(&FORWARD, &[&state, &q, &k, excluded], &p, grid, work);
+        let kept = workgroup(gpu) / (2 * tile);
+        let shape = [chunks * kept, n, 2].map(|length| length as usize);
+        let state = Tensor::alloc(gpu, "contrastive", &Shape::new(&shape), DType::F32);
+        for begin in (0..chunk).step_by(part as usize) {
+            let end = (begin + part).min(chunk);
+            let p = Forward { n, m, d, chunk, chunks, begin, end, inv_tau: tau.recip() };
+            let streamed = u64::from(chunks * (end - begin)).min(u64::from(m));
+            let bytes = (q.bytes() + state.bytes()) as u64 + 2 * u64::from(d) * streamed;
+            let work = Work::new(bytes, 2 * u64::from(d) * u64::from(n) * streamed);
+            let grid = Grid::groups(u64::from(blocks) * u64::from(chunks));
+            gpu.run(&FORWARD, &[&state, &q, &k, excluded], &p, grid, work);
+        }
+        (state, chunks * kept)
     }
-    (state, chunks * lanes)
-}
 
-/// Gradients of queries and keys, of those that are needed; of rows that are `both`, their sum alone.
-pub(super) fn gradients(
-    call: &Call,
-    (q, k): (&Tensor, &Tensor),
-    of: &OfQueries<'_>,
-    both: bool,
-    needs: [bool; 2],
-) -> Vec<Option<Tensor>> {
-    let gpu = q.gpu();
-    let &Call { n, m, tau, .. } = call;
-    let gradient = |of: &Tensor, needed: bool| {
-        needed.then(|| Tensor::filled(gpu, "contrastive", of.shape(), DType::F32, 0.0))
-    };
-    let dq = gradient(q, needs[0]);
-    let dk = if both { dq.clone() } else { gradient(k, needs[1]) };
-    let Some(tile) = tile(gpu, "contrastive/matrix") else { return vec![dq; if both { 1 } else { 2 }] };
-    let ((q, d), (k, _)) = (pack("contrastive", q), pack("contrastive", k));
-    let columns = m.next_multiple_of(4);
-    let side = 8 * tile;
-    let by_memory = SLAB_BYTES / (2 * u64::from(columns));
-    let by_work = call.dispatch_flops / (2 * u64::from(d) * u64::from(m));
-    let blocks = (by_memory.min(by_work) / u64::from(side)).clamp(1, u64::from(n.div_ceil(side)));
-    let rows = blocks as u32 * side;
-    for first in (0..n).step_by(rows as usize) {
-        let last = (first + rows).min(n);
-        let slab = last - first;
-        let shape = Shape::new(&[slab as usize, columns as usize]);
-        let w = Tensor::alloc(gpu, "contrastive", &shape, DType::F16);
-        let q_slab = Tensor::view(&q, (first * d) as usize, [slab as usize, d as usize]);
-        let flops = 2 * u64::from(d) * u64::from(slab) * u64::from(m);
-        let work = Work::new((q_slab.bytes() + k.bytes() + w.bytes()) as u64, flops);
-        let p = Weights { first, last, m, d, inv_tau: tau.recip() };
-        let grid = Grid::groups(u64::from(slab.div_ceil(side)) * u64::from(m.div_ceil(side)));
-        gpu.run(&WEIGHTS, &[&w, &q, &k, of.excluded, of.positive, of.lse], &p, grid, work);
-
-        let add = |y: &Tensor, (part, splits): (Tensor, u32)| {
-            let n = y.len() as u32;
-            let p = Sum { n, splits, scale: call.scale() / WEIGHT_SCALE };
-            let work = Work::new((part.bytes() + 2 * y.bytes()) as u64, part.len() as u64);
-            gpu.run(&SUM, &[y, &part, of.dloss], &p, Grid::items(n), work);
+    fn gradients(&self, call: &Call, wanted: Wanted, saved: &Saved<'_>) -> [Option<Tensor>; 2] {
+        let Call { ref gpu, n, m, tau, .. } = *call;
+        let (q, k) = (saved.q, saved.k);
+        let (needs, both) = match wanted {
+            Wanted::Each(needs) => (needs, false),
+            Wanted::Both => ([true, false], true),
         };
-        if let Some(dq) = &dq {
-            let dq_slab = Tensor::view(dq, (first * d) as usize, [slab as usize, d as usize]);
-            add(&dq_slab, parts("contrastive", Form::Nn, tile, [slab, d, m], [columns, d], &w, &k));
+        let gradient = |of: &Tensor, needed: bool| {
+            needed.then(|| Tensor::filled(gpu, "contrastive", of.shape(), DType::F32, 0.0))
+        };
+        let dq = gradient(q, needs[0]);
+        let dk = if both { dq.clone() } else { gradient(k, needs[1]) };
+        let tile = tile(gpu);
+        let ((q, d), (k, _)) = (pack("contrastive", q), pack("contrastive", k));
+        let columns = m.next_multiple_of(4);
+        let side = 8 * tile;
+        let by_memory = SLAB_BYTES / (2 * u64::from(columns));
+        let by_work = call.dispatch_flops / (2 * u64::from(d) * u64::from(m));
+        let blocks = (by_memory.min(by_work) / u64::from(side)).clamp(1, u64::from(n.div_ceil(side)));
+        let rows = blocks as u32 * side;
+        for first in (0..n).step_by(rows as usize) {
+            let last = (first + rows).min(n);
+            let slab = last - first;
+            let shape = Shape::new(&[slab as usize, columns as usize]);
+            let w = Tensor::alloc(gpu, "contrastive", &shape, DType::F16);
+            let q_slab = Tensor::view(&q, (first * d) as usize, [slab as usize, d as usize]);
+            let flops = 2 * u64::from(d) * u64::from(slab) * u64::from(m);
+            let work = Work::new((q_slab.bytes() + k.bytes() + w.bytes()) as u64, flops);
+            let p = Weights { first, last, m, d, inv_tau: tau.recip() };
+            let grid = Grid::groups(u64::from(slab.div_ceil(side)) * u64::from(m.div_ceil(side)));
+            gpu.run(&WEIGHTS, &[&w, &q, &k, saved.excluded, saved.positive, saved.lse], &p, grid, work);
+
+            let add = |y: &Tensor, (part, splits): (Tensor, u32)| {
+                let n = y.len() as u32;
+                let p = Sum { n, splits, scale: call.scale() / WEIGHT_SCALE };
+                let work = Work::new((part.bytes() + 2 * y.bytes()) as u64, part.len() as u64);
+                gpu.run(&SUM, &[y, &part, saved.dloss], &p, Grid::items(n), work);
+            };
+            if let Some(dq) = &dq {
+                let dq_slab = Tensor::view(dq, (first * d) as usize, [slab as usize, d as usize]);
+                add(&dq_slab, parts("contrastive", Form::Nn, tile, [slab, d, m], [columns, d], &w, &k));
+            }
+            if let Some(dk) = &dk {
+                add(dk, parts("contrastive", Form::Tn, tile, [m, d, slab], [columns, d], &w, &q_slab));
+            }
         }
-        if let Some(dk) = &dk {
-            add(dk, parts("contrastive", Form::Tn, tile, [m, d, slab], [columns, d], &w, &q_slab));
-        }
+        [dq, if both { None } else { dk }]
     }
-    if both { vec![dq] } else { vec![dq, dk] }
 }

@@ -1,20 +1,14 @@
 //! `4_block_*`: implicit GEMMs with 2-D register blocking, in four sizes of tiles.
 
-use super::{Gemm, Job, Pass, Stats};
-use crate::gpu::{Grid, Kernel, Source, params};
-use crate::ops::matmul::{split_output, splits, sum_splits};
+use super::job::{Gemm, Job, Pass, SplitSizes};
+use crate::gpu::{Grid, Kernel, Source, params, source};
+use crate::ops::channel_stats::Stats;
+use crate::ops::split_sums::{split_output, splits, sum_splits};
 use crate::tensor::{DType, Tensor};
 
-static FORWARD_SOURCE: Source =
-    Source::new("conv/4_block_forward.wgsl", include_str!("../../../shaders/conv/4_block_forward.wgsl"));
-static INPUT_SOURCE: Source = Source::new(
-    "conv/4_block_input_gradient.wgsl",
-    include_str!("../../../shaders/conv/4_block_input_gradient.wgsl"),
-);
-static WEIGHT_SOURCE: Source = Source::new(
-    "conv/4_block_weight_gradient.wgsl",
-    include_str!("../../../shaders/conv/4_block_weight_gradient.wgsl"),
-);
+static FORWARD_SOURCE: Source = source!("conv/4_block_forward.wgsl");
+static INPUT_SOURCE: Source = source!("conv/4_block_input_gradient.wgsl");
+static WEIGHT_SOURCE: Source = source!("conv/4_block_weight_gradient.wgsl");
 /// By pass, then by tile: columns in multiples of 4.
 static VECTORS: [[Kernel; 4]; 3] = [
     by_tile(&FORWARD_SOURCE, "forward"),
@@ -49,12 +43,16 @@ const fn by_tile(source: &'static Source, entry: &'static str) -> [Kernel; 4] {
 
 /// Rows and columns of a workgroup's tile, in the order of [`by_tile`].
 const TILES: [(u64, u64); 4] = [(128, 128), (128, 64), (64, 64), (64, 32)];
+/// Invocations of those workgroups.
+const WORKGROUPS: [u32; 4] = [256, 128, 64, 32];
 
-/// The largest tile of which not half the columns are idle and that, with sums cut into parts of 512 terms at least,
-/// gives 256 workgroups; the smallest if there is none.
-fn tile(gemm: &Gemm) -> usize {
+/// Returns the index into [`TILES`]: the largest of at most `side` rows of which not half the columns are idle and that, with
+/// sums cut into parts of 512 terms at least, gives 256 workgroups; the smallest if there is none.
+fn tile(gemm: &Gemm, side: u32) -> usize {
     let fits = |&(rows, columns): &(u64, u64)| {
-        2 * gemm.columns > columns && gemm.tiles(rows, columns) * (gemm.k / 512).max(1) >= 256
+        rows <= u64::from(side)
+            && 2 * gemm.columns > columns
+            && gemm.tiles(rows, columns) * (gemm.k / 512).max(1) >= 256
     };
     TILES.iter().position(fits).unwrap_or(if gemm.columns > 32 { 2 } else { 3 })
 }
@@ -67,7 +65,7 @@ params! {
 }
 
 pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
-    launch_tile(job, tile(&job.gemm()))
+    launch_tile(job, tile(&job.gemm(), job.gpu().facts().tile))
 }
 
 fn launch_tile(job: &Job<'_>, tile: usize) -> Option<Stats> {
@@ -76,7 +74,7 @@ fn launch_tile(job: &Job<'_>, tile: usize) -> Option<Stats> {
     let (tile_rows, tile_columns) = TILES[tile];
     let groups = gemm.tiles(tile_rows, tile_columns);
     // A cut lies between vec4s.
-    let chunk = gemm.k.div_ceil(u64::from(splits(gpu.is_cpu(), groups, gemm.k))).next_multiple_of(4);
+    let chunk = gemm.k.div_ceil(u64::from(splits(gpu, groups, WORKGROUPS[tile], gemm.k))).next_multiple_of(4);
     let splits = gemm.k.div_ceil(chunk) as u32;
     let kernels = if gemm.columns.is_multiple_of(4) { &VECTORS } else { &RAGGED };
     let kernel = &kernels[job.pass as usize][tile];
@@ -100,7 +98,7 @@ fn launch_tile(job: &Job<'_>, tile: usize) -> Option<Stats> {
     stats
 }
 
-impl super::SplitSizes {
+impl SplitSizes {
     /// With the number of strips whose statistics are wanted.
     fn with_strips(self, strips: u32) -> ForwardSizes {
         let Self { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw, chunk, splits } = self;
@@ -112,7 +110,7 @@ impl super::SplitSizes {
 mod tests {
     use super::*;
     use crate::gpu::Gpu;
-    use crate::ops::conv2d::Sizes;
+    use crate::ops::conv2d::job::Sizes;
     use crate::reference::conv2d::{Conv, conv2d, conv2d_backward};
 
     fn data(n: usize, factor: usize) -> Vec<f32> {

@@ -1,45 +1,62 @@
-//! The rungs of `shaders/conv/`: what each needs, and how it is launched. A further rung is one entry in [`RUNGS`].
+//! The rungs of `shaders/conv/` and how each is launched. A further rung is one line in the table.
 
-use super::{Job, Pass, Sizes, Stats, block, winograd};
-use crate::gpu::{Gpu, Grid, Kernel, Source};
+use super::job::{Job, Pass, Sizes};
+use super::{block, matrix, winograd};
+use crate::gpu::{Gpu, Grid, Kernel, Means, Source, source};
 use crate::ops::batch_norm::{BatchNormOptions, batch_stats};
+use crate::ops::channel_stats::Stats;
+use crate::ops::ladder::{Candidates, Family, Ladder, Rung as RungOf};
 use crate::ops::layout::{to_width, write_width};
-use crate::ops::matmul::{matrix, split_output, splits, sum_splits};
+use crate::ops::split_sums::{split_output, splits, sum_splits};
 use crate::ops::tune;
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
-/// A way to run the three products.
-pub(super) struct Rung {
-    /// `shaders/conv/<file>.wgsl`, or `<file>_forward.wgsl` and its two siblings.
-    pub(super) file: &'static str,
-    /// What it needs of the adapter.
-    pub(super) adapter: fn(&Gpu) -> bool,
-    /// What it needs of the product; where it does not fit, the rung of the adapter's class runs instead.
-    pub(super) fits: fn(&Job<'_>) -> bool,
-    /// Computes `job.result`; also the statistics of its channels, if they are wanted and this is where they are cheap.
-    pub(super) launch: fn(&Job<'_>) -> Option<Stats>,
-}
+/// Convolutions: values, gradients of images, gradients of weights.
+pub(in crate::ops) struct Convolutions;
 
-/// Every rung, lowest first.
-pub(super) static RUNGS: &[Rung] = &[
-    Rung { file: "1_naive", adapter: any_adapter, fits: any_job, launch: naive },
-    Rung { file: "2_register", adapter: any_adapter, fits: any_job, launch: register },
-    Rung { file: "3_workgroup", adapter: any_adapter, fits: any_job, launch: workgroup },
-    Rung { file: "4_block", adapter: any_adapter, fits: any_job, launch: block::launch },
-    Rung { file: "5_winograd", adapter: any_adapter, fits: winograd::fits, launch: winograd::launch },
-    Rung { file: "8_broadcast", adapter: shuffles, fits: whole_outputs, launch: broadcast },
-];
+type Rung = RungOf<Convolutions>;
 
-fn any_adapter(_: &Gpu) -> bool {
-    true
-}
+#[rustfmt::skip]
+static LADDER: Ladder<Convolutions> = Ladder { family: "conv", rungs: &[
+    Rung::new("1_naive", Means::Memory, naive),
+    Rung::new("2_register", Means::Registers, register),
+    Rung::new("3_workgroup", Means::Workgroup, workgroup),
+    Rung::new("4_block", Means::Workgroup, block::launch),
+    Rung::new("5_broadcast", Means::Shuffles, broadcast).fits(whole_outputs),
+    Rung::new("6_winograd", Means::Registers, winograd::launch).fits(winograd::fits).pays(winograd::pays),
+    Rung::new("7_matrix", Means::MatrixUnits, matrix::launch).rounds_to_f16(),
+] };
 
-fn any_job(_: &Job<'_>) -> bool {
-    true
-}
+impl Family for Convolutions {
+    type Job<'a> = Job<'a>;
+    /// Computes `job.result`, and returns the statistics of its channels if they are wanted and the kernel has them at hand.
+    type Launch = fn(&Job<'_>) -> Option<Stats>;
+    const LADDER: &'static Ladder<Self> = &LADDER;
 
-fn shuffles(gpu: &Gpu) -> bool {
-    gpu.info().shuffles_in_register()
+    fn gpu<'a>(job: &'a Job<'_>) -> &'a Gpu {
+        job.gpu()
+    }
+
+    fn operands(job: &Job<'_>) -> DType {
+        job.operands()
+    }
+
+    fn key(job: &Job<'_>) -> Option<String> {
+        Some(job.key())
+    }
+
+    fn measure(job: &Job<'_>, key: &str, candidates: &Candidates<Self>) -> Option<&'static str> {
+        let (lhs, rhs) = (tune::like(job.lhs, 1)?, tune::like(job.rhs, 2)?);
+        let result = tune::like(job.result, 3)?;
+        let job = Job { lhs: &lhs, rhs: &rhs, result: &result, ..*job };
+        tune::fastest(key, &candidates.files(), &[&lhs, &rhs], &result, |file| {
+            let stats = (candidates.rung(file).launch)(&job);
+            // Statistics that are wanted and do not come along cost a pass of their own.
+            if job.wants_stats && stats.is_none() {
+                batch_stats(&result, &BatchNormOptions::train());
+            }
+        })
+    }
 }
 
 /// Few input channels are filled up to a multiple of four: one would become four times the work, three become four thirds.
@@ -48,73 +65,7 @@ fn whole_outputs(job: &Job<'_>) -> bool {
     cout.is_multiple_of(4) && 4 * cin >= 3 * cin.next_multiple_of(4)
 }
 
-/// Not a rung among the others: it rounds operands that are not f16, so it runs for those that are, or when named.
-static MATRIX: Rung =
-    Rung { file: "9_matrix", adapter: any_adapter, fits: any_job, launch: super::matrix::launch };
-
-/// Runs `job` on the rung that was chosen for its device: the one that is named, else the one that was measured, else that
-/// of the static table.
-#[track_caller]
-pub(super) fn run(job: &Job<'_>) -> Option<Stats> {
-    let rung = match job.gpu().kernel_choice("conv") {
-        None => measured(job).unwrap_or_else(|| by_table(job)),
-        Some("9_matrix") => &MATRIX,
-        Some(file) => named(job, file),
-    };
-    (rung.launch)(job)
-}
-
-/// By the operands, the shape and the adapter.
-fn by_table(job: &Job<'_>) -> &'static Rung {
-    if matrix::fits(job.lhs, job.rhs) {
-        return &MATRIX;
-    }
-    let by_shape = job.gpu().is_cpu() && winograd::pays(job) && winograd::fits(job);
-    named(job, if by_shape { "5_winograd" } else { crate::ops::rung(job.gpu(), "conv") })
-}
-
-/// The rung of this name, or that of the adapter's class where it does not fit.
-#[track_caller]
-fn named(job: &Job<'_>, file: &str) -> &'static Rung {
-    let gpu = job.gpu();
-    let find = |file: &str| {
-        let rung = RUNGS.iter().find(|rung| rung.file == file);
-        let rung = rung.unwrap_or_else(|| panic!("conv2d: there is no shaders/conv/{file}.wgsl"));
-        ((rung.adapter)(gpu) && (rung.fits)(job)).then_some(rung)
-    };
-    let rung = find(file).or_else(|| find(crate::ops::class_rung(gpu.is_cpu(), "conv")));
-    rung.expect("the rung of an adapter's class fits everything")
-}
-
-/// The rung that was measured to be the fastest, on a device that has such choices.
-fn measured(job: &Job<'_>) -> Option<&'static Rung> {
-    let gpu = job.gpu();
-    if !gpu.has_tuned() {
-        return None;
-    }
-    let own = by_table(job);
-    let fits = |rung: &&Rung| (rung.adapter)(gpu) && (rung.fits)(job) && rung.file != own.file;
-    let others = RUNGS.iter().rev().filter(fits);
-    let rungs: Vec<&'static Rung> = std::iter::once(own).chain(others).collect();
-    let files: Vec<_> = rungs.iter().map(|rung| rung.file).collect();
-    let find = |file: &str| rungs.iter().copied().find(|rung| rung.file == file);
-    let file = tune::choice(gpu, job.key(), &files, |key| {
-        let (lhs, rhs, result) =
-            (tune::like(job.lhs, 1)?, tune::like(job.rhs, 2)?, tune::like(job.result, 3)?);
-        let job = Job { lhs: &lhs, rhs: &rhs, result: &result, ..*job };
-        tune::fastest(key, &files, &[&lhs, &rhs], &result, |file| {
-            let stats = (find(file).expect("a candidate").launch)(&job);
-            // Statistics that are wanted and do not come along cost a pass of their own.
-            if job.wants_stats && stats.is_none() {
-                batch_stats(&result, &BatchNormOptions::train());
-            }
-        })
-    });
-    file.and_then(find)
-}
-
-static NAIVE_SOURCE: Source =
-    Source::new("conv/1_naive.wgsl", include_str!("../../../shaders/conv/1_naive.wgsl"));
+static NAIVE_SOURCE: Source = source!("conv/1_naive.wgsl");
 static NAIVE: [Kernel; 3] = [
     NAIVE_SOURCE.kernel("forward"),
     NAIVE_SOURCE.kernel("input_gradient"),
@@ -126,27 +77,48 @@ fn naive(job: &Job<'_>) -> Option<Stats> {
     // One invocation sums a whole weight gradient's pixels: cut, so that its loops end well under lavapipe's limit.
     let lines = if job.pass == Pass::WeightGradient { n * oh } else { 1 };
     let chunk = lines.min((16_384 / ow).max(1));
-    let splits = lines.div_ceil(chunk);
-    let part = split_output("conv2d", job.result, splits);
-    let grid = Grid::items(part.len());
-    let sizes = job.sizes.split(chunk, splits);
-    job.gpu().run(&NAIVE[job.pass as usize], &[&part, job.lhs, job.rhs], &sizes, grid, job.work());
-    sum_splits(job.result, &part, splits);
+    let items = job.result.len() as u64;
+    split(job, &NAIVE[job.pass as usize], lines.into(), chunk.into(), |splits| Grid::items(items * splits))
+}
+
+/// Launches a kernel whose sums over `length` terms, or lines of the output, are cut into chunks, and adds the parts up.
+fn split(
+    job: &Job<'_>,
+    kernel: &Kernel,
+    length: u64,
+    chunk: u64,
+    grid: impl FnOnce(u64) -> Grid,
+) -> Option<Stats> {
+    let splits = length.div_ceil(chunk);
+    let part = split_output("conv2d", job.result, splits as u32);
+    let sizes = job.sizes.split(chunk as u32, splits as u32);
+    job.gpu().run(kernel, &[&part, job.lhs, job.rhs], &sizes, grid(splits), job.work());
+    sum_splits(job.result, &part, splits as u32);
     None
 }
 
-static FORWARD_SOURCE: Source = Source::new(
-    "conv/2_register_forward.wgsl",
-    include_str!("../../../shaders/conv/2_register_forward.wgsl"),
-);
-static INPUT_SOURCE: Source = Source::new(
-    "conv/2_register_input_gradient.wgsl",
-    include_str!("../../../shaders/conv/2_register_input_gradient.wgsl"),
-);
-static WEIGHT_SOURCE: Source = Source::new(
-    "conv/2_register_weight_gradient.wgsl",
-    include_str!("../../../shaders/conv/2_register_weight_gradient.wgsl"),
-);
+/// Launches a kernel that takes 8 x 8 pixels and `columns` channels a workgroup of 8 invocations. A weight gradient takes `groups`
+/// of them, and its sum is cut between lines of the output.
+fn by_lines(
+    job: &Job<'_>,
+    kernel: &Kernel,
+    columns: u64,
+    groups: u64,
+    grid: impl FnOnce(u64) -> Grid,
+) -> Option<Stats> {
+    let (gemm, lines) = (job.gemm(), u64::from(job.sizes.n * job.sizes.oh));
+    if job.pass == Pass::WeightGradient {
+        let wanted = u64::from(splits(job.gpu(), groups, 8, gemm.k));
+        return split(job, kernel, lines, lines.div_ceil(wanted), grid);
+    }
+    let grid = Grid::groups(gemm.tiles(64, columns));
+    job.gpu().run(kernel, &[job.result, job.lhs, job.rhs], &job.sizes, grid, job.work());
+    None
+}
+
+static FORWARD_SOURCE: Source = source!("conv/2_register_forward.wgsl");
+static INPUT_SOURCE: Source = source!("conv/2_register_input_gradient.wgsl");
+static WEIGHT_SOURCE: Source = source!("conv/2_register_weight_gradient.wgsl");
 static REGISTER: [Kernel; 3] = [
     FORWARD_SOURCE.kernel("forward"),
     INPUT_SOURCE.kernel("input_gradient"),
@@ -159,29 +131,12 @@ static RAGGED: [Kernel; 3] = [
 ];
 
 fn register(job: &Job<'_>) -> Option<Stats> {
-    let Sizes { n, oh, .. } = job.sizes;
     let kernels = if job.sizes.vectors() { &REGISTER } else { &RAGGED };
-    let kernel = &kernels[job.pass as usize];
-    let gemm = job.gemm();
-    if job.pass == Pass::WeightGradient {
-        // 8 tiles a workgroup; the sum is cut between lines of the output.
-        let wanted = splits(job.gpu().is_cpu(), gemm.tiles(8, 8).div_ceil(8), gemm.k);
-        let chunk = (n * oh).div_ceil(wanted);
-        let splits = (n * oh).div_ceil(chunk);
-        let part = split_output("conv2d", job.result, splits);
-        let grid = Grid::items(gemm.tiles(8, 8) * u64::from(splits));
-        job.gpu().run(kernel, &[&part, job.lhs, job.rhs], &job.sizes.split(chunk, splits), grid, job.work());
-        sum_splits(job.result, &part, splits);
-    } else {
-        // A workgroup takes 8 x 8 pixels and 8 channels.
-        let grid = Grid::groups(gemm.tiles(64, 8));
-        job.gpu().run(kernel, &[job.result, job.lhs, job.rhs], &job.sizes, grid, job.work());
-    }
-    None
+    let tiles = job.gemm().tiles(8, 8);
+    by_lines(job, &kernels[job.pass as usize], 8, tiles.div_ceil(8), |splits| Grid::items(tiles * splits))
 }
 
-static WORKGROUP_SOURCE: Source =
-    Source::new("conv/3_workgroup.wgsl", include_str!("../../../shaders/conv/3_workgroup.wgsl"));
+static WORKGROUP_SOURCE: Source = source!("conv/3_workgroup.wgsl");
 static WORKGROUP: [Kernel; 3] = [
     WORKGROUP_SOURCE.kernel("conv").with(&[("PASS", 0.0)]),
     WORKGROUP_SOURCE.kernel("conv").with(&[("PASS", 1.0)]),
@@ -191,28 +146,13 @@ static WORKGROUP: [Kernel; 3] = [
 fn workgroup(job: &Job<'_>) -> Option<Stats> {
     let gemm = job.gemm();
     let groups = gemm.tiles(64, 64);
-    let chunk = gemm.k.div_ceil(u64::from(splits(job.gpu().is_cpu(), groups, gemm.k)));
-    let splits = gemm.k.div_ceil(chunk) as u32;
-    let part = split_output("conv2d", job.result, splits);
-    let grid = Grid::groups(groups * u64::from(splits));
-    let sizes = job.sizes.split(chunk as u32, splits);
-    job.gpu().run(&WORKGROUP[job.pass as usize], &[&part, job.lhs, job.rhs], &sizes, grid, job.work());
-    sum_splits(job.result, &part, splits);
-    None
+    let chunk = gemm.k.div_ceil(u64::from(splits(job.gpu(), groups, 128, gemm.k)));
+    split(job, &WORKGROUP[job.pass as usize], gemm.k, chunk, |splits| Grid::groups(groups * splits))
 }
 
-static BROADCAST_FORWARD: Source = Source::new(
-    "conv/8_broadcast_forward.wgsl",
-    include_str!("../../../shaders/conv/8_broadcast_forward.wgsl"),
-);
-static BROADCAST_INPUT: Source = Source::new(
-    "conv/8_broadcast_input_gradient.wgsl",
-    include_str!("../../../shaders/conv/8_broadcast_input_gradient.wgsl"),
-);
-static BROADCAST_WEIGHT: Source = Source::new(
-    "conv/8_broadcast_weight_gradient.wgsl",
-    include_str!("../../../shaders/conv/8_broadcast_weight_gradient.wgsl"),
-);
+static BROADCAST_FORWARD: Source = source!("conv/5_broadcast_forward.wgsl");
+static BROADCAST_INPUT: Source = source!("conv/5_broadcast_input_gradient.wgsl");
+static BROADCAST_WEIGHT: Source = source!("conv/5_broadcast_weight_gradient.wgsl");
 static BROADCAST: [Kernel; 3] = [
     BROADCAST_FORWARD.kernel("forward"),
     BROADCAST_INPUT.kernel("input_gradient"),
@@ -225,16 +165,11 @@ static BROADCAST_8: [Kernel; 3] = [
 ];
 
 fn broadcast(job: &Job<'_>) -> Option<Stats> {
-    if job.sizes.vectors() {
-        whole_broadcast(job);
-    } else {
-        filled_broadcast(job);
-    }
-    None
+    if job.sizes.vectors() { whole_broadcast(job) } else { filled_broadcast(job) }
 }
 
-/// The product with zeros for the channels that the input lacks, and without what it gives for them.
-fn filled_broadcast(job: &Job<'_>) {
+/// The product with channels of zeros that make the input's a multiple of four; their part of the result is cut off.
+fn filled_broadcast(job: &Job<'_>) -> Option<Stats> {
     let Sizes { n, h, w, cin, cout, kh, kw, .. } = job.sizes;
     let filled = cin.next_multiple_of(4);
     // Channels are the last axis of an image, and the last but one of the weights.
@@ -256,27 +191,13 @@ fn filled_broadcast(job: &Job<'_>) {
     let result = Tensor::alloc(job.gpu(), "conv2d", &rows.map(|d| d as usize).into(), job.result.dtype());
     run(&result);
     write_width(job.result, &result, [rows[1], rows[1] / filled * cin]);
+    None
 }
 
-fn whole_broadcast(job: &Job<'_>) {
-    let Sizes { n, oh, .. } = job.sizes;
+fn whole_broadcast(job: &Job<'_>) -> Option<Stats> {
     let gemm = job.gemm();
     let (kernels, columns, rows) =
         if gemm.columns <= 8 { (&BROADCAST_8, 8, 96) } else { (&BROADCAST, 16, 64) };
-    let kernel = &kernels[job.pass as usize];
-    if job.pass == Pass::WeightGradient {
-        // The sum is cut between lines of the output.
-        let tiles = gemm.tiles(rows, columns);
-        let wanted = splits(job.gpu().is_cpu(), tiles, gemm.k);
-        let chunk = (n * oh).div_ceil(wanted);
-        let splits = (n * oh).div_ceil(chunk);
-        let part = split_output("conv2d", job.result, splits);
-        let grid = Grid::groups(tiles * u64::from(splits));
-        job.gpu().run(kernel, &[&part, job.lhs, job.rhs], &job.sizes.split(chunk, splits), grid, job.work());
-        sum_splits(job.result, &part, splits);
-    } else {
-        // A workgroup takes 8 x 8 pixels.
-        let grid = Grid::groups(gemm.tiles(64, columns));
-        job.gpu().run(kernel, &[job.result, job.lhs, job.rhs], &job.sizes, grid, job.work());
-    }
+    let groups = gemm.tiles(rows, columns);
+    by_lines(job, &kernels[job.pass as usize], columns, groups, |splits| Grid::groups(groups * splits))
 }

@@ -1,12 +1,12 @@
 //! Convolution on matrix units: f16 operands, f32 sums.
 
-use super::{Job, Pass, Sizes, Stats, product};
-use crate::gpu::{Grid, Kernel, Source};
-use crate::ops::matmul::matrix::{pack, tile};
-use crate::ops::matmul::{split_output, splits, sum_splits};
+use super::job::{Job, Pass, Sizes, product};
+use crate::gpu::{Grid, Kernel, Source, source};
+use crate::ops::channel_stats::Stats;
+use crate::ops::matmul::matrix::{pack, tile, workgroup};
+use crate::ops::split_sums::{split_output, splits, sum_splits};
 
-static SOURCE: Source =
-    Source::new("conv/9_matrix.wgsl", include_str!("../../../shaders/conv/9_matrix.wgsl"));
+static SOURCE: Source = source!("conv/7_matrix.wgsl");
 /// With [`Pass`] as index.
 static CONV: [Kernel; 3] = [
     SOURCE.kernel("conv").with(&[("PASS", 0.0), ("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)]),
@@ -14,10 +14,10 @@ static CONV: [Kernel; 3] = [
     SOURCE.kernel("conv").with(&[("PASS", 2.0), ("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0)]),
 ];
 
-/// Runs one product. What is f32 is rounded to f16, so this is for those who asked for it.
+/// Runs one product; operands that are f32 are rounded to f16.
 pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
     let gpu = job.gpu();
-    let tile = tile(gpu, "conv/9_matrix")?;
+    let tile = tile(gpu);
     let Sizes { n, h, w, cin, oh, ow, cout, kh, kw, .. } = job.sizes;
     let padded = |channels: u32| channels.next_multiple_of(4);
     let (rows, columns, k) = match job.pass {
@@ -27,7 +27,7 @@ pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
     };
     let side = 8 * tile;
     let groups = rows.div_ceil(u64::from(side)) * u64::from(columns.div_ceil(side));
-    let wanted = if job.pass == Pass::WeightGradient { splits(gpu.is_cpu(), groups, k) } else { 1 };
+    let wanted = if job.pass == Pass::WeightGradient { splits(gpu, groups, workgroup(gpu), k) } else { 1 };
     let chunk = k.div_ceil(u64::from(wanted)).next_multiple_of(32) as u32;
     let splits = k.div_ceil(u64::from(chunk)) as u32;
 

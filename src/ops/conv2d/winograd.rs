@@ -1,11 +1,11 @@
-//! `5_winograd`: 3x3 convolutions of stride 1 as 16 matrix products between two transforms.
+//! `6_winograd`: 3x3 convolutions of stride 1 as 16 matrix products between two transforms.
 
-use super::{Job, Pass, Sizes, Stats, product};
-use crate::gpu::{Grid, Kernel, Source, Work, params};
+use super::job::{Job, Pass, Sizes, product};
+use crate::gpu::{Grid, Kernel, Source, Work, params, source};
+use crate::ops::channel_stats::Stats;
 use crate::tensor::{DType, Tensor};
 
-static SOURCE: Source =
-    Source::new("conv/5_winograd.wgsl", include_str!("../../../shaders/conv/5_winograd.wgsl"));
+static SOURCE: Source = source!("conv/6_winograd.wgsl");
 static INPUT: Kernel = SOURCE.kernel("transform_input");
 static WEIGHTS: Kernel = SOURCE.kernel("transform_weights");
 static OUTPUT: Kernel = SOURCE.kernel("transform_output");
@@ -36,26 +36,13 @@ pub(super) fn fits(job: &Job<'_>) -> bool {
 
 pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
     let Sizes { n, h, w, cin, oh, ow, cout, ph, pw, .. } = job.sizes;
-    let p = if job.pass == Pass::Forward {
-        Params { n, h, w, cin, oh, ow, cout, ph, pw, th: oh.div_ceil(2), tw: ow.div_ceil(2), rotate: 0 }
-    } else {
-        // A convolution of dy with the weights turned, padded so that dx comes out as large as x.
-        let (th, tw) = (h.div_ceil(2), w.div_ceil(2));
-        Params {
-            n,
-            h: oh,
-            w: ow,
-            cin: cout,
-            oh: h,
-            ow: w,
-            cout: cin,
-            ph: 2 - ph,
-            pw: 2 - pw,
-            th,
-            tw,
-            rotate: 1,
-        }
-    };
+    // An input gradient is a convolution of dy with the weights turned, padded so that dx comes out as large as x.
+    let forward = (0, [h, w, cin, oh, ow, cout, ph, pw]);
+    let backward = || (1, [oh, ow, cout, h, w, cin, 2 - ph, 2 - pw]);
+    let (rotate, [h, w, cin, oh, ow, cout, ph, pw]) =
+        if job.pass == Pass::Forward { forward } else { backward() };
+    let (th, tw) = (oh.div_ceil(2), ow.div_ceil(2));
+    let p = Params { n, h, w, cin, oh, ow, cout, ph, pw, th, tw, rotate };
     let gpu = job.gpu();
     let tiles = product(&[n, p.th, p.tw]);
     let [rows, cin, cout] = [tiles as usize, p.cin as usize, p.cout as usize];

@@ -1,13 +1,12 @@
-//! Products on matrix units: f16 operands as they are (`11_matrix`), f32 operands as two f16 each (`13_split_f32`).
+//! Products on matrix units: f16 operands as they are (`11_matrix`), f32 operands as two f16 each (`12_split_f32`).
 
-use super::ladder::Job;
-use super::{Form, split_output, splits, sum_splits};
-use crate::error::Error;
-use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Work, params};
+use super::job::{Form, Job};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Work, params, source};
+use crate::ops::split_sums::{split_output, splits, sum_splits};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
-/// With [`super::Form`] as index: how the operands lie.
+/// With [`Form`] as index: how the operands lie.
 macro_rules! forms {
     ($source:ident) => {
         [
@@ -18,18 +17,14 @@ macro_rules! forms {
     };
 }
 
-static MATRIX_SOURCE: Source =
-    Source::new("matmul/11_matrix.wgsl", include_str!("../../../shaders/matmul/11_matrix.wgsl"));
+static MATRIX_SOURCE: Source = source!("matmul/11_matrix.wgsl");
 static MATRIX: [Kernel; 3] = forms!(MATRIX_SOURCE);
-static PACK_SOURCE: Source =
-    Source::new("matmul/pack.wgsl", include_str!("../../../shaders/matmul/pack.wgsl"));
+static PACK_SOURCE: Source = source!("matmul/pack.wgsl");
 static PACK: Kernel = PACK_SOURCE.kernel("pack");
 static PACK_F16: Kernel = PACK_SOURCE.kernel("pack_f16");
-static SPLIT_F32_SOURCE: Source =
-    Source::new("matmul/13_split_f32.wgsl", include_str!("../../../shaders/matmul/13_split_f32.wgsl"));
+static SPLIT_F32_SOURCE: Source = source!("matmul/12_split_f32.wgsl");
 static SPLIT_F32: [Kernel; 3] = forms!(SPLIT_F32_SOURCE);
-static SPLIT_SOURCE: Source =
-    Source::new("matmul/split.wgsl", include_str!("../../../shaders/matmul/split.wgsl"));
+static SPLIT_SOURCE: Source = source!("matmul/split.wgsl");
 static SCALES: Kernel = SPLIT_SOURCE.kernel("scales");
 static SPLIT: Kernel = SPLIT_SOURCE.kernel("split");
 
@@ -49,16 +44,10 @@ params! {
 /// Invocations of a workgroup of `split.wgsl`.
 const WG: u32 = 64;
 
-/// Whether matrix units are the choice for these operands: f16 on a GPU that has them. f32 never becomes f16 unasked.
-pub(in crate::ops) fn fits(a: &Tensor, b: &Tensor) -> bool {
-    let half = a.dtype() == DType::F16 && b.dtype() == DType::F16;
-    half && !a.gpu().is_cpu() && !a.gpu().info().matrix_tiles.is_empty()
-}
-
-/// C = A B with f16 operands and f32 sums. What is f32 is rounded to f16, so this is for those who asked for it.
+/// C = A B with f16 operands and f32 sums; operands that are f32 are rounded to f16.
 pub(super) fn half(job: &Job<'_>) {
     let &Job { op, form, batch, m, n, k, c, .. } = job;
-    let Some(tile) = tile(c.gpu(), "matmul/11_matrix") else { return };
+    let tile = tile(c.gpu());
     let (a, lda) = pack(op, job.a);
     let (b, ldb) = pack(op, job.b);
     let cut = Cut::of(c.gpu(), 8 * tile, [batch, m, n, k], [lda, ldb]);
@@ -68,23 +57,24 @@ pub(super) fn half(job: &Job<'_>) {
 /// C = A B with the accuracy of f32, in three products of f16.
 pub(super) fn split_f32(job: &Job<'_>) {
     let &Job { op, form, batch, m, n, k, c, .. } = job;
-    let Some(tile) = tile(c.gpu(), "matmul/13_split_f32") else { return };
+    let tile = tile(c.gpu());
     let (a, ea, lda) = split(op, job.a, batch, m, k, form != Form::Tn);
     let (b, eb, ldb) = split(op, job.b, batch, n, k, form == Form::Nt);
     let cut = Cut::of(c.gpu(), 4 * tile, [batch, m, n, k], [lda, ldb]);
     run(op, &SPLIT_F32[form as usize], &cut, c, &[&a, &b, &ea, &eb]);
 }
 
-/// Side of the matrix unit's tile. Where there is none, that is the device's error: `file` was forced.
-pub(in crate::ops) fn tile(gpu: &Gpu, file: &str) -> Option<u32> {
-    let tile = gpu.info().matrix_tiles.first().copied();
-    if tile.is_none() {
-        let adapter = &gpu.info().name;
-        let message =
-            format!("needs matrix units with f16 operands and f32 sums, which {adapter} does not have");
-        gpu.latch(Error::Kernel { kernel: file.to_owned(), message });
-    }
-    tile
+/// Invocations of a workgroup of `shaders/lib/matrix.wgsl`: four subgroups.
+pub(in crate::ops) fn workgroup(gpu: &Gpu) -> u32 {
+    4 * gpu.info().largest_subgroup()
+}
+
+/// Side of the matrix unit's tile.
+///
+/// # Panics
+/// If the adapter has none: the ladder chooses no rung for matrix units there.
+pub(in crate::ops) fn tile(gpu: &Gpu) -> u32 {
+    *gpu.info().matrix_tiles.first().expect("an adapter with matrix units")
 }
 
 /// A B for f16 matrices whose last axes are `lda` and `ldb` long, as f32 splits `[splits, M, N]` that are yet to be added up.
@@ -120,7 +110,7 @@ struct Cut {
 impl Cut {
     fn of(gpu: &Gpu, side: u32, [batch, m, n, k]: [u32; 4], [lda, ldb]: [u32; 2]) -> Self {
         let blocks = u64::from(batch) * u64::from(m.div_ceil(side)) * u64::from(n.div_ceil(side));
-        let chunk = k.div_ceil(splits(gpu.is_cpu(), blocks, u64::from(k))).next_multiple_of(32);
+        let chunk = k.div_ceil(splits(gpu, blocks, workgroup(gpu), u64::from(k))).next_multiple_of(32);
         let splits = k.div_ceil(chunk);
         let params = MatrixParams { batch, m, n, k, chunk, splits, lda, ldb };
         Self { params, groups: blocks * u64::from(splits) }
@@ -142,7 +132,7 @@ fn rows_columns(x: &Tensor) -> (u32, u32) {
     ((x.len() / columns) as u32, columns as u32)
 }
 
-/// `x` as f16 with its last axis padded to a multiple of 4, and the length of that: `x` itself where it is such.
+/// `x` as f16 with its last axis padded to a multiple of 4, and that multiple. Returns `x` itself where it has both.
 pub(in crate::ops) fn pack(op: &str, x: &Tensor) -> (Tensor, u32) {
     let (rows, columns) = rows_columns(x);
     let padded = columns.next_multiple_of(4);
