@@ -120,8 +120,14 @@ impl Variant {
 }
 
 /// A WGSL file of this crate, included at compile time.
+///
+/// Its kernels run unchecked, so no name outside the crate leads here: WGSL from outside goes through [`Kernel::new`].
+///
+/// ```compile_fail,E0603
+/// static SOURCE: wgrad::gpu::Source = wgrad::gpu::Source::new("mine.wgsl", "");
+/// ```
 #[derive(Debug)]
-pub struct Source {
+pub(crate) struct Source {
     name: &'static str,
     wgsl: &'static str,
 }
@@ -129,19 +135,19 @@ pub struct Source {
 impl Source {
     /// A file: its path under `shaders/` and its text.
     #[must_use]
-    pub const fn new(name: &'static str, wgsl: &'static str) -> Self {
+    pub(crate) const fn new(name: &'static str, wgsl: &'static str) -> Self {
         Self { name, wgsl }
     }
 
     /// The kernel at `entry`, with the file's own values for its overrides.
     #[must_use]
-    pub const fn kernel(&'static self, entry: &'static str) -> Kernel {
+    pub(crate) const fn kernel(&'static self, entry: &'static str) -> Kernel {
         Kernel::from_text(Text::Builtin(self), entry)
     }
 
     /// Path under `shaders/`.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         self.name
     }
 

@@ -45,6 +45,5 @@ pub fn clip_grad_norm(params: &Params, grads: &Tensor, max_norm: f32, by: ClipBy
             norms
         }
     };
-    grads.mark_written();
     norms
 }
