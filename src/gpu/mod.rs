@@ -183,14 +183,7 @@ impl Gpu {
     /// # Panics
     /// If a tensor belongs to another `Gpu`, or there are more than 8.
     #[track_caller]
-    pub fn run<P: Params>(
-        &self,
-        kernel: &Kernel,
-        tensors: &[&dyn Bind],
-        params: &P,
-        grid: Grid,
-        work: Work,
-    ) {
+    pub fn run<P: Params>(&self, kernel: &Kernel, tensors: &[&dyn Bind], params: &P, grid: Grid, work: Work) {
         if let Err(error) = self.try_run(kernel, tensors, params, grid, work) {
             self.latch(error);
         }

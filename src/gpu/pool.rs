@@ -66,9 +66,10 @@ impl Writes {
         self.count += 1;
         self.ranges.retain(|(old, _)| old.start < bytes.start || old.end > bytes.end);
         if self.ranges.len() >= Self::MOST {
-            let all = self.ranges.iter().fold(bytes.clone(), |all, (r, _)| {
-                all.start.min(r.start)..all.end.max(r.end)
-            });
+            let all = self
+                .ranges
+                .iter()
+                .fold(bytes.clone(), |all, (r, _)| all.start.min(r.start)..all.end.max(r.end));
             self.ranges.clear();
             self.ranges.push((all, self.count));
         } else {

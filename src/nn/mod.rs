@@ -15,7 +15,7 @@
 //!
 //! let images = gpu.zeros([4, 32, 32, 3])?;
 //! let z = projector.forward(&params, &encoder.forward(&params, &images, Mode::Train), Mode::Train);
-//! assert_eq!(**z.shape(), [4, 32]);
+//! assert_eq!(*z.shape(), [4, 32]);
 //! # Ok(())
 //! # }
 //! ```

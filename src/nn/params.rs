@@ -1,5 +1,6 @@
 //! The weights of a network: one flat buffer, and a second one for running statistics.
 
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use super::Precision;
@@ -14,7 +15,8 @@ use crate::tensor::{DType, Tensor};
 /// All parameters lie in one flat `f32` tensor, each a range that starts at a multiple of 128 elements (512 bytes);
 /// the padding between them is zero and stays zero. So an optimiser or EMA step is a launch or two for the whole model,
 /// and a checkpoint is one copy. Running statistics lie in a second flat tensor, which optimisers and EMA leave alone.
-#[derive(Debug)]
+///
+/// `{:?}` counts them; [`Params::get`] has the values of one.
 pub struct Params {
     layout: Arc<Layout>,
     flat: Tensor,
@@ -227,6 +229,17 @@ impl Params {
             }
         }
         flat
+    }
+}
+
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Params")
+            .field("tensors", &self.segments().len())
+            .field("values", &self.count())
+            .field("buffers", &self.buffer_segments().len())
+            .field("precision", &self.precision)
+            .finish_non_exhaustive()
     }
 }
 

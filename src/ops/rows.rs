@@ -164,8 +164,7 @@ impl Tensor {
             indices.len(),
             rows.shape()
         );
-        let words =
-            row_words(self).unwrap_or_else(|| panic!("write_rows_at: f16 rows of odd width: {self}"));
+        let words = row_words(self).unwrap_or_else(|| panic!("write_rows_at: f16 rows of odd width: {self}"));
         by_blocks(&PUT, (self.storage(), self.shape()[0], words), rows.storage(), indices);
     }
 
