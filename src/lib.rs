@@ -55,6 +55,10 @@
 //! launch to one open compute pass, which is submitted when it is large or when somebody reads. `shaders/matmul/` is what
 //! runs.
 //!
+//! An op of your own goes the same way through the same doors: [`Kernel::new`] for its WGSL, [`Tensor::empty`] for its output,
+//! [`Gpu::run`] for the launch and the work it states, [`Tensor::with_backward`] for its place in the graph.
+//! `examples/04_own_op.rs` is one.
+//!
 //! Nothing waits until a value is read. Memory of a dropped tensor goes to later work on the same queue, so a training step
 //! in steady state allocates nothing. Errors of the device are sticky: later ops return tensors that hold nothing, and the
 //! next read returns the first error.

@@ -8,7 +8,7 @@ pub const MAX_RANK: usize = 6;
 
 /// Dimensions of a tensor, row-major; rank 0 (`[]`) is a scalar with one element.
 ///
-/// Derefs to `[usize]`, and is made from arrays, slices and vectors.
+/// Derefs to `[usize]`, is made from arrays, slices and vectors, and compares with them: `assert_eq!(*t.shape(), [2, 3])`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
     dims: [usize; MAX_RANK],
@@ -127,6 +127,22 @@ impl From<&Shape> for Shape {
     }
 }
 
+macro_rules! compares_with {
+    ($($other:ty $(, $n:ident)?);+ $(;)?) => {$(
+        impl$(<const $n: usize>)? PartialEq<$other> for Shape {
+            fn eq(&self, other: &$other) -> bool {
+                **self == other[..]
+            }
+        }
+        impl$(<const $n: usize>)? PartialEq<Shape> for $other {
+            fn eq(&self, other: &Shape) -> bool {
+                self[..] == **other
+            }
+        }
+    )+};
+}
+compares_with! { [usize; N], N; &[usize; N], N; [usize]; &[usize]; Vec<usize> }
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,5 +157,24 @@ mod tests {
         assert_eq!(s(&[2, 3, 4]).strides(), [12, 4, 1]);
         assert_eq!(s(&[]).elements(), 1);
         assert_eq!(s(&[0, 7]).elements(), 0);
+    }
+
+    #[test]
+    fn a_shape_compares_with_what_it_is_made_from() {
+        let (shape, dims) = (Shape::new(&[2, 3]), vec![2, 3]);
+        assert_eq!(shape, [2, 3]);
+        assert_eq!([2, 3], shape);
+        assert_eq!(shape, &[2, 3]);
+        assert_eq!(&[2, 3], shape);
+        assert_eq!(shape, dims);
+        assert_eq!(dims, shape);
+        assert_eq!(shape, dims[..]);
+        assert_eq!(dims[..], shape);
+        assert_eq!(shape, dims.as_slice());
+        assert_eq!(dims.as_slice(), shape);
+        assert_ne!(shape, [3, 2]);
+        assert_ne!(shape, [2, 3, 1]);
+        assert_ne!([2], shape);
+        assert_eq!(Shape::new(&[]), [0_usize; 0]);
     }
 }

@@ -3,28 +3,23 @@
 //! Always contiguous and row-major. Strided views would make every kernel take strides; here `reshape` is free,
 //! `transpose` copies, and a kernel can trust flat indices.
 
-use std::fmt;
+mod create;
+mod debug;
+
 use std::sync::Arc;
 
 use half::f16;
 
 use crate::autograd::{Backward, Node};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gpu::{Bind, Gpu, Grid, Kernel, Readback, Source, Storage, Work, params, source};
-use crate::rng::Rng;
 use crate::shape::Shape;
 
 static FILL_SOURCE: Source = source!("fill.wgsl");
 static FILL: Kernel = FILL_SOURCE.kernel("fill");
-static RANDOM_SOURCE: Source = source!("random.wgsl");
-static UNIFORM: Kernel = RANDOM_SOURCE.kernel("random_uniform");
-static NORMAL: Kernel = RANDOM_SOURCE.kernel("random_normal");
 
 params! {
     struct FillParams { n: u32, value: u32 }
-}
-params! {
-    struct RandomParams { n: u32, draw: u32, seed: u32, stream: u32, a: f32, b: f32 }
 }
 
 /// Type of the elements.
@@ -65,6 +60,10 @@ impl DType {
 ///
 /// Shape misuse panics with the op's name and every shape. Errors of the device are sticky (see [`Gpu`]): ops return
 /// tensors that hold nothing, and the next read returns the first error.
+///
+/// `{:?}` shows element type, shape and values, of more than 1000 elements the first and last three along each axis. For
+/// that it reads them, so it waits for all work before; of a tensor that cannot be read it shows the error. `{}` shows type
+/// and shape alone, and reads nothing.
 #[derive(Clone)]
 pub struct Tensor {
     storage: Storage,
@@ -159,7 +158,23 @@ impl Tensor {
         Tensor { shape, ..self.stop_gradient() }.with_backward_of(dtype, "reshape", &[self], &[], rule)
     }
 
-    /// An output of an op, uninitialised; it holds nothing if memory runs out (the error is sticky).
+    /// The output of an op of your own, for a kernel to write all of. Its elements are whatever the pool's buffer had: it is
+    /// not zeroed.
+    ///
+    /// As in the ops of this crate, what goes wrong (no memory, a size over the adapter's limits) becomes the device's first
+    /// error, which names `op`, and the tensor holds nothing. [`Gpu::empty`] returns the error.
+    #[must_use]
+    pub fn empty(gpu: &Gpu, op: &str, shape: impl Into<Shape>, dtype: DType) -> Tensor {
+        Tensor::alloc(gpu, op, &shape.into(), dtype)
+    }
+
+    /// [`Tensor::empty`] of this one's device, shape and element type.
+    #[must_use]
+    pub fn empty_like(&self) -> Tensor {
+        Tensor::alloc(self.gpu(), "empty_like", &self.shape, self.dtype)
+    }
+
+    /// [`Tensor::empty`] for the ops of this crate, which have their shape at hand.
     #[must_use]
     pub(crate) fn alloc(gpu: &Gpu, op: &str, shape: &Shape, dtype: DType) -> Tensor {
         let storage = if gpu.error().is_some() {
@@ -186,7 +201,11 @@ impl Tensor {
         Tensor { storage, shape, dtype: flat.dtype, node: None }
     }
 
-    /// Puts an op's output into the graph, if any of `parents` is in one.
+    /// Puts an op's output into the graph, if any of `parents` is in one: the last line of an op, and how one of your own takes
+    /// part in [`Tensor::backward`]. `examples/04_own_op.rs` shows it.
+    ///
+    /// Called after the launches that write the output and the saved tensors, since a later write to one of those is a mistake
+    /// that backward panics about, naming `op`.
     ///
     /// `saved` are the tensors the rule needs, kept until backward. The rule gets them and `dy`, and returns one gradient
     /// a parent, never accumulating; a gradient of a shape that the parent was broadcast to is summed by the engine, and
@@ -220,12 +239,6 @@ impl Tensor {
         let parents = parents.iter().map(|p| p.node.clone()).collect();
         let node = Node::new(op, (self.shape, dtype), parents, saved, backward);
         Tensor { node: Some(node), ..self }
-    }
-
-    /// Says that the storage was written in place: a backward that saved it will panic. Every writer in place calls
-    /// this.
-    pub(crate) fn mark_written(&self) {
-        self.storage.bump_version();
     }
 
     pub(crate) fn version(&self) -> u64 {
@@ -275,11 +288,10 @@ impl Tensor {
     pub fn write(&self, data: &[f32]) {
         assert!(
             self.dtype == DType::F32 && data.len() == self.len(),
-            "write: {} values into {self:?}",
+            "write: {} values into {self}",
             data.len()
         );
         self.gpu().upload(self, bytemuck::cast_slice(data));
-        self.mark_written();
     }
 
     /// [`Tensor::write`] for `u32` elements.
@@ -290,11 +302,10 @@ impl Tensor {
     pub fn write_u32(&self, data: &[u32]) {
         assert!(
             self.dtype == DType::U32 && data.len() == self.len(),
-            "write: {} values into {self:?}",
+            "write: {} values into {self}",
             data.len()
         );
         self.gpu().upload(self, bytemuck::cast_slice(data));
-        self.mark_written();
     }
 
     /// Starts reading the storage as it is now; collect it later with `wait` or `await`.
@@ -305,7 +316,7 @@ impl Tensor {
     /// The elements on the host, `f16` ones widened; waits for all work before.
     ///
     /// # Errors
-    /// The device's first error; [`Error::Poisoned`] if the tensor was made after one.
+    /// The device's first error; [`Error::Poisoned`](crate::Error::Poisoned) if the tensor was made after one.
     ///
     /// # Panics
     /// If the elements are not floats.
@@ -364,108 +375,5 @@ impl Tensor {
     pub fn item(&self) -> Result<f32> {
         assert_eq!(self.len(), 1, "item: shape {} has not one element", self.shape);
         self.to_vec().map(|v| v[0])
-    }
-}
-
-impl Gpu {
-    fn create(&self, op: &str, shape: Shape, dtype: DType) -> Result<Tensor> {
-        if let Some(error) = self.error() {
-            return Err(error);
-        }
-        let storage = self.allocate(op, dtype.words(shape.elements()))?;
-        Ok(Tensor { storage, shape, dtype, node: None })
-    }
-
-    fn create_from(&self, op: &str, bytes: &[u8], shape: Shape, dtype: DType) -> Result<Tensor> {
-        if bytes.len() / 4 != shape.elements() {
-            let message =
-                format!("{} values for shape {shape} of {} elements", bytes.len() / 4, shape.elements());
-            return Err(Error::Shape { op: op.to_owned(), message });
-        }
-        let tensor = self.create(op, shape, dtype)?;
-        self.upload(&tensor, bytes);
-        Ok(tensor)
-    }
-
-    /// A tensor of `f32` values in row-major order.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if their number does not fit; [`Error::TooLarge`], [`Error::OutOfMemory`], or an earlier error
-    /// of the device.
-    pub fn tensor(&self, data: &[f32], shape: impl Into<Shape>) -> Result<Tensor> {
-        self.create_from("tensor", bytemuck::cast_slice(data), shape.into(), DType::F32)
-    }
-
-    /// A tensor of `u32` values in row-major order.
-    ///
-    /// # Errors
-    /// As [`Gpu::tensor`].
-    pub fn tensor_u32(&self, data: &[u32], shape: impl Into<Shape>) -> Result<Tensor> {
-        self.create_from("tensor_u32", bytemuck::cast_slice(data), shape.into(), DType::U32)
-    }
-
-    /// A tensor of zeros.
-    ///
-    /// # Errors
-    /// As [`Gpu::tensor`].
-    pub fn zeros(&self, shape: impl Into<Shape>) -> Result<Tensor> {
-        self.full(shape, 0.0)
-    }
-
-    /// A tensor of one value.
-    ///
-    /// # Errors
-    /// As [`Gpu::tensor`].
-    pub fn full(&self, shape: impl Into<Shape>, value: f32) -> Result<Tensor> {
-        let tensor = self.create("full", shape.into(), DType::F32)?;
-        tensor.fill_bits(value.to_bits());
-        Ok(tensor)
-    }
-
-    /// A `u32` tensor of zeros.
-    ///
-    /// # Errors
-    /// As [`Gpu::tensor`].
-    pub fn zeros_u32(&self, shape: impl Into<Shape>) -> Result<Tensor> {
-        let tensor = self.create("zeros_u32", shape.into(), DType::U32)?;
-        tensor.fill_bits(0);
-        Ok(tensor)
-    }
-
-    /// Uniform values in `[low, high)`, made on the device; the same bits as [`Rng`] makes on the CPU.
-    ///
-    /// # Errors
-    /// As [`Gpu::tensor`].
-    pub fn uniform(&self, shape: impl Into<Shape>, low: f32, high: f32, rng: &mut Rng) -> Result<Tensor> {
-        self.random(&UNIFORM, shape.into(), low, high, rng)
-    }
-
-    /// Normal values of this mean and standard deviation, made on the device (Box-Muller).
-    ///
-    /// # Errors
-    /// As [`Gpu::tensor`].
-    pub fn normal(&self, shape: impl Into<Shape>, mean: f32, std: f32, rng: &mut Rng) -> Result<Tensor> {
-        self.random(&NORMAL, shape.into(), mean, std, rng)
-    }
-
-    fn random(&self, kernel: &Kernel, shape: Shape, a: f32, b: f32, rng: &mut Rng) -> Result<Tensor> {
-        let tensor = self.create("random", shape, DType::F32)?;
-        let n = tensor.len() as u32;
-        let [seed, stream] = rng.key();
-        let params = RandomParams { n, draw: rng.next_tensor(), seed, stream, a, b };
-        self.run(kernel, &[&tensor], &params, Grid::items(n.div_ceil(4)), Work::new(4 * u64::from(n), 0_u64));
-        Ok(tensor)
-    }
-}
-
-impl fmt::Debug for Tensor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Tensor({:?}, {}{})",
-            self.dtype,
-            self.shape,
-            if self.tracks_grad() { ", tracks grad" } else { "" }
-        )
     }
 }

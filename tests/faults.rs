@@ -4,7 +4,7 @@
 mod common;
 
 use common::own_gpu;
-use wgrad::gpu::Grid;
+use wgrad::gpu::{Grid, Work};
 use wgrad::{Error, Gpu, GpuBuilder, Kernel, Tensor};
 
 const MIB: u64 = 1 << 20;
@@ -244,4 +244,23 @@ fn a_dropped_device_is_not_an_error() {
     let y = x.add(&x);
     drop(x);
     assert_eq!(y.to_vec().unwrap(), [2.0; 10], "tensors keep their device");
+}
+
+/// `launch` returns what is wrong with a launch; `run`, the form for ops, leaves it to the next reading call.
+#[test]
+fn a_run_that_does_not_fit_is_a_sticky_error() {
+    let gpu = own_gpu();
+    let (x, y) = (ones(&gpu, 4), ones(&gpu, 4));
+    let doubled = doubled();
+    let error = gpu.launch(&doubled, &[&y], &(), Grid::items(4)).unwrap_err();
+    assert!(matches!(error, Error::Kernel { .. }) && gpu.error().is_none(), "{error}");
+
+    gpu.run(&doubled, &[&y], &(), Grid::items(4), Work::default());
+    gpu.run(&doubled, &[&y, &x], &(), Grid::items(4), Work::default()); // skipped
+    assert_eq!(y.to_vec().unwrap_err().to_string(), error.to_string());
+    assert_eq!(gpu.take_error().unwrap().to_string(), error.to_string());
+    assert_eq!(y.to_vec().unwrap(), [1.0; 4]);
+
+    gpu.run(&doubled, &[&y, &x], &(), Grid::items(4), Work::new(32, 4));
+    assert_eq!(y.to_vec().unwrap(), [2.0; 4]);
 }

@@ -4,8 +4,8 @@ mod common;
 use std::process::{Command, Output};
 
 use common::own_gpu;
-use wgrad::Gpu;
-use wgrad::gpu::{KernelTime, Roofline, Work, format_profile};
+use wgrad::gpu::{Grid, KernelTime, Roofline, Work, format_profile};
+use wgrad::{Gpu, Kernel};
 
 #[test]
 fn profile_counts_calls_and_stated_work() {
@@ -33,6 +33,31 @@ fn profile_counts_calls_and_stated_work() {
     let timed: Vec<_> = events.iter().filter(|e| e["dur"].as_f64() > Some(0.0)).collect();
     assert!(timed.iter().all(|e| e["args"]["% roof"].as_f64().unwrap() >= 0.0), "{timed:?}");
     assert!(!events.iter().any(|e| e["name"].as_str().unwrap().starts_with("roofline")));
+}
+
+/// Rates of a kernel from outside come from the work that its `run` states; a `launch` states none.
+#[test]
+fn a_kernel_of_your_own_has_its_rates() {
+    let gpu = Gpu::builder().quiet().profile(true).build().unwrap();
+    if !gpu.info().timestamps {
+        eprintln!("skipped: this adapter has no timestamps");
+        return;
+    }
+    let wgsl = "@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+        @compute @workgroup_size(64)
+        fn halve(@builtin(global_invocation_id) id: vec3u) {
+            if id.x < arrayLength(&y) { y[id.x] = 0.5 * y[id.x]; }
+        }";
+    let kernel = Kernel::new(wgsl, "halve").unwrap();
+    let y = gpu.full([1 << 16], 4.0).unwrap();
+    gpu.run(&kernel, &[&y], &(), Grid::items(y.len()), Work::new(2 * y.bytes(), y.len()));
+    gpu.launch(&kernel, &[&y], &(), Grid::items(y.len())).unwrap();
+    let rows = gpu.profile();
+    let row = rows.iter().find(|row| row.kernel == "user/halve").expect("the kernel ran");
+    assert_eq!((row.calls, row.work), (2, Work::new(2 * y.bytes(), y.len())));
+    let percent = row.percent(&gpu.roofline().unwrap());
+    assert!(percent > 0.0 && percent.is_finite(), "{percent}");
+    assert_eq!(y.to_vec().unwrap()[1 << 15], 1.0);
 }
 
 #[test]

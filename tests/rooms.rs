@@ -51,7 +51,7 @@ const MAX_LINES: usize = 600;
 
 /// The code of a file: no comments, no unit tests.
 fn code(text: &str) -> String {
-    let before_tests = text.split("#[cfg(test)]").next().unwrap();
+    let before_tests = text.split("#[cfg(test)]\nmod tests").next().unwrap();
     let lines = before_tests.lines().map(|line| if line.trim_start().starts_with("//") { "" } else { line });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -129,8 +129,9 @@ fn dependencies_point_one_way() {
 }
 
 /// Calls of methods that a higher room defines, which no `use` line shows: `backward` adds gradients up, un-broadcasts and casts
-/// them by ops.
-const UPWARD_CALLS: &[(&str, &[&str])] = &[("autograd", &["add", "sum_to", "to_dtype"])];
+/// them by ops. The `max` of `tensor` is that of `f32`.
+const UPWARD_CALLS: &[(&str, &[&str])] =
+    &[("autograd", &["add", "sum_to", "to_dtype"]), ("tensor", &["max"])];
 
 /// Sets of files that import one another. A tensor holds its node and a node its saved tensors; a device holds its parts, which
 /// hold it or extend it. Those of `train` are yet to be untied.
@@ -292,7 +293,11 @@ fn no_files_import_in_a_circle() {
     for (module, others) in &reached {
         for other in others.iter().filter(|other| *other != module && reached[**other].contains(module)) {
             let known = CIRCLES.iter().any(|circle| circle.contains(module) && circle.contains(other));
-            assert!(known, "{module} and {other} import each other, by {:?}", imports[*module]);
+            assert!(
+                known,
+                "{module} and {other} import each other, by {:?} and {:?}",
+                imports[*module], imports[*other]
+            );
         }
     }
 }
@@ -328,6 +333,8 @@ fn methods_are_called_from_the_rooms_above() {
         let declared =
             UPWARD_CALLS.iter().find(|(name, _)| *name == room).map_or(&[][..], |(_, calls)| calls);
         for (method, homes) in &rooms_of {
+            // `gpu.copy(..)` is a method of `Gpu`, where tensors have a `copy` as well.
+            let code = code.replace(&format!("gpu.{method}("), "");
             let called = [".", "::"].iter().any(|dot| code.contains(&format!("{dot}{method}(")));
             let below = homes.iter().any(|home| *home == room || may.contains(home));
             assert!(

@@ -34,7 +34,7 @@ pub(super) enum Text {
 impl Source {
     /// The kernel at `entry`, with the file's own values for its overrides.
     #[must_use]
-    pub const fn kernel(&'static self, entry: &'static str) -> Kernel {
+    pub(crate) const fn kernel(&'static self, entry: &'static str) -> Kernel {
         Kernel::from_text(Text::Builtin(self), entry)
     }
 }

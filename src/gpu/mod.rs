@@ -36,12 +36,12 @@ pub use pool::{Bind, Memory, Storage};
 pub use profile::{KernelTime, format_profile};
 pub use readback::Readback;
 pub use roofline::Roofline;
-pub use source::{Source, Target, Variant, assemble};
+pub use source::{Target, Variant, assemble};
 
 pub(crate) use crate::params;
 #[cfg(test)]
 pub(crate) use choices::FAMILIES;
-pub(crate) use source::source;
+pub(crate) use source::{Source, source};
 
 use crate::error::{Error, Result};
 use choices::Choices;
@@ -162,17 +162,20 @@ impl Gpu {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Launches a kernel of your own.
+    /// Launches a kernel, and tells at once what is wrong with the launch: for trying out a kernel. An op wants [`Gpu::run`].
     ///
     /// `tensors` are bound from binding 1 on; `params` is a struct made by [`params!`](crate::params), or `()` for
     /// none. All tensors of a launch are of this `Gpu`, and one buffer is not bound `read` and `read_write` at once.
+    ///
+    /// A tensor bound `read_write` counts as written in place: [`Tensor::backward`](crate::Tensor::backward) panics if an op
+    /// had saved it before.
     ///
     /// # Errors
     /// [`Error::Kernel`] if tensors or parameters do not fit what the WGSL states, [`Error::TooLarge`] if the grid does
     /// not fit the adapter. Errors of the device are sticky and come with the next reading call.
     ///
     /// # Panics
-    /// If a tensor belongs to another `Gpu`.
+    /// If a tensor belongs to another `Gpu`, or there are more than 8.
     #[track_caller]
     pub fn launch<P: Params>(
         &self,
@@ -184,16 +187,20 @@ impl Gpu {
         self.try_run(kernel, tensors, params, grid, Work::default())
     }
 
-    /// Launches a kernel of this crate; what would be an `Err` becomes the device's sticky error.
+    /// [`Gpu::launch`] for an op, as the ops of this crate launch their kernels: it returns nothing, so that ops chain, and
+    /// says how much work the launch is.
+    ///
+    /// What [`Gpu::launch`] returns as an error becomes the device's first error, if it had none: later work is skipped, and the
+    /// next reading call returns it. After such an error, and on a tensor made after one, the launch does nothing.
+    ///
+    /// `work` is the least traffic in bytes and the floating-point operations of the launch, of which
+    /// [`Gpu::profile_table`] makes GB/s, GFLOP/s and the percentage of the roofline. It also limits how much goes into one
+    /// submission, since drivers end those that take long: state it truly for a launch that takes milliseconds.
+    ///
+    /// # Panics
+    /// If a tensor belongs to another `Gpu`, or there are more than 8.
     #[track_caller]
-    pub(crate) fn run<P: Params>(
-        &self,
-        kernel: &Kernel,
-        tensors: &[&dyn Bind],
-        params: &P,
-        grid: Grid,
-        work: Work,
-    ) {
+    pub fn run<P: Params>(&self, kernel: &Kernel, tensors: &[&dyn Bind], params: &P, grid: Grid, work: Work) {
         if let Err(error) = self.try_run(kernel, tensors, params, grid, work) {
             self.latch(error);
         }
@@ -251,6 +258,10 @@ impl Gpu {
             folded,
             work,
         );
+        for (tensor, _) in tensors.iter().zip(&compiled.writable).filter(|(_, writable)| **writable) {
+            let storage = tensor.storage();
+            storage.count_write(0, storage.bytes);
+        }
         Ok(())
     }
 
@@ -265,6 +276,7 @@ impl Gpu {
         if words > 0 && !self.0.faults.is_set() {
             let byte = |n: usize| 4 * n as u64;
             self.recorder().copy(src, byte(src_at), dst, byte(dst_at), byte(words));
+            dst.count_write(byte(dst_at), byte(words));
         }
     }
 
@@ -272,6 +284,7 @@ impl Gpu {
     pub(crate) fn upload(&self, dst: &dyn Bind, bytes: &[u8]) {
         if !self.0.faults.is_set() {
             self.recorder().upload(dst.storage(), bytes);
+            dst.storage().count_write(0, bytes.len() as u64);
         }
     }
 
@@ -422,6 +435,18 @@ impl Gpu {
     #[must_use]
     pub fn error(&self) -> Option<Error> {
         self.0.faults.get()
+    }
+
+    /// Whether reading can be tried: no error of the device, and no lock that a panic left behind. For a reader that must not
+    /// panic.
+    pub(crate) fn readable(&self) -> Result<()> {
+        let inner = &self.0;
+        let left = [inner.recorder.is_poisoned(), inner.pool.is_poisoned(), inner.staging.is_poisoned()];
+        if left.contains(&true) {
+            return Err(Error::Poisoned);
+        }
+        self.poll_once(); // tells of a device that was lost
+        self.error().map_or(Ok(()), Err)
     }
 
     /// Takes the device's first error, so that later work runs again; a lost device stays lost.

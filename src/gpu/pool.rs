@@ -6,8 +6,9 @@
 //! the same buffers, so its cached bind groups hit.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::Range;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 use super::Gpu;
 
@@ -38,13 +39,48 @@ pub(super) struct RawBuffer {
 pub(crate) struct Buffer {
     raw: Option<RawBuffer>,
     gpu: Gpu,
-    /// Counts writes in place; see [`crate::autograd`].
-    version: AtomicU64,
+    writes: Mutex<Writes>,
 }
 
 impl Buffer {
     pub(super) fn new(gpu: Gpu, raw: Option<RawBuffer>) -> Self {
-        Self { raw, gpu, version: AtomicU64::new(0) }
+        Self { raw, gpu, writes: Mutex::default() }
+    }
+}
+
+/// Which bytes of a buffer were last written when, counted in writes: what tells [`crate::autograd`] that a saved tensor was
+/// written in place. By range, because the parameters of a model share one buffer and so do its running statistics: a write
+/// to one of them is none to the others.
+#[derive(Debug, Default)]
+struct Writes {
+    count: u64,
+    /// Ranges written, none of them inside a newer one, each with the number of its last write.
+    ranges: Vec<(Range<u64>, u64)>,
+}
+
+impl Writes {
+    /// Ranges kept; more become one.
+    const MOST: usize = 1024;
+
+    fn add(&mut self, bytes: Range<u64>) {
+        self.count += 1;
+        self.ranges.retain(|(old, _)| old.start < bytes.start || old.end > bytes.end);
+        if self.ranges.len() >= Self::MOST {
+            let all = self
+                .ranges
+                .iter()
+                .fold(bytes.clone(), |all, (r, _)| all.start.min(r.start)..all.end.max(r.end));
+            self.ranges.clear();
+            self.ranges.push((all, self.count));
+        } else {
+            self.ranges.push((bytes, self.count));
+        }
+    }
+
+    /// Number of the last write that met `bytes`; 0 if none did.
+    fn last(&self, bytes: &Range<u64>) -> u64 {
+        let meets = |old: &Range<u64>| old.start < bytes.end && bytes.start < old.end;
+        self.ranges.iter().filter(|(old, _)| meets(old)).map(|(_, number)| *number).max().unwrap_or(0)
     }
 }
 
@@ -92,14 +128,21 @@ impl Storage {
         self.shares_buffer(other) && !before(self, other) && !before(other, self)
     }
 
-    /// Number of writes in place to the buffer so far.
+    /// A number that changes whenever a byte of this range is written. A launch, a copy and an upload count their writes
+    /// themselves when they are recorded.
     pub(crate) fn version(&self) -> u64 {
-        self.buffer.version.load(Ordering::Relaxed)
+        self.writes().last(&(self.offset..self.offset + self.bytes))
     }
 
-    /// Counts a write in place.
-    pub(crate) fn bump_version(&self) {
-        self.buffer.version.fetch_add(1, Ordering::Relaxed);
+    /// Counts a write to `bytes` bytes from `at`, relative to this range.
+    pub(super) fn count_write(&self, at: u64, bytes: u64) {
+        if bytes > 0 {
+            self.writes().add(self.offset + at..self.offset + at + bytes);
+        }
+    }
+
+    fn writes(&self) -> std::sync::MutexGuard<'_, Writes> {
+        self.buffer.writes.lock().expect("no panic while counting")
     }
 
     /// Whether it holds nothing: made after an error.
@@ -179,7 +222,36 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use super::Pool;
+    use super::{Pool, Writes};
+
+    #[test]
+    fn a_write_changes_the_version_of_what_it_meets_and_of_no_more() {
+        let mut writes = Writes::default();
+        let (a, b, all) = (0..256, 256..512, 0..512);
+        assert_eq!([&a, &b, &all].map(|r| writes.last(r)), [0, 0, 0]);
+        writes.add(a.clone());
+        assert_eq!([&a, &b, &all].map(|r| writes.last(r)), [1, 0, 1]);
+        writes.add(b.clone());
+        assert_eq!([&a, &b, &all].map(|r| writes.last(r)), [1, 2, 2]);
+        writes.add(200..300);
+        assert_eq!([&a, &b, &all].map(|r| writes.last(r)), [3, 3, 3]);
+        assert_eq!([writes.last(&(0..200)), writes.last(&(300..512))], [1, 2]);
+        writes.add(all.clone());
+        assert_eq!([&a, &b, &all].map(|r| writes.last(r)), [4, 4, 4]);
+        assert_eq!(writes.ranges.len(), 1, "what a newer write covers is forgotten");
+    }
+
+    /// Ranges that never cover each other do not pile up; each write still changes the version of its bytes.
+    #[test]
+    fn the_record_of_writes_stays_short() {
+        let mut writes = Writes::default();
+        for i in 0..10_000 {
+            let range = 4 * i..4 * i + 6;
+            let before = writes.last(&range);
+            writes.add(range.clone());
+            assert!(writes.last(&range) > before && writes.ranges.len() <= Writes::MOST);
+        }
+    }
 
     #[test]
     fn classes_waste_little_and_are_ordered() {

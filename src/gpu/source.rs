@@ -127,8 +127,14 @@ macro_rules! source {
 pub(crate) use source;
 
 /// A WGSL file of this crate, included at compile time.
+///
+/// Its kernels run unchecked, so no name outside the crate leads here: WGSL from outside goes through [`Kernel::new`].
+///
+/// ```compile_fail,E0603
+/// static SOURCE: wgrad::gpu::Source = wgrad::gpu::Source::new("mine.wgsl", "");
+/// ```
 #[derive(Debug)]
-pub struct Source {
+pub(crate) struct Source {
     name: &'static str,
     wgsl: &'static str,
 }
@@ -136,13 +142,13 @@ pub struct Source {
 impl Source {
     /// A file: its path under `shaders/` and its text.
     #[must_use]
-    pub const fn new(name: &'static str, wgsl: &'static str) -> Self {
+    pub(crate) const fn new(name: &'static str, wgsl: &'static str) -> Self {
         Self { name, wgsl }
     }
 
     /// Path under `shaders/`.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         self.name
     }
 

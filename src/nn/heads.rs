@@ -160,7 +160,7 @@ impl Mlp {
     #[track_caller]
     #[must_use]
     pub fn forward(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
-        let mut x = x.cast(params.precision().dtype());
+        let mut x = params.activations(x);
         for (i, (linear, norm)) in self.layers.iter().enumerate() {
             let hidden = i + 1 < self.layers.len();
             x = match norm {
@@ -315,7 +315,7 @@ impl DinoHead {
             let y = layer.forward(params, x);
             self.norms.as_ref().map_or_else(|| y.clone(), |norms| norms[i].forward(params, &y, mode)).gelu()
         };
-        let x = x.cast(params.precision().dtype());
+        let x = params.activations(x);
         let x = hidden(1, second, &hidden(0, first, &x));
         self.last.forward(params, &third.forward(params, &x), rest)
     }

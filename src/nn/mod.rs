@@ -15,10 +15,13 @@
 //!
 //! let images = gpu.zeros([4, 32, 32, 3])?;
 //! let z = projector.forward(&params, &encoder.forward(&params, &images, Mode::Train), Mode::Train);
-//! assert_eq!(**z.shape(), [4, 32]);
+//! assert_eq!(*z.shape(), [4, 32]);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A module of your own is the same: fields, and a `forward` that takes its input by [`Params::activations`] and its weights by
+//! [`Params::operand`], so that it runs in either [`Precision`].
 //!
 //! A scheme where modules own their tensors (as in PyTorch) was not taken: optimisers, teachers and checkpoints would
 //! walk the module tree, and every one of their steps would be one launch a tensor.

@@ -1,5 +1,6 @@
 //! The weights of a network: one flat buffer, and a second one for running statistics.
 
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use super::precision::Precision;
@@ -14,7 +15,8 @@ use crate::tensor::{DType, Tensor};
 /// All parameters lie in one flat `f32` tensor, each a range that starts at a multiple of 128 elements (512 bytes);
 /// the padding between them is zero and stays zero. So an optimiser or EMA step is a launch or two for the whole model,
 /// and a checkpoint is one copy. Running statistics lie in a second flat tensor, which optimisers and EMA leave alone.
-#[derive(Debug)]
+///
+/// `{:?}` counts them; [`Params::get`] has the values of one.
 pub struct Params {
     layout: Arc<Layout>,
     flat: Tensor,
@@ -112,6 +114,53 @@ impl Params {
         view.with_backward_of(DType::F32, "get_as", &[leaf], &[], rule)
     }
 
+    /// A parameter as an operand beside activations, in the type that these are stored in ([`Params::precision`]): what a layer
+    /// multiplies by and adds. Its gradient is `f32`, and goes to the parameter of [`get`](Self::get).
+    ///
+    /// A layer of your own that takes its input by [`activations`](Self::activations) and its parameters by this runs in either
+    /// precision:
+    ///
+    /// ```no_run
+    /// use wgrad::Tensor;
+    /// use wgrad::nn::{FileLayout, Init, ParamBuilder, ParamId, Params};
+    ///
+    /// struct Dense { weight: ParamId, bias: ParamId }
+    ///
+    /// impl Dense {
+    ///     fn new(build: &ParamBuilder, inputs: usize, outputs: usize) -> Self {
+    ///         let init = Init::linear(inputs);
+    ///         Self {
+    ///             weight: build.param("weight", [inputs, outputs], FileLayout::Linear, init),
+    ///             bias: build.param("bias", [outputs], FileLayout::Same, init),
+    ///         }
+    ///     }
+    ///
+    ///     fn forward(&self, params: &Params, x: &Tensor) -> Tensor {
+    ///         let x = params.activations(x);
+    ///         x.matmul(&params.operand(self.weight)).add(&params.operand(self.bias)).relu()
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// Scale and shift of a normalisation stay `f32` ([`get`](Self::get)), as [`Tensor::batch_norm`] and
+    /// [`Tensor::layer_norm`] take them in either precision.
+    #[must_use]
+    pub fn operand(&self, id: ParamId) -> Tensor {
+        self.get_as(id, self.precision.dtype())
+    }
+
+    /// `x` in the type that modules store activations in when they run with these parameters: itself, or a copy. Its gradient
+    /// is `f32` where `x` is.
+    ///
+    /// # Panics
+    /// If the elements are not floats.
+    #[track_caller]
+    #[must_use]
+    pub fn activations(&self, x: &Tensor) -> Tensor {
+        assert!(x.dtype().is_float(), "activations: {x} is not of floats");
+        x.cast(self.precision.dtype())
+    }
+
     /// A buffer; writers in place go through the op that updates it.
     #[must_use]
     pub fn buffer(&self, id: BufferId) -> Tensor {
@@ -180,6 +229,17 @@ impl Params {
             }
         }
         flat
+    }
+}
+
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Params")
+            .field("tensors", &self.segments().len())
+            .field("values", &self.count())
+            .field("buffers", &self.buffer_segments().len())
+            .field("precision", &self.precision)
+            .finish_non_exhaustive()
     }
 }
 

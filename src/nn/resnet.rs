@@ -174,7 +174,7 @@ impl ResNet {
     #[track_caller]
     #[must_use]
     pub fn forward(&self, params: &Params, images: &Tensor, mode: Mode) -> Tensor {
-        let images = &images.cast(params.precision().dtype());
+        let images = &params.activations(images);
         let (conv, norm) = &self.stem;
         let mut x = norm.after_conv_relu(params, conv, images, mode);
         if self.max_pool {

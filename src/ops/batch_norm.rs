@@ -156,7 +156,7 @@ impl Tensor {
         let BatchNormOptions { relu, residual, .. } = options;
         if let Some(r) = residual {
             let fits = r.shape() == self.shape() && r.dtype() == self.dtype();
-            assert!(fits, "batch_norm: residual {r:?} is not like {self:?}");
+            assert!(fits, "batch_norm: residual {r} is not like {self}");
         }
         let y = Tensor::alloc(self.gpu(), "batch_norm", self.shape(), self.dtype());
         let n = self.len() as u64;
@@ -258,8 +258,6 @@ pub(super) fn batch_stats(x: &Tensor, options: &BatchNormOptions<'_>) -> Tensor 
     let work = Work::new(8 * u64::from(cut.strips) * c as u64, 8 * u64::from(cut.strips) * c as u64);
     let params = column_params(cut, run, options);
     MERGE.run(gpu, &[&stats, mean, var, gamma, beta, &parts, x], &params, (c, cut.strips as usize), work);
-    mean.mark_written();
-    var.mark_written();
     stats
 }
 

@@ -204,7 +204,7 @@ impl Contrastive {
             "contrastive: queries {q} and keys {k} must be [N, d] and [M, d], not empty"
         );
         for t in [Some(queries), Some(keys), self.extra.as_ref()].into_iter().flatten() {
-            assert!(t.dtype().is_float(), "contrastive: {t:?} must be f32 or f16");
+            assert!(t.dtype().is_float(), "contrastive: {t} must be f32 or f16");
         }
         if let Some(extra) = &self.extra {
             assert_eq!(extra.shape(), q, "contrastive: extra positives must be shaped like the queries");
@@ -213,7 +213,7 @@ impl Contrastive {
             if let Column::Each(t) = column {
                 assert!(
                     t.dtype() == DType::U32 && **t.shape() == [q[0]],
-                    "contrastive: columns {t:?} must be u32 [{}]",
+                    "contrastive: columns {t} must be u32 [{}]",
                     q[0]
                 );
             }

@@ -26,7 +26,8 @@ pub(super) fn elementwise<P: Params>(
 /// Panics unless all are `f32`.
 #[track_caller]
 pub(super) fn assert_f32(op: &str, tensors: &[&Tensor]) {
-    assert!(tensors.iter().all(|t| t.dtype() == DType::F32), "{op}: f32 tensors only, got {tensors:?}");
+    let fits = tensors.iter().all(|t| t.dtype() == DType::F32);
+    assert!(fits, "{op}: f32 tensors only, got {}", list(tensors));
 }
 
 /// Panics unless all are floats of one type.
@@ -34,5 +35,14 @@ pub(super) fn assert_f32(op: &str, tensors: &[&Tensor]) {
 pub(super) fn assert_float(op: &str, tensors: &[&Tensor]) {
     let dtype = tensors[0].dtype();
     let fits = dtype.is_float() && tensors.iter().all(|t| t.dtype() == dtype);
-    assert!(fits, "{op}: f32 or f16 tensors, all of one type, got {tensors:?}");
+    // Most often a parameter beside activations in f16, from a layer of the caller's own.
+    let mixed = tensors.iter().all(|t| t.dtype().is_float());
+    let remedy = if mixed { "; cast one, or take a parameter by Params::operand" } else { "" };
+    assert!(fits, "{op}: f32 or f16 tensors, all of one type, got {}{remedy}", list(tensors));
+}
+
+/// Types and shapes, for a message.
+fn list(tensors: &[&Tensor]) -> String {
+    let texts: Vec<String> = tensors.iter().map(ToString::to_string).collect();
+    format!("[{}]", texts.join(", "))
 }

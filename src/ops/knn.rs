@@ -83,10 +83,10 @@ impl Tensor {
     #[must_use]
     pub fn knn_vote(&self, index: &Tensor, labels: &Tensor, classes: usize, tau: f32) -> Tensor {
         let fits = self.shape().rank() == 2 && index.shape() == self.shape() && index.dtype() == DType::U32;
-        assert!(fits, "knn_vote: similarities {self:?} at {index:?}");
+        assert!(fits, "knn_vote: similarities {self} at {index}");
         assert!(
             labels.shape().rank() == 1 && labels.dtype() == DType::U32,
-            "knn_vote: labels {labels:?} must be u32 [m]"
+            "knn_vote: labels {labels} must be u32 [m]"
         );
         let (n, k) = (self.shape()[0], self.shape()[1]);
         let scores = Tensor::alloc(self.gpu(), "knn_vote", &[n, classes].into(), DType::F32);

@@ -39,7 +39,6 @@ impl Tensor {
         let n = self.len();
         let params = Params { n: n.div_ceil(4) as u32, weight };
         self.gpu().run(&LERP, &[self, other], &params, Grid::items(n.div_ceil(4)), Work::new(12 * n, 3 * n));
-        self.mark_written();
     }
 
     /// `self += weight * (mean of the rows - self)`, in place, for this `[c]` and `rows` `[n, c]`; one launch up to 32,768
@@ -60,7 +59,6 @@ impl Tensor {
         let params = MeanParams { rows: n as u32, c: c as u32, weight };
         let work = Work::new(rows.bytes() + 8 * c, rows.len());
         self.gpu().run(&LERP_MEAN, &[self, rows], &params, Grid::items(c), work);
-        self.mark_written();
     }
 
     /// Row `indices[i]` moved by `weight` towards row `i` of `rows` and scaled to unit length, in place, in one launch.
@@ -76,12 +74,11 @@ impl Tensor {
         let (to, from) = (self.shape(), rows.shape());
         let fits = to.rank() == 2 && from.rank() == 2 && to[1] == from[1];
         let indexed = indices.dtype() == DType::U32 && **indices.shape() == from[..1];
-        assert!(fits && indexed, "lerp_unit_rows_: rows {from} at {indices:?} of {to}");
+        assert!(fits && indexed, "lerp_unit_rows_: rows {from} at {indices} of {to}");
         let (n, c) = (from[0], from[1]);
         let params = UnitRowsParams { rows: n as u32, c: c as u32, m: to[0] as u32, weight, eps: EPS };
         let work = Work::new(3 * rows.bytes() + indices.bytes(), 6 * rows.len());
         LERP_UNIT_ROWS.run(self.gpu(), &[self, rows, indices], &params, (n, c), work);
-        self.mark_written();
     }
 }
 

@@ -195,5 +195,5 @@ pub(super) fn rows_of(op: &str, x: &Tensor) -> (usize, usize) {
 #[track_caller]
 pub(super) fn check_columns(op: &str, x: &Tensor, name: &str, v: &Tensor) {
     let fits = v.dtype() == DType::F32 && **v.shape() == [*x.shape().last().unwrap_or(&0)];
-    assert!(fits, "{op}: {name} {v:?} does not give one f32 for each column of {}", x.shape());
+    assert!(fits, "{op}: {name} {v} does not give one f32 for each column of {}", x.shape());
 }

@@ -80,7 +80,7 @@ fn assert_rows(op: &str, x: &Tensor) {
 #[track_caller]
 fn assert_indices(op: &str, indices: &Tensor) {
     let fits = indices.dtype() == DType::U32 && indices.shape().rank() == 1;
-    assert!(fits, "{op}: indices are u32 of rank 1, got {indices:?}");
+    assert!(fits, "{op}: indices are u32 of rank 1, got {indices}");
 }
 
 /// Links equal indices, then runs `kernel` from `from` to `to` block by block, `width` of its elements a row.
@@ -144,7 +144,6 @@ impl Tensor {
         let (count, end) = (rows.shape()[0], self.shape()[0]);
         assert!(start + count <= end, "write_rows: rows {start}..{} of {}", start + count, self.shape());
         copy_elements(rows, 0, self, start * width(self.shape()), rows.len());
-        self.mark_written();
     }
 
     /// Overwrites row `indices[i]` with row `i` of `rows`, in place. Of equal indices the last one counts; one out of
@@ -165,10 +164,8 @@ impl Tensor {
             indices.len(),
             rows.shape()
         );
-        let words =
-            row_words(self).unwrap_or_else(|| panic!("write_rows_at: f16 rows of odd width: {self:?}"));
+        let words = row_words(self).unwrap_or_else(|| panic!("write_rows_at: f16 rows of odd width: {self}"));
         by_blocks(&PUT, (self.storage(), self.shape()[0], words), rows.storage(), indices);
-        self.mark_written();
     }
 
     #[track_caller]
@@ -176,7 +173,7 @@ impl Tensor {
         assert_rows(op, self);
         assert_rows(op, rows);
         let fits = rows.shape()[1..] == self.shape()[1..] && rows.dtype() == self.dtype();
-        assert!(fits, "{op}: rows {rows:?} into {self:?}");
+        assert!(fits, "{op}: rows {rows} into {self}");
     }
 
     /// All rows of `parts`, one after another. Gradient: each part its rows of `dy`.

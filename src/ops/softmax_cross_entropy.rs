@@ -70,7 +70,7 @@ fn forward(x: &Tensor, labels: &Tensor, tau: f32) -> (RowLosses, Tensor) {
     let fits = x.shape().rank() == 2 && **labels.shape() == x.shape()[..1] && labels.dtype() == DType::U32;
     assert!(
         fits && !labels.is_empty(),
-        "softmax_cross_entropy: takes f32 [n, c] and u32 [n] with n > 0, not {x:?} and {labels:?}"
+        "softmax_cross_entropy: takes f32 [n, c] and u32 [n] with n > 0, not {x} and {labels}"
     );
     assert!(tau > 0.0, "softmax_cross_entropy: temperature {tau} is not above zero");
     let (rows, c) = rows_of("softmax_cross_entropy", x);

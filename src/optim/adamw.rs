@@ -106,9 +106,6 @@ impl Optimizer for AdamW {
             Grid::items(n),
             Work::new(112 * u64::from(n), 60 * u64::from(n)),
         );
-        for written in [w, &self.mean, &self.square] {
-            written.mark_written();
-        }
     }
 
     fn state(&self) -> Vec<(&'static str, &Tensor)> {

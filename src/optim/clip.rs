@@ -32,7 +32,7 @@ pub fn clip_grad_norm(params: &Params, grads: &Tensor, max_norm: f32, by: ClipBy
     let n = check_flat("clip_grad_norm", params, grads);
     let (launch, grid) = (ClipParams { n, max_norm }, Grid::items(n));
     let work = Work::new(32 * u64::from(n), 4 * u64::from(n));
-    let norms = match by {
+    match by {
         ClipBy::Global => {
             let norms = norms(params, grads, &Of::WholeGradient);
             params.gpu().run(&CLIP_GLOBAL, &[grads, &norms], &launch, grid, work);
@@ -44,7 +44,5 @@ pub fn clip_grad_norm(params: &Params, grads: &Tensor, max_norm: f32, by: ClipBy
             params.gpu().run(&CLIP_PER_TENSOR, &[grads, &norms, blocks], &launch, grid, work);
             norms
         }
-    };
-    grads.mark_written();
-    norms
+    }
 }

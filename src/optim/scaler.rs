@@ -88,9 +88,6 @@ impl LossScaler {
         let work = Work::new(32 * u64::from(n), 4 * u64::from(n));
         gpu.run(&UNSCALE, &[&gradient, found, guard], &UnscaleParams { n }, Grid::items(n), work);
         gpu.run(&UPDATE_SCALE, &[guard, found], &(), Grid::Groups(1), Work::new(40, 0));
-        for written in [&gradient, guard, found] {
-            written.mark_written();
-        }
         gradient
     }
 

@@ -60,7 +60,6 @@ impl Optimizer for Sgd {
                 let launch = Momentum { n, lr, weight_decay, momentum, nesterov: u32::from(nesterov) };
                 let work = Work::new(5 * bytes, 6 * bytes / 4);
                 gpu.run(&SGD_MOMENTUM, &[w, v, grads, blocks, &self.groups, guard], &launch, grid, work);
-                v.mark_written();
             }
             None => {
                 let launch = Plain { n, lr, weight_decay };
@@ -68,7 +67,6 @@ impl Optimizer for Sgd {
                 gpu.run(&SGD, &[w, grads, blocks, &self.groups, guard], &launch, grid, work);
             }
         }
-        w.mark_written();
         self.steps += 1;
     }
 

@@ -70,7 +70,7 @@ impl Bank {
         let indexed = indices.dtype() == DType::U32 && **indices.shape() == a[..1];
         assert!(
             a.rank() == 2 && a[0] > 0 && a[1] == b[1] && indexed,
-            "{name}: embeddings {a} of images {indices:?} against a bank {b}"
+            "{name}: embeddings {a} of images {indices} against a bank {b}"
         );
     }
 }

@@ -41,7 +41,7 @@ impl SupCon {
     pub fn loss(&self, z1: &Tensor, z2: &Tensor, labels: &Tensor) -> Tensor {
         let (a, b) = (z1.shape(), z2.shape());
         let labelled = labels.dtype() == DType::U32 && **labels.shape() == a[..1];
-        assert!(a.rank() == 2 && a == b && labelled, "SupCon: views {a} and {b} with labels {labels:?}");
+        assert!(a.rank() == 2 && a == b && labelled, "SupCon: views {a} and {b} with labels {labels}");
         let n = a[0];
         let z = nt_xent::views(z1, z2).l2_normalize();
 
