@@ -21,7 +21,7 @@ use safetensors::SafeTensors;
 use wgrad::data::{DataSource, LabelBudget, Listing, Synthetic};
 use wgrad::eval::{accuracy, class_means, neighbours};
 use wgrad::nn::{Mlp, MlpConfig, ParamBuilder, read_safetensors};
-use wgrad::train::{Checkpoint, Row, SheetRow, State, contact_sheet};
+use wgrad::train::{Checkpoint, ContactRow, Row, State, contact_sheet};
 use wgrad::{Error, Rng};
 
 /// A short run of SimCLR on synthetic images, made once.
@@ -315,7 +315,7 @@ fn a_contact_sheet_shows_images_beside_their_neighbours() {
 
     // Solid border of the class, dashed where it differs; the pixels between.
     let data = Synthetic { train: 20, test: 1, size: 16, noise: 0, ..Synthetic::default() }.build().train;
-    let rows = [SheetRow { query: 2, neighbours: vec![12, 5] }];
+    let rows = [ContactRow { query: 2, neighbours: vec![12, 5] }];
     assert_eq!(contact_sheet(&sheet, &data, &rows).unwrap(), [4 + 72 + 20 + 2 * 76, 80]);
     let drawn = image::open(&sheet).unwrap().into_rgb8();
     let border = |left: u32| (0..72).map(|x| drawn.get_pixel(left + x, 4).0).collect::<HashSet<_>>();

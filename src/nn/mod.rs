@@ -25,6 +25,8 @@
 
 mod builder;
 mod conv;
+mod conv_norm;
+mod encoder;
 mod heads;
 mod init;
 mod linear;
@@ -37,6 +39,8 @@ mod segments;
 
 pub use builder::ParamBuilder;
 pub use conv::Conv2d;
+pub use conv_norm::ConvNorm;
+pub use encoder::{EncoderKind, Module};
 pub use heads::{Classifier, DinoHead, DinoHeadConfig, LastNorm, Mlp, MlpConfig, Prototypes};
 pub use init::Init;
 pub use linear::Linear;
