@@ -10,11 +10,12 @@ use std::process::ExitCode;
 
 use serde::Deserialize;
 use wgrad::Tensor;
-use wgrad::data::Images;
-use wgrad::nn::{DinoHead, DinoHeadConfig, Mode, ParamBuilder, ResNet};
-use wgrad::optim::{ClipBy, Ema, LossScaler, clip_grad_norm};
+use wgrad::nn::{DinoHead, DinoHeadConfig, Mode, ParamBuilder};
+use wgrad::optim::ClipBy;
 use wgrad::ssl::{Center, TeacherTemperature, dino_loss};
-use wgrad::train::{self, Augmentation, Collapse, Flags, Model, Part, Setup, Summary, TeacherMomentum};
+use wgrad::train::{
+    self, Augmentation, Collapse, Flags, Learner, Model, Part, Setup, Summary, TeacherMomentum,
+};
 
 /// `[options]` of a recipe. `--tau` is the student's temperature.
 #[derive(Deserialize)]
@@ -52,78 +53,63 @@ fn main() -> ExitCode {
 
 pub(crate) fn dino(flags: &Flags) -> wgrad::Result<Summary> {
     let (setup, options) = Setup::open::<Options>("dino", flags)?;
-    let (gpu, config) = (setup.gpu().clone(), setup.config().clone());
-    let (batch, outputs) = (config.batch, options.outputs.get());
+    let (config, outputs) = (setup.config().clone(), options.outputs.get());
 
     let build = ParamBuilder::new(setup.rng());
-    let encoder = ResNet::new(&build.scope("encoder"), &setup.encoder());
+    let encoder = setup.encoder(&build);
     let (hidden, bottleneck) = (options.hidden.get(), options.bottleneck.get());
     let inputs = encoder.features();
     let head = DinoHeadConfig { inputs, hidden, bottleneck, outputs, batch_norm: options.batch_norm };
     let head = DinoHead::new(&build.scope("head"), &head);
-    let params = build.finish(&gpu)?.with_precision(setup.precision());
+    let mut learner = Learner::new(&setup, build)?.clip(options.clip, ClipBy::Tensor);
 
-    let teacher = params.fork();
-    let ema = Ema::new(&params, options.momentum.over(config.steps)?)?;
-    let center = Center::new(&gpu, outputs, options.center_momentum)?;
+    let teacher = learner.teacher(options.momentum)?;
+    let center = Center::new(setup.gpu(), outputs, options.center_momentum)?;
     let [start, end] = options.teacher_tau;
     let warmup = (options.teacher_warmup * config.steps as f64).round() as u64;
     let teacher_tau = TeacherTemperature { start, end, warmup };
 
-    let mut optimizer = config.optimizer.build(&params)?;
-    let scaler = LossScaler::new(&params)?; // idle in f32
-    let schedule = config.schedule();
-    let augment = setup.augment();
     let small = Augmentation { crop: options.local_area, ..config.augment.clone() };
     let small = setup.augment_with(&small, Some(options.local_size.get()));
 
-    let state = setup.state().network("", &params).optimizer("optimizer", &mut *optimizer).scaler(&scaler);
-    let state = state.network("teacher.", &teacher).tensors("ema", ema.state());
-    let state = state.tensor("center", center.values());
+    let state = teacher.keep(learner.state()).tensor("center", center.values());
     let most = (outputs as f64).ln();
-    let model = Model {
-        params: &params,
-        encode: Box::new(|params, images| encoder.forward(params, images, Mode::Eval)),
-        embed: Box::new(|params, features| head.forward(params, features, Mode::Eval, true)),
-        augment: &augment,
-        candidates: None,
-        parts: vec![
-            Part::logged("momentum"),
-            Part {
-                name: "teacher_entropy",
-                healthy: (0.02 * most, 0.99 * most),
-                outside: "near 0 one output wins everywhere: lower options.center_momentum or raise \
+    let collapse =
+        Collapse { loss: most, knobs: "lower options.teacher_tau or options.momentum, raise --lr" };
+    let model = Model::new(learner.params(), &*encoder, &head, collapse)
+        .part(Part::logged("momentum"))
+        .part(Part {
+            name: "teacher_entropy",
+            healthy: (0.02 * most, 0.99 * most),
+            outside: "near 0 one output wins everywhere: lower options.center_momentum or raise \
                           options.teacher_tau; near ln K all are equal: lower options.teacher_tau",
-            },
-            Part::logged("kl"),
-        ],
-        collapse: Collapse { loss: most, knobs: "lower options.teacher_tau or options.momentum, raise --lr" },
-    };
+        })
+        .part(Part::logged("kl"));
     let mut run = setup.begin(model, state)?;
     while let Some(images) = run.next_batch()? {
-        let uploaded = Images::upload(&gpu, &images)?;
-        let views = augment.views(&uploaded, images.epoch, 0..2);
-        let mut features = encoder.forward(&params, &views, Mode::Train);
+        let views = run.views(&images, 0..2)?;
+        let mut features = encoder.forward(learner.params(), &views, Mode::Train);
         if options.local_crops > 0 {
-            let crops = small.views(&uploaded, images.epoch, 2..2 + options.local_crops);
-            features = Tensor::concat_rows(&[&features, &encoder.forward(&params, &crops, Mode::Train)]);
+            let crops = run.views_by(&small, &images, 2..2 + options.local_crops)?;
+            features =
+                Tensor::concat_rows(&[&features, &encoder.forward(learner.params(), &crops, Mode::Train)]);
         }
         // The last layer rests for the first epoch.
-        let student = head.forward(&params, &features, Mode::Train, images.epoch == 0);
-        let target =
-            head.forward(&teacher, &encoder.forward(&teacher, &views, Mode::Train), Mode::Train, true);
+        let student = head.forward(learner.params(), &features, Mode::Train, images.epoch == 0);
+        let target = head.forward(
+            teacher.params(),
+            &encoder.forward(teacher.params(), &views, Mode::Train),
+            Mode::Train,
+            true,
+        );
 
         let dino = dino_loss(&student, &target, &center, config.temperature(), teacher_tau.at(images.step));
-        let gradient = scaler.gradient(&params, &dino.loss);
-        center.update(&target);
-        let _norms = clip_grad_norm(&params, &gradient, options.clip, ClipBy::Tensor);
 
-        let lr = schedule.at(images.step);
-        scaler.step(&mut *optimizer, &params, &gradient, lr);
-        ema.update(&teacher, &params, &gradient, &scaler, images.step);
-        let momentum = ema.momentum(images.step);
-        let z = student.slice_rows(0, 2 * batch);
-        run.end_step(&dino.loss, lr, &z, &[&momentum, &dino.teacher_entropy, &dino.kl])?;
+        let step = learner.step(&dino.loss);
+        center.update(&target);
+        let momentum = teacher.follow(&learner, &step);
+        let z = student.slice_rows(0, 2 * config.batch);
+        run.end_step(&step, &z, &[&momentum, &dino.teacher_entropy, &dino.kl])?;
     }
     run.finish()
 }

@@ -12,7 +12,7 @@ use clap::Parser;
 use wgrad::data::{DataSource, Listing};
 use wgrad::eval::neighbours;
 use wgrad::nn::ParamBuilder;
-use wgrad::train::{self, Checkpoint, Embeddings, SheetRow};
+use wgrad::train::{self, Checkpoint, ContactRow, Embeddings};
 use wgrad::{Error, Gpu, GpuBuilder, Rng};
 
 #[derive(Debug, Clone, Parser)]
@@ -96,13 +96,13 @@ pub(crate) fn embed(flags: &Flags) -> wgrad::Result<()> {
         let near = neighbours(&rows, &queries, flags.k)?;
         let sheet = queries.iter().zip(&near).map(|(&query, near)| {
             let neighbours = near.iter().map(|neighbour| neighbour.index).collect();
-            SheetRow { query, neighbours }
+            ContactRow { query, neighbours }
         });
-        let sheet: Vec<SheetRow> = sheet.collect();
+        let sheet: Vec<ContactRow> = sheet.collect();
         train::contact_sheet(picture, &images, &sheet)?;
         println!("{}: {} images, each with its {} nearest", picture.display(), queries.len(), flags.k);
         if images.classes() > 0 {
-            let same = |row: &SheetRow| {
+            let same = |row: &ContactRow| {
                 let class = |image: u32| images.labels[image as usize];
                 row.neighbours.iter().filter(|&&near| class(near) == class(row.query)).count()
             };

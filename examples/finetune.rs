@@ -190,7 +190,8 @@ pub(crate) fn finetune(flags: &Flags) -> Result<Summary> {
     (config.steps, config.batch, config.lr, config.seed) = (flags.steps, batch, lr, flags.seed);
     let (seconds, rng_key) = (started.elapsed().as_secs_f64(), Rng::new(flags.seed).key());
     let normalization = [train.mean, train.std];
-    let meta = Meta { step: flags.steps, rng_key, seconds, config, normalization, tuned: gpu.tuned() };
+    let image = train.dims();
+    let meta = Meta { step: flags.steps, rng_key, seconds, config, image, normalization, tuned: gpu.tuned() };
     let state = State::new(flags.steps).network("", &network.encoder_params);
     state.network("", &network.classifier_params).save(&dir.file("checkpoint.safetensors"), &meta)?;
 

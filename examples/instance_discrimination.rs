@@ -8,11 +8,10 @@ use std::process::ExitCode;
 
 use serde::Deserialize;
 use wgrad::data::Images;
-use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder, ResNet};
-use wgrad::optim::LossScaler;
+use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder};
 use wgrad::rng::streams;
 use wgrad::ssl::{Bank, Nce, instance_discrimination_loss};
-use wgrad::train::{self, Collapse, Flags, Model, Part, Setup, Summary};
+use wgrad::train::{self, Collapse, Flags, Learner, Model, Part, Setup, Summary};
 
 /// `[options]` of a recipe.
 #[derive(Deserialize)]
@@ -51,45 +50,34 @@ pub(crate) fn instance_discrimination(flags: &Flags) -> wgrad::Result<Summary> {
     let (batch, tau, images) = (config.batch, config.temperature(), config.train_images);
 
     let build = ParamBuilder::new(setup.rng());
-    let encoder = ResNet::new(&build.scope("encoder"), &setup.encoder());
+    let encoder = setup.encoder(&build);
     let head = MlpConfig::simclr(encoder.features(), &options.projector);
     let projector = Mlp::new(&build.scope("projector"), &head);
-    let params = build.finish(&gpu)?.with_precision(setup.precision());
+    let mut learner = Learner::new(&setup, build)?;
 
-    let bank = Bank::new(&gpu, images, head.widths[head.widths.len() - 1], &mut setup.rng())?;
+    let bank = Bank::new(&gpu, images, projector.features(), &mut setup.rng())?;
     let mut nce = Nce::new(tau, &gpu)?;
     if setup.step() > 0 {
         nce.resume();
     }
-    let no_staleness = gpu.zeros([])?;
+    let (rng, no_staleness) = (setup.rng(), gpu.zeros([])?);
 
-    let mut optimizer = config.optimizer.build(&params)?;
-    let scaler = LossScaler::new(&params)?; // idle in f32
-    let schedule = config.schedule();
-    let (augment, rng) = (setup.augment(), setup.rng());
-
-    let state = setup.state().network("", &params).optimizer("optimizer", &mut *optimizer).scaler(&scaler);
-    let state = state.tensor("bank", bank.rows()).tensor("ln_z", nce.ln_z());
+    let state = learner.state().tensor("bank", bank.rows()).tensor("ln_z", nce.ln_z());
     let softmax = options.form == Form::Softmax;
-    let model = Model {
-        params: &params,
-        encode: Box::new(|params, images| encoder.forward(params, images, Mode::Eval)),
-        embed: Box::new(|params, features| projector.forward(params, features, Mode::Eval)),
-        augment: &augment,
-        candidates: softmax.then_some(images),
-        parts: vec![Part {
+    let collapse = Collapse {
+        // Equal scores: ln M, or by NCE against m draws ln(1 + m) + m ln(1 + 1/m), less what Z takes up.
+        loss: if softmax { (images as f64).ln() } else { nce_untrained(options.negatives) },
+        knobs: "raise --lr, lower --tau, train for more epochs: a row is seen once in each",
+    };
+    let model = Model::new(learner.params(), &*encoder, &projector, collapse).candidates(softmax.then_some(images))
+        .part(Part {
             name: "staleness",
             healthy: (-1.0, 0.9),
             outside: "rows of the bank no longer say where their images are; lower options.bank_momentum or --lr",
-        }],
-        collapse: Collapse {
-            // Equal scores: ln M, or by NCE against m draws ln(1 + m) + m ln(1 + 1/m), less what Z takes up.
-            loss: if softmax { (images as f64).ln() } else { nce_untrained(options.negatives) },
-            knobs: "raise --lr, lower --tau, train for more epochs: a row is seen once in each",
-        },
-    };
+        });
     if options.fill && setup.step() == 0 {
-        let (data, start) = (setup.train_set(), params.fork()); // so that the running statistics stay as they are
+        let (data, augment) = (setup.train_set(), setup.augment());
+        let start = learner.params().fork(); // so that the running statistics stay as they are
         for first in (0..images).step_by(FILLED) {
             let part = Images::range(&gpu, data, first..images.min(first + FILLED))?;
             let indices: Vec<u32> = (first as u32..(first + part.len()) as u32).collect();
@@ -101,8 +89,12 @@ pub(crate) fn instance_discrimination(flags: &Flags) -> wgrad::Result<Summary> {
     let mut run = setup.begin(model, state)?;
     while let Some(images) = run.next_batch()? {
         let indices = gpu.tensor_u32(&images.indices, [batch])?;
-        let view = augment.views(&Images::upload(&gpu, &images)?, images.epoch, 0..1);
-        let z = projector.forward(&params, &encoder.forward(&params, &view, Mode::Train), Mode::Train);
+        let view = run.views(&images, 0..1)?;
+        let z = projector.forward(
+            learner.params(),
+            &encoder.forward(learner.params(), &view, Mode::Train),
+            Mode::Train,
+        );
 
         let loss = match options.form {
             Form::Softmax => instance_discrimination_loss(&z, &bank, &indices, tau),
@@ -112,7 +104,6 @@ pub(crate) fn instance_discrimination(flags: &Flags) -> wgrad::Result<Summary> {
                 nce.loss(&z, &bank, &indices, &negatives)
             }
         };
-        let gradient = scaler.gradient(&params, &loss);
 
         // How far the rows were from where the images are now. Random ones say nothing in the first epoch.
         let staleness = if images.epoch == 0 && !options.fill {
@@ -120,11 +111,10 @@ pub(crate) fn instance_discrimination(flags: &Flags) -> wgrad::Result<Summary> {
         } else {
             bank.staleness(&indices, &z)
         };
-        bank.update(&indices, &z, options.bank_momentum);
 
-        let lr = schedule.at(images.step);
-        scaler.step(&mut *optimizer, &params, &gradient, lr);
-        run.end_step(&loss, lr, &z, &[&staleness])?;
+        let step = learner.step(&loss);
+        bank.update(&indices, &z, options.bank_momentum);
+        run.end_step(&step, &z, &[&staleness])?;
     }
     run.finish()
 }

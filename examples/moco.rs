@@ -9,12 +9,10 @@ use std::num::NonZero;
 use std::process::ExitCode;
 
 use serde::Deserialize;
-use wgrad::data::Images;
-use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder, Params, ResNet, in_parts};
-use wgrad::optim::{Ema, LossScaler};
+use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder, Params, in_parts};
 use wgrad::rng::streams;
 use wgrad::ssl::{Probe, Queue, Shuffle, moco_loss};
-use wgrad::train::{self, Collapse, Flags, Model, Part, Setup, Summary, TeacherMomentum};
+use wgrad::train::{self, Collapse, Flags, Learner, Model, Part, Setup, Summary, TeacherMomentum};
 use wgrad::{Error, Tensor};
 
 /// `[options]` of a recipe.
@@ -39,85 +37,65 @@ fn main() -> ExitCode {
 
 pub(crate) fn moco(flags: &Flags) -> wgrad::Result<Summary> {
     let (setup, options) = Setup::open::<Options>("moco", flags)?;
-    let (gpu, config) = (setup.gpu().clone(), setup.config().clone());
-    let (batch, tau, splits) = (config.batch, config.temperature(), options.bn_splits.get());
+    let (gpu, batch, tau) = (setup.gpu().clone(), setup.config().batch, setup.config().temperature());
+    let (size, splits) = (options.queue.get(), options.bn_splits.get());
     let rows = if options.symmetric { 2 * batch } else { batch };
-    train::check_queue("options.queue", options.queue.get(), rows)?;
+    train::check_queue("options.queue", size, rows)?;
     if !batch.is_multiple_of(splits) {
         let line = format!("--set options.bn_splits={splits}: must divide the batch of {batch}");
         return Err(Error::Argument(line));
     }
 
     let build = ParamBuilder::new(setup.rng());
-    let encoder = ResNet::new(&build.scope("encoder"), &setup.encoder());
+    let encoder = setup.encoder(&build);
     let head = MlpConfig::simclr(encoder.features(), &options.projector);
     let projector = Mlp::new(&build.scope("projector"), &head);
-    let params = build.finish(&gpu)?.with_precision(setup.precision());
+    let mut learner = Learner::new(&setup, build)?;
     let embed = |params: &Params, views: &Tensor| {
         in_parts(views, splits, |part| {
             projector.forward(params, &encoder.forward(params, part, Mode::Train), Mode::Train)
         })
     };
 
-    let teacher = params.fork();
-    let ema = Ema::new(&params, options.momentum.over(config.steps)?)?;
-    let width = head.widths[head.widths.len() - 1];
-    let mut queue = Queue::new(&gpu, options.queue.get(), width, &mut setup.rng())?;
-    let [height, wide, channels] = setup.train_set().dims();
-    let probe = Probe::new(&gpu, [batch, height, wide, channels], width)?;
+    let (teacher, rng, width) = (learner.teacher(options.momentum)?, setup.rng(), projector.features());
+    let mut queue = Queue::new(&gpu, size, width, &mut setup.rng())?;
+    let probe = Probe::new(&gpu, setup.batch_shape(), width)?;
 
-    let mut optimizer = config.optimizer.build(&params)?;
-    let scaler = LossScaler::new(&params)?; // idle in f32
-    let schedule = config.schedule();
-    let (augment, rng) = (setup.augment(), setup.rng());
-
-    let state = setup.state().network("", &params).optimizer("optimizer", &mut *optimizer).scaler(&scaler);
-    let state = state.network("teacher.", &teacher).tensors("ema", ema.state());
+    let state = teacher.keep(learner.state());
     let state = state.queue("queue", &mut queue, rows).tensors("probe", probe.state());
-    let model = Model {
-        params: &params,
-        encode: Box::new(|params, images| encoder.forward(params, images, Mode::Eval)),
-        embed: Box::new(|params, features| projector.forward(params, features, Mode::Eval)),
-        augment: &augment,
-        candidates: Some(options.queue.get() + 1),
-        parts: vec![
-            Part::logged("momentum"),
-            Part {
+    let collapse =
+        Collapse { loss: ((size + 1) as f64).ln(), knobs: "raise --lr or options.momentum, lower --tau" };
+    let model = Model::new(learner.params(), &*encoder, &projector, collapse).candidates(size + 1)
+        .part(Part::logged("momentum"))
+        .part(Part {
                 name: "staleness",
                 healthy: (-1.0, 0.5),
                 outside: "the oldest keys are no longer the teacher's; raise options.momentum, shorten options.queue",
-            },
-        ],
-        collapse: Collapse {
-            loss: ((options.queue.get() + 1) as f64).ln(),
-            knobs: "raise --lr or options.momentum, lower --tau",
-        },
-    };
+            });
     let mut run = setup.begin(model, state)?;
     while let Some(images) = run.next_batch()? {
-        let views = augment.views(&Images::upload(&gpu, &images)?, images.epoch, 0..2);
+        let views = run.views(&images, 0..2)?;
         let (first, second) = (views.slice_rows(0, batch), views.slice_rows(batch, batch));
 
         // Keys are normalised in other company than queries, so that statistics do not tell which is which.
         let shuffle = Shuffle::new(&gpu, batch, &mut rng.stream(streams::USER + images.step as u32))?;
-        let keys = |view: &Tensor| shuffle.restore(&embed(&teacher, &shuffle.shuffle(view))).l2_normalize();
-        let (z, k) = (embed(&params, &first), keys(&second));
+        let keys =
+            |view: &Tensor| shuffle.restore(&embed(teacher.params(), &shuffle.shuffle(view))).l2_normalize();
+        let (z, k) = (embed(learner.params(), &first), keys(&second));
         let mut loss = moco_loss(&z, &k, &queue, tau);
         let mut new = k;
         if options.symmetric {
             let other = keys(&first);
-            loss = loss.add(&moco_loss(&embed(&params, &second), &other, &queue, tau)).mul_scalar(0.5);
+            loss =
+                loss.add(&moco_loss(&embed(learner.params(), &second), &other, &queue, tau)).mul_scalar(0.5);
             new = Tensor::concat_rows(&[&other, &new]);
         }
-        let gradient = scaler.gradient(&params, &loss);
         probe.observe(&queue, &second, &new.slice_rows(rows - batch, batch), keys);
-        queue.enqueue(&new);
 
-        let lr = schedule.at(images.step);
-        scaler.step(&mut *optimizer, &params, &gradient, lr);
-        ema.update(&teacher, &params, &gradient, &scaler, images.step);
-        let momentum = ema.momentum(images.step);
-        run.end_step(&loss, lr, &z, &[&momentum, probe.staleness()])?;
+        let step = learner.step(&loss);
+        queue.enqueue(&new);
+        let momentum = teacher.follow(&learner, &step);
+        run.end_step(&step, &z, &[&momentum, probe.staleness()])?;
     }
     run.finish()
 }

@@ -9,11 +9,10 @@ use std::num::NonZero;
 use std::process::ExitCode;
 
 use serde::Deserialize;
-use wgrad::data::Images;
-use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder, ResNet, Segment};
-use wgrad::optim::{Group, LossScaler};
+use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder, Segment};
+use wgrad::optim::Group;
 use wgrad::ssl::{simsiam_loss, simsiam_squared_loss};
-use wgrad::train::{self, Collapse, Flags, Model, Setup, Summary};
+use wgrad::train::{self, Collapse, Flags, Learner, Model, Setup, Summary};
 
 /// `[options]` of a recipe.
 #[derive(Deserialize)]
@@ -40,47 +39,33 @@ fn main() -> ExitCode {
 
 pub(crate) fn simsiam(flags: &Flags) -> wgrad::Result<Summary> {
     let (setup, options) = Setup::open::<Options>("simsiam", flags)?;
-    let (gpu, config) = (setup.gpu().clone(), setup.config().clone());
-    let batch = config.batch;
+    let (batch, config) = (setup.config().batch, setup.config());
 
     let build = ParamBuilder::new(setup.rng());
-    let encoder = ResNet::new(&build.scope("encoder"), &setup.encoder());
+    let encoder = setup.encoder(&build);
     let head = MlpConfig::simsiam(encoder.features(), &options.projector);
     let projector = Mlp::new(&build.scope("projector"), &head);
-    let width = head.widths[head.widths.len() - 1];
-    let predictor =
-        Mlp::new(&build.scope("predictor"), &MlpConfig::predictor(width, options.predictor.get()));
-    let params = build.finish(&gpu)?.with_precision(setup.precision());
+    let predictor = MlpConfig::predictor(projector.features(), options.predictor.get());
+    let predictor = Mlp::new(&build.scope("predictor"), &predictor);
 
     // The predictor keeps its learning rate: it should be ahead of what it predicts (section 4.2 of the paper).
     let group = |segment: &Segment| match segment.name.starts_with("predictor.") {
         true => Group { lr_scale: 0.0, lr_fixed: config.lr as f32, ..config.optimizer.group(segment) },
         false => config.optimizer.group(segment),
     };
-    let mut optimizer = config.optimizer.build_with(&params, group)?;
-    let scaler = LossScaler::new(&params)?; // idle in f32
-    let schedule = config.schedule();
-    let augment = setup.augment();
+    let mut learner = Learner::with_groups(&setup, build, group)?;
 
-    let state = setup.state().network("", &params).optimizer("optimizer", &mut *optimizer).scaler(&scaler);
-    let model = Model {
-        params: &params,
-        encode: Box::new(|params, images| encoder.forward(params, images, Mode::Eval)),
-        embed: Box::new(|params, features| projector.forward(params, features, Mode::Eval)),
-        augment: &augment,
-        candidates: None,
-        parts: vec![],
-        collapse: Collapse {
-            loss: if options.form == Form::Cosine { -1.0 } else { 0.0 },
-            knobs: "lower --lr, raise --batch, widen options.predictor",
-        },
+    let collapse = Collapse {
+        loss: if options.form == Form::Cosine { -1.0 } else { 0.0 },
+        knobs: "lower --lr, raise --batch, widen options.predictor",
     };
-    let mut run = setup.begin(model, state)?;
+    let model = Model::new(learner.params(), &*encoder, &projector, collapse);
+    let mut run = setup.begin(model, learner.state())?;
     while let Some(images) = run.next_batch()? {
-        let views = augment.views(&Images::upload(&gpu, &images)?, images.epoch, 0..2);
-        let features = encoder.forward(&params, &views, Mode::Train);
-        let z = projector.forward(&params, &features, Mode::Train);
-        let p = predictor.forward(&params, &z, Mode::Train);
+        let views = run.views(&images, 0..2)?;
+        let features = encoder.forward(learner.params(), &views, Mode::Train);
+        let z = projector.forward(learner.params(), &features, Mode::Train);
+        let p = predictor.forward(learner.params(), &z, Mode::Train);
 
         // The loss stops the gradient at z: each view is a fixed target of the other.
         let (z1, z2) = (z.slice_rows(0, batch), z.slice_rows(batch, batch));
@@ -89,11 +74,9 @@ pub(crate) fn simsiam(flags: &Flags) -> wgrad::Result<Summary> {
             Form::Cosine => simsiam_loss(&p1, &z2, &p2, &z1),
             Form::Squared => simsiam_squared_loss(&p1, &z2, &p2, &z1),
         };
-        let gradient = scaler.gradient(&params, &loss);
 
-        let lr = schedule.at(images.step);
-        scaler.step(&mut *optimizer, &params, &gradient, lr);
-        run.end_step(&loss, lr, &z, &[])?;
+        let step = learner.step(&loss);
+        run.end_step(&step, &z, &[])?;
     }
     run.finish()
 }

@@ -7,11 +7,9 @@
 use std::process::ExitCode;
 
 use serde::Deserialize;
-use wgrad::data::Images;
-use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder, ResNet};
-use wgrad::optim::LossScaler;
+use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder};
 use wgrad::ssl::SupCon;
-use wgrad::train::{self, Collapse, Flags, Model, Setup, Summary};
+use wgrad::train::{self, Collapse, Flags, Learner, Model, Setup, Summary};
 
 /// `[options]` of a recipe.
 #[derive(Deserialize)]
@@ -27,44 +25,28 @@ fn main() -> ExitCode {
 
 pub(crate) fn supcon(flags: &Flags) -> wgrad::Result<Summary> {
     let (setup, options) = Setup::open::<Options>("supcon", flags)?;
-    let (gpu, config) = (setup.gpu().clone(), setup.config().clone());
-    let batch = config.batch;
-    let supcon = SupCon::new(&gpu, setup.train_set().classes(), config.temperature())?;
+    let (gpu, batch, tau) = (setup.gpu().clone(), setup.config().batch, setup.config().temperature());
+    let supcon = SupCon::new(&gpu, setup.train_set().classes(), tau)?;
 
     let build = ParamBuilder::new(setup.rng());
-    let encoder = ResNet::new(&build.scope("encoder"), &setup.encoder());
+    let encoder = setup.encoder(&build);
     let head = MlpConfig::simclr(encoder.features(), &options.projector);
     let projector = Mlp::new(&build.scope("projector"), &head);
-    let params = build.finish(&gpu)?.with_precision(setup.precision());
+    let mut learner = Learner::new(&setup, build)?;
 
-    let mut optimizer = config.optimizer.build(&params)?;
-    let scaler = LossScaler::new(&params)?; // idle in f32
-    let schedule = config.schedule();
-    let augment = setup.augment();
-
-    let state = setup.state().network("", &params).optimizer("optimizer", &mut *optimizer).scaler(&scaler);
-    let model = Model {
-        params: &params,
-        encode: Box::new(|params, images| encoder.forward(params, images, Mode::Eval)),
-        embed: Box::new(|params, features| projector.forward(params, features, Mode::Eval)),
-        augment: &augment,
-        candidates: None,
-        parts: vec![],
-        collapse: Collapse { loss: ((2 * batch - 1) as f64).ln(), knobs: "raise --lr, lower --tau" },
-    };
-    let mut run = setup.begin(model, state)?;
+    let collapse = Collapse { loss: ((2 * batch - 1) as f64).ln(), knobs: "raise --lr, lower --tau" };
+    let model = Model::new(learner.params(), &*encoder, &projector, collapse);
+    let mut run = setup.begin(model, learner.state())?;
     while let Some(images) = run.next_batch()? {
         let labels = gpu.tensor_u32(&images.labels, [batch])?;
-        let views = augment.views(&Images::upload(&gpu, &images)?, images.epoch, 0..2);
-        let features = encoder.forward(&params, &views, Mode::Train);
-        let z = projector.forward(&params, &features, Mode::Train);
+        let views = run.views(&images, 0..2)?;
+        let features = encoder.forward(learner.params(), &views, Mode::Train);
+        let z = projector.forward(learner.params(), &features, Mode::Train);
 
         let loss = supcon.loss(&z.slice_rows(0, batch), &z.slice_rows(batch, batch), &labels);
-        let gradient = scaler.gradient(&params, &loss);
 
-        let lr = schedule.at(images.step);
-        scaler.step(&mut *optimizer, &params, &gradient, lr);
-        run.end_step(&loss, lr, &z, &[])?;
+        let step = learner.step(&loss);
+        run.end_step(&step, &z, &[])?;
     }
     run.finish()
 }

@@ -8,11 +8,9 @@
 use std::process::ExitCode;
 
 use serde::Deserialize;
-use wgrad::data::Images;
-use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder, ResNet};
-use wgrad::optim::LossScaler;
+use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder};
 use wgrad::ssl::{VicRegWeights, vicreg_loss};
-use wgrad::train::{self, Collapse, Flags, Model, Part, Setup, Summary};
+use wgrad::train::{self, Collapse, Flags, Learner, Model, Part, Setup, Summary};
 
 /// `[options]` of a recipe.
 #[derive(Deserialize)]
@@ -34,53 +32,38 @@ fn main() -> ExitCode {
 
 pub(crate) fn vicreg(flags: &Flags) -> wgrad::Result<Summary> {
     let (setup, options) = Setup::open::<Options>("vicreg", flags)?;
-    let (gpu, config) = (setup.gpu().clone(), setup.config().clone());
-    let batch = config.batch;
+    let batch = setup.config().batch;
     let Options { invariance, variance, covariance, .. } = options;
     let weights = VicRegWeights { invariance, variance, covariance };
 
     let build = ParamBuilder::new(setup.rng());
-    let encoder = ResNet::new(&build.scope("encoder"), &setup.encoder());
+    let encoder = setup.encoder(&build);
     let head = MlpConfig::vicreg(encoder.features(), &options.projector);
     let expander = Mlp::new(&build.scope("projector"), &head);
-    let params = build.finish(&gpu)?.with_precision(setup.precision());
+    let mut learner = Learner::new(&setup, build)?;
 
-    let mut optimizer = config.optimizer.build(&params)?;
-    let scaler = LossScaler::new(&params)?; // idle in f32
-    let schedule = config.schedule();
-    let augment = setup.augment();
-
-    let state = setup.state().network("", &params).optimizer("optimizer", &mut *optimizer).scaler(&scaler);
-    let model = Model {
-        params: &params,
-        encode: Box::new(|params, images| encoder.forward(params, images, Mode::Eval)),
-        embed: Box::new(|params, features| expander.forward(params, features, Mode::Eval)),
-        augment: &augment,
-        candidates: None,
-        parts: vec![
-            Part::logged("invariance"),
+    let collapse = Collapse { loss: f64::from(variance), knobs: "raise options.variance, lower --lr" };
+    let model = Model::new(learner.params(), &*encoder, &expander, collapse)
+        .part(Part::logged("invariance"))
+        .part(
             // 1 less the columns' std: at 1 every image has the same embedding.
             Part {
                 name: "variance",
                 healthy: (-1.0, 0.9),
                 outside: "columns lose their variance; raise options.variance",
             },
-            Part::logged("covariance"),
-        ],
-        collapse: Collapse { loss: f64::from(variance), knobs: "raise options.variance, lower --lr" },
-    };
-    let mut run = setup.begin(model, state)?;
+        )
+        .part(Part::logged("covariance"));
+    let mut run = setup.begin(model, learner.state())?;
     while let Some(images) = run.next_batch()? {
-        let views = augment.views(&Images::upload(&gpu, &images)?, images.epoch, 0..2);
-        let features = encoder.forward(&params, &views, Mode::Train);
-        let z = expander.forward(&params, &features, Mode::Train);
+        let views = run.views(&images, 0..2)?;
+        let features = encoder.forward(learner.params(), &views, Mode::Train);
+        let z = expander.forward(learner.params(), &features, Mode::Train);
 
         let loss = vicreg_loss(&z.slice_rows(0, batch), &z.slice_rows(batch, batch), weights);
-        let gradient = scaler.gradient(&params, &loss.total);
 
-        let lr = schedule.at(images.step);
-        scaler.step(&mut *optimizer, &params, &gradient, lr);
-        run.end_step(&loss.total, lr, &z, &[&loss.invariance, &loss.variance, &loss.covariance])?;
+        let step = learner.step(&loss.total);
+        run.end_step(&step, &z, &[&loss.invariance, &loss.variance, &loss.covariance])?;
     }
     run.finish()
 }

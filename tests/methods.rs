@@ -1,5 +1,6 @@
 //! Every method's example as a run: it starts where its mathematics says, resumes bit for bit, says what it logs.
 
+#[macro_use]
 #[path = "../examples/common/methods.rs"]
 mod methods;
 
@@ -26,10 +27,11 @@ fn flags(out: &Path, steps: u64, set: &[&str]) -> Flags {
     }
 }
 
-/// A line a run: the method and settings that fit small runs.
+/// A line a run: the method and settings that fit small runs. A method without a line has one run, of its recipe.
 const RUNS: &[(&str, &[&str])] = &[
     ("simclr", &[]),
     ("simclr", &["options.similarity=dot", "tau=4.0", "lr=0.01"]),
+    ("simclr", &["encoder=mlp"]),
     ("instance_discrimination", &["options.bank_momentum=0.9"]),
     ("instance_discrimination", &["options.form=nce", "options.negatives=7"]),
     ("moco", &["options.queue=32", "options.bn_splits=2"]),
@@ -50,6 +52,12 @@ const RUNS: &[(&str, &[&str])] = &[
     ("nnclr", &["options.queue=32"]),
     ("supcon", &[]),
 ];
+
+/// The settings of each run of a method.
+fn runs(method: &str) -> Vec<&'static [&'static str]> {
+    let named: Vec<_> = RUNS.iter().filter(|(of, _)| *of == method).map(|(_, set)| *set).collect();
+    if named.is_empty() { vec![&[]] } else { named }
+}
 
 /// Every tensor of the checkpoint as bits; and of every step the loss, the learning rate and the method's own values.
 type Trace = (BTreeMap<String, Vec<u32>>, Vec<Vec<u32>>);
@@ -106,7 +114,7 @@ fn settings_that_cannot_be_are_one_line() {
 /// uninterrupted one.
 fn resumes_bit_for_bit(method: &str) {
     let (name, run) = METHODS.iter().find(|(name, _)| *name == method).unwrap();
-    for (_, set) in RUNS.iter().filter(|(of, _)| of == name) {
+    for set in runs(name) {
         let dir = tempfile::tempdir().unwrap();
         let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
         let summary = run(&flags(&whole, 14, set)).unwrap_or_else(|e| panic!("{name} {set:?}: {e}"));
@@ -127,43 +135,49 @@ fn resumes_bit_for_bit(method: &str) {
 }
 
 macro_rules! resume {
-    ($($method:ident),+ $(,)?) => {
+    ($($method:ident = $file:literal),+ $(,)?) => {
         $(
             #[test]
             fn $method() {
                 resumes_bit_for_bit(stringify!($method));
             }
         )+
-
-        #[test]
-        fn no_method_is_forgotten() {
-            let tested = [$(stringify!($method)),+];
-            assert_eq!(METHODS.iter().map(|(name, _)| *name).collect::<Vec<_>>(), tested);
-            for (method, _) in METHODS {
-                assert!(RUNS.iter().any(|(of, _)| of == method), "{method} has no run");
-                for data in ["embedded", "cifar10"] {
-                    let recipe = format!("{method}-{data}");
-                    assert!(RECIPES.iter().any(|(name, _)| *name == recipe), "no recipe {recipe}");
-                }
-            }
-        }
     };
 }
 
 mod resume {
     use super::*;
 
-    resume![
-        simclr,
-        instance_discrimination,
-        moco,
-        simsiam,
-        byol,
-        vicreg,
-        barlow_twins,
-        dino,
-        swav,
-        nnclr,
-        supcon,
-    ];
+    each_method!(resume);
+}
+
+#[test]
+fn every_method_has_a_recipe_for_both_data_sets() {
+    for (method, _) in METHODS {
+        for data in ["embedded", "cifar10"] {
+            let recipe = format!("{method}-{data}");
+            assert!(RECIPES.iter().any(|(name, _)| *name == recipe), "no recipe {recipe}");
+        }
+    }
+    assert!(RUNS.iter().all(|(name, _)| METHODS.iter().any(|(known, _)| name == known)));
+}
+
+/// The encoder is a name: every method trains a perceptron, whose images have one size, small crops included, as it trains a
+/// ResNet.
+#[test]
+fn every_method_trains_another_encoder() {
+    for (method, run) in METHODS {
+        let dir = tempfile::tempdir().unwrap();
+        let set = [runs(method)[0], &["encoder=mlp"]].concat();
+        let summary =
+            run(&flags(&dir.path().join("run"), 3, &set)).unwrap_or_else(|e| panic!("{method}: {e}"));
+        assert!(summary.loss.is_finite() && summary.knn_top1.is_some(), "{method}: {summary:?}");
+        let (tensors, losses) = trace(&dir.path().join("run"));
+        assert_eq!(losses.len(), 3);
+        // 32 x 32 x 3 pixels to 256 to 128.
+        let widths = [("encoder.0.weight", 3072 * 256), ("encoder.3.weight", 256 * 128)];
+        assert!(widths.iter().all(|(name, len)| tensors[*name].len() == *len), "{method}");
+        let encoder = tensors.keys().filter(|name| name.starts_with("encoder."));
+        assert_eq!(encoder.count(), 7, "{method}: {:?}", tensors.keys()); // two layers, a norm and its statistics
+    }
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use common::*;
 use wgrad::nn::{
-    BatchNorm, Block, Conv2d, LastNorm, LayerNorm, Linear, Mlp, MlpConfig, Mode, NamedTensor, ParamBuilder,
-    Params, ResNet, ResNetConfig, Segment, Stem, read_safetensors, write_safetensors,
+    BatchNorm, Block, Conv2d, EncoderKind, LastNorm, LayerNorm, Linear, Mlp, MlpConfig, Mode, NamedTensor,
+    ParamBuilder, Params, ResNet, ResNetConfig, Segment, Stem, read_safetensors, write_safetensors,
 };
 use wgrad::{Error, Rng, Tensor};
 
@@ -303,4 +303,41 @@ fn a_name_is_used_once() {
     let build = ParamBuilder::new(Rng::new(1));
     let _ = Linear::new(&build.scope("a"), 2, 2, true);
     let _ = Linear::new(&build.scope("a"), 2, 2, true);
+}
+
+/// Every encoder by name, behind one trait: images to as many features as it says, in both modes.
+#[test]
+fn every_encoder_has_the_features_it_says() {
+    for kind in EncoderKind::ALL {
+        let build = ParamBuilder::new(Rng::new(1));
+        let encoder = kind.build(&build.scope("encoder"), [12, 10, 3]);
+        let params = build.finish(gpu()).unwrap();
+        assert!(params.segments().iter().all(|s| s.name.starts_with("encoder.")), "{}", kind.name);
+        let images = gpu().tensor(&data(1, 2 * 12 * 10 * 3), [2, 12, 10, 3]).unwrap();
+        for mode in [Mode::Train, Mode::Eval] {
+            let h = encoder.forward(&params, &images, mode);
+            assert_eq!(**h.shape(), [2, encoder.features()], "{}", kind.name);
+            assert!(h.to_vec().unwrap().iter().all(|v| v.is_finite()), "{}", kind.name);
+        }
+        if kind.any_size {
+            let other = gpu().tensor(&data(2, 2 * 9 * 9 * 3), [2, 9, 9, 3]).unwrap();
+            assert_eq!(**encoder.forward(&params, &other, Mode::Eval).shape(), [2, encoder.features()]);
+        }
+        assert_eq!(EncoderKind::named(kind.name).unwrap().name, kind.name);
+    }
+    let widths = ["tiny", "resnet8", "resnet18", "resnet50", "mlp"].map(|name| {
+        let build = ParamBuilder::new(Rng::new(1));
+        EncoderKind::named(name).unwrap().build(&build, [12, 10, 3]).features()
+    });
+    assert_eq!(widths, [32, 64, 512, 2048, 128]);
+    assert!(EncoderKind::named("vit").is_none());
+}
+
+#[test]
+#[should_panic(expected = "Mlp: [2, 9, 9, 3] for 360 inputs a row")]
+fn a_perceptron_takes_one_size() {
+    let build = ParamBuilder::new(Rng::new(1));
+    let encoder = EncoderKind::named("mlp").unwrap().build(&build, [12, 10, 3]);
+    let params = build.finish(gpu()).unwrap();
+    let _ = encoder.forward(&params, &gpu().zeros([2, 9, 9, 3]).unwrap(), Mode::Eval);
 }

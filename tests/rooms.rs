@@ -129,12 +129,12 @@ fn dependencies_point_one_way() {
 }
 
 /// Calls of methods that a higher room defines, which no `use` line shows: `backward` adds gradients up, un-broadcasts and casts
-/// them by ops. The `max` of `tensor` is that of `f32`.
+/// them by ops. `max` and `sum` in `tensor` are those of host values.
 const UPWARD_CALLS: &[(&str, &[&str])] =
-    &[("autograd", &["add", "sum_to", "to_dtype"]), ("tensor", &["max"])];
+    &[("autograd", &["add", "sum_to", "to_dtype"]), ("tensor", &["max", "sum"])];
 
 /// Sets of files that import one another. A tensor holds its node and a node its saved tensors; a device holds its parts, which
-/// hold it or extend it. Those of `train` are yet to be untied.
+/// hold it or extend it.
 const CIRCLES: &[&[&str]] = &[
     &["tensor", "autograd"],
     &[
@@ -148,8 +148,6 @@ const CIRCLES: &[&[&str]] = &[
         "gpu::roofline",
         "gpu::tuned",
     ],
-    &["train::figure", "train::figure::miniature"],
-    &["train::run", "train::setup"],
 ];
 
 /// The files of `src/` as modules, with their code: `ops::matmul::job` of `src/ops/matmul/job.rs`, and `` of `src/lib.rs`.

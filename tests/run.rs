@@ -9,12 +9,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use common::gpu;
-use wgrad::data::Images;
 use wgrad::nn::{Mlp, MlpConfig, Mode, ParamBuilder, Precision, ResNet, read_safetensors};
-use wgrad::optim::LossScaler;
 use wgrad::ssl::nt_xent;
 use wgrad::train::{
-    Checkpoint, Collapse, Config, Flags, Meta, Model, Part, RECIPES, Row, Setup, Summary, plot,
+    Checkpoint, Collapse, Config, Flags, Learner, Meta, Model, Part, RECIPES, Row, Setup, Summary, plot,
 };
 use wgrad::{Error, Result};
 
@@ -65,40 +63,31 @@ fn run(flags: &Flags, trouble: &mut Trouble) -> Result<Summary> {
     let (setup, _) = Setup::open_with::<NoOptions>("small", Some(RECIPE), flags)?;
     let (gpu, config) = (setup.gpu().clone(), setup.config().clone());
     let build = ParamBuilder::new(setup.rng());
-    let encoder = ResNet::new(&build.scope("encoder"), &setup.encoder());
+    let encoder = setup.encoder(&build);
     let projector = Mlp::new(&build.scope("projector"), &MlpConfig::simclr(encoder.features(), &[16, 8]));
-    let params = build.finish(&gpu)?.with_precision(setup.precision());
-    let mut adamw = config.optimizer.build(&params)?;
-    let scaler = LossScaler::new(&params)?;
+    let mut learner = Learner::new(&setup, build)?;
     let seen = gpu.zeros([1])?;
-    let (schedule, augment) = (config.schedule(), setup.augment());
-    let state = setup.state().network("", &params).optimizer("adamw", &mut *adamw);
-    let state = state.scaler(&scaler).tensor("seen", &seen);
-    let model = Model {
-        params: &params,
-        encode: Box::new(|params, images| encoder.forward(params, images, Mode::Eval)),
-        embed: Box::new(|params, features| projector.forward(params, features, Mode::Eval)),
-        augment: &augment,
-        candidates: Some(2 * config.batch - 1),
-        parts: vec![Part { name: "seen", healthy: (0.0, f64::from(trouble.alarm_at)), outside: "enough" }],
-        collapse: Collapse { loss: -1.0, knobs: "" },
-    };
+    let state = learner.state().tensor("seen", &seen);
+    let model = Model::new(learner.params(), &*encoder, &projector, Collapse { loss: -1.0, knobs: "" })
+        .candidates(2 * config.batch - 1)
+        .part(Part { name: "seen", healthy: (0.0, f64::from(trouble.alarm_at)), outside: "enough" });
     let mut run = setup.begin(model, state)?;
     let interrupt = run.interrupt();
     while let Some(batch) = run.next_batch()? {
-        let views = augment.views(&Images::upload(&gpu, &batch)?, batch.epoch, 0..2);
-        let z = projector.forward(&params, &encoder.forward(&params, &views, Mode::Train), Mode::Train);
-        let (n, step) = (batch.len(), batch.step + 1);
-        let mut loss = nt_xent(&z.slice_rows(0, n), &z.slice_rows(n, n), config.temperature());
-        let lr = schedule.at(batch.step);
-        scaler.step(&mut *adamw, &params, &scaler.gradient(&params, &loss), lr);
+        let (views, params) = (run.views(&batch, 0..2)?, learner.params());
+        let z = projector.forward(params, &encoder.forward(params, &views, Mode::Train), Mode::Train);
+        let n = batch.len();
+        let loss = nt_xent(&z.slice_rows(0, n), &z.slice_rows(n, n), config.temperature());
+        let mut step = learner.step(&loss);
+        assert_eq!(step.number, batch.step);
         seen.write_rows(0, &seen.add_scalar(1.0));
-        if trouble.nan_at == Some(step) {
-            loss = gpu.full([], f32::NAN)?;
+        let done = batch.step + 1;
+        if trouble.nan_at == Some(done) {
+            step.loss = gpu.full([], f32::NAN)?;
         }
         trouble.memory.push(gpu.memory().live + gpu.memory().pooled);
-        run.end_step(&loss, lr, &z, &[&seen])?;
-        if trouble.stop_after == Some(step) {
+        run.end_step(&step, &z, &[&seen])?;
+        if trouble.stop_after == Some(done) {
             interrupt.request();
         }
     }

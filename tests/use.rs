@@ -21,29 +21,31 @@ use safetensors::SafeTensors;
 use wgrad::data::{DataSource, LabelBudget, Listing, Synthetic};
 use wgrad::eval::{accuracy, class_means, neighbours};
 use wgrad::nn::{Mlp, MlpConfig, ParamBuilder, read_safetensors};
-use wgrad::train::{Checkpoint, Row, SheetRow, State, contact_sheet};
+use wgrad::train::{Checkpoint, ContactRow, Row, State, contact_sheet};
 use wgrad::{Error, Rng};
 
-/// A short run of SimCLR on synthetic images, made once.
+/// A short run of SimCLR on synthetic images.
+fn simclr_run(encoder: &str, steps: u64) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = wgrad::train::Flags {
+        data: Some("synthetic".into()),
+        train_limit: Some(400),
+        encoder: Some(encoder.into()),
+        batch: Some(32),
+        steps: Some(steps),
+        lr: Some(0.2),
+        eval_every: Some(0),
+        out: Some(dir.path().to_owned()),
+        ..wgrad::train::Flags::default()
+    };
+    simclr::simclr(&flags).unwrap();
+    dir
+}
+
+/// That of the smallest ResNet, made once.
 fn trained() -> &'static Path {
     static RUN: OnceLock<tempfile::TempDir> = OnceLock::new();
-    RUN.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        let flags = wgrad::train::Flags {
-            data: Some("synthetic".into()),
-            train_limit: Some(400),
-            encoder: Some("tiny".into()),
-            batch: Some(32),
-            steps: Some(40),
-            lr: Some(0.2),
-            eval_every: Some(0),
-            out: Some(dir.path().to_owned()),
-            ..wgrad::train::Flags::default()
-        };
-        simclr::simclr(&flags).unwrap();
-        dir
-    })
-    .path()
+    RUN.get_or_init(|| simclr_run("tiny", 40)).path()
 }
 
 /// The flags of a command line.
@@ -315,7 +317,7 @@ fn a_contact_sheet_shows_images_beside_their_neighbours() {
 
     // Solid border of the class, dashed where it differs; the pixels between.
     let data = Synthetic { train: 20, test: 1, size: 16, noise: 0, ..Synthetic::default() }.build().train;
-    let rows = [SheetRow { query: 2, neighbours: vec![12, 5] }];
+    let rows = [ContactRow { query: 2, neighbours: vec![12, 5] }];
     assert_eq!(contact_sheet(&sheet, &data, &rows).unwrap(), [4 + 72 + 20 + 2 * 76, 80]);
     let drawn = image::open(&sheet).unwrap().into_rgb8();
     let border = |left: u32| (0..72).map(|x| drawn.get_pixel(left + x, 4).0).collect::<HashSet<_>>();
@@ -379,4 +381,31 @@ fn what_cannot_be_is_one_line() {
     assert!(finetune("--data embedded").contains("have 1 channels"));
     let nothing = dir.path().join("nothing");
     assert!(line(embedded(&nothing, "--out e.npy").unwrap_err()).contains("nothing"));
+}
+
+/// Fine-tuning and embedding read the encoder's name from the checkpoint; images that it does not take are refused.
+#[test]
+fn another_encoder_is_used_as_any() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = simclr_run("mlp", 5);
+    let out = dir.path().join("full");
+    let summary = finetuned(run.path(), &out, "--mode full --labels-per-class 4 --steps 6 --from-scratch");
+    assert!(summary.test_top1_from_scratch.is_some());
+    assert_eq!(encoder(run.path()).len(), 7); // two layers, a norm and its statistics
+    assert_ne!(encoder(run.path()), encoder(&out));
+    let again = finetuned(&out, &dir.path().join("again"), "--steps 2");
+    assert_eq!(again.labelled_images, 400);
+
+    let file = dir.path().join("e.npy");
+    embedded(run.path(), &format!("--out {}", file.display())).unwrap();
+    assert_eq!(read_npy(&file).0, [2400, 128]);
+    let photos = photos(dir.path());
+    let embed = |size: usize| {
+        embedded(run.path(), &format!("--data folder:{}@{size} --out {}", photos.display(), file.display()))
+    };
+    embed(32).unwrap();
+    assert_eq!(read_npy(&file).0, [8, 128]);
+    let message = embed(16).unwrap_err().to_string();
+    assert!(message.contains(" have 16 x 16 pixels, and the encoder of "), "{message}");
+    assert!(message.ends_with(" takes 32 x 32 pixels"), "{message}");
 }

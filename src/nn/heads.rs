@@ -4,6 +4,7 @@ use super::builder::ParamBuilder;
 use super::init::Init;
 use super::linear::Linear;
 use super::mode::Mode;
+use super::module::Module;
 use super::norm::BatchNorm;
 use super::params::Params;
 use super::segments::{FileLayout, ParamId};
@@ -114,6 +115,8 @@ impl MlpConfig {
 #[derive(Debug, Clone)]
 pub struct Mlp {
     layers: Vec<(Linear, Option<BatchNorm>)>,
+    inputs: usize,
+    outputs: usize,
 }
 
 impl Mlp {
@@ -150,17 +153,27 @@ impl Mlp {
             next(1); // the ReLU's place
             layers.push((linear, norm));
         }
-        Self { layers }
+        Self { layers, inputs: widths[0], outputs: widths[widths.len() - 1] }
     }
 
-    /// `[n, in]` to `[n, out]`; `f32`, since a loss comes next, with the layers between in the precision of `params`.
+    /// Width of the output.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        self.outputs
+    }
+
+    /// `[n, ..]`, `in` numbers an element, to `[n, out]`: an image is a row of its pixels. `f32`, with the layers between in
+    /// the precision of `params`.
     ///
     /// # Panics
-    /// If `x` is not `[n, in]`.
+    /// If an element of `x` does not have `in` numbers.
     #[track_caller]
     #[must_use]
     pub fn forward(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
-        let mut x = params.activations(x);
+        let rows = x.shape()[0];
+        assert!(x.len() == rows * self.inputs, "Mlp: {} for {} inputs a row", x.shape(), self.inputs);
+        let x = if x.shape().rank() == 2 { x.clone() } else { x.reshape([rows, self.inputs]) };
+        let mut x = params.activations(&x);
         for (i, (linear, norm)) in self.layers.iter().enumerate() {
             let hidden = i + 1 < self.layers.len();
             x = match norm {
@@ -171,6 +184,17 @@ impl Mlp {
             };
         }
         x.cast(DType::F32)
+    }
+}
+
+impl Module for Mlp {
+    fn features(&self) -> usize {
+        self.outputs
+    }
+
+    #[track_caller]
+    fn forward(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
+        self.forward(params, x, mode)
     }
 }
 
@@ -266,6 +290,7 @@ pub struct DinoHead {
     layers: [Linear; 3],
     norms: Option<[BatchNorm; 2]>,
     last: Prototypes,
+    outputs: usize,
 }
 
 /// Widths of a [`DinoHead`].
@@ -299,7 +324,8 @@ impl DinoHead {
             [layer(0, inputs, hidden), layer(step, hidden, hidden), layer(2 * step, hidden, bottleneck)];
         let norm = |place: usize| BatchNorm::new(&build.scope(format!("mlp.{place}")), hidden);
         let norms = batch_norm.then(|| [norm(1), norm(step + 1)]);
-        Self { layers, norms, last: Prototypes::new(&build.scope("last_layer"), bottleneck, outputs) }
+        let last = Prototypes::new(&build.scope("last_layer"), bottleneck, outputs);
+        Self { layers, norms, last, outputs }
     }
 
     /// `[n, inputs]` to logits `[n, outputs]` in [-1, 1], `f32`. With `rest` the last layer gets no gradient, as in the first
@@ -318,5 +344,17 @@ impl DinoHead {
         let x = params.activations(x);
         let x = hidden(1, second, &hidden(0, first, &x));
         self.last.forward(params, &third.forward(params, &x), rest)
+    }
+}
+
+impl Module for DinoHead {
+    fn features(&self) -> usize {
+        self.outputs
+    }
+
+    /// The logits, the last layer with its gradient.
+    #[track_caller]
+    fn forward(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
+        self.forward(params, x, mode, false)
     }
 }

@@ -28,10 +28,13 @@
 
 mod builder;
 mod conv;
+mod conv_norm;
+mod encoder;
 mod heads;
 mod init;
 mod linear;
 mod mode;
+mod module;
 mod norm;
 mod params;
 mod precision;
@@ -41,10 +44,13 @@ mod segments;
 
 pub use builder::ParamBuilder;
 pub use conv::Conv2d;
+pub use conv_norm::ConvNorm;
+pub use encoder::EncoderKind;
 pub use heads::{Classifier, DinoHead, DinoHeadConfig, LastNorm, Mlp, MlpConfig, Prototypes};
 pub use init::Init;
 pub use linear::Linear;
 pub use mode::Mode;
+pub use module::Module;
 pub use norm::{BatchNorm, LayerNorm};
 pub use params::Params;
 pub use precision::Precision;

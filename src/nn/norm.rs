@@ -1,7 +1,6 @@
 //! Normalisation layers.
 
 use super::builder::ParamBuilder;
-use super::conv::Conv2d;
 use super::init::Init;
 use super::mode::Mode;
 use super::params::Params;
@@ -63,59 +62,9 @@ impl BatchNorm {
         self.apply(params, mode, None, true, |options| x.batch_norm(options))
     }
 
-    /// `conv` and then this layer, as one: see [`Tensor::conv2d_batch_norm`].
-    ///
-    /// # Panics
-    /// As the two layers do.
+    /// What `normalise` makes of this layer's parameters and statistics, with a residual and a ReLU after it if asked for.
     #[track_caller]
-    #[must_use]
-    pub fn after_conv(&self, params: &Params, conv: &Conv2d, x: &Tensor, mode: Mode) -> Tensor {
-        self.fused(params, conv, x, mode, None, false)
-    }
-
-    /// `relu(after_conv(x))`, the last two in one pass.
-    ///
-    /// # Panics
-    /// As the two layers do.
-    #[track_caller]
-    #[must_use]
-    pub fn after_conv_relu(&self, params: &Params, conv: &Conv2d, x: &Tensor, mode: Mode) -> Tensor {
-        self.fused(params, conv, x, mode, None, true)
-    }
-
-    /// `relu(after_conv(x) + residual)`, all but the convolution in one pass.
-    ///
-    /// # Panics
-    /// As the two layers do, and if `residual` is not like the convolution's output.
-    #[track_caller]
-    #[must_use]
-    pub fn after_conv_add_relu(
-        &self,
-        params: &Params,
-        conv: &Conv2d,
-        x: &Tensor,
-        residual: &Tensor,
-        mode: Mode,
-    ) -> Tensor {
-        self.fused(params, conv, x, mode, Some(residual), true)
-    }
-
-    #[track_caller]
-    fn fused(
-        &self,
-        params: &Params,
-        conv: &Conv2d,
-        x: &Tensor,
-        mode: Mode,
-        residual: Option<&Tensor>,
-        relu: bool,
-    ) -> Tensor {
-        let (weight, conv) = (params.get_as(conv.weight, x.dtype()), conv.options);
-        self.apply(params, mode, residual, relu, |options| x.conv2d_batch_norm(&weight, conv, options))
-    }
-
-    #[track_caller]
-    fn apply(
+    pub(super) fn apply(
         &self,
         params: &Params,
         mode: Mode,

@@ -1,9 +1,9 @@
 //! ResNet (He et al. 2016), with torchvision's structure and names.
 
 use super::builder::ParamBuilder;
-use super::conv::Conv2d;
+use super::conv_norm::ConvNorm;
 use super::mode::Mode;
-use super::norm::BatchNorm;
+use super::module::Module;
 use super::params::Params;
 use crate::tensor::Tensor;
 
@@ -53,22 +53,6 @@ pub struct ResNetConfig {
 }
 
 impl ResNetConfig {
-    /// The names that [`preset`](Self::preset) knows.
-    pub const PRESETS: [&str; 5] = ["tiny", "resnet8", "resnet18", "resnet34", "resnet50"];
-
-    /// A preset by name: `tiny` is [`demo`](Self::demo), the others are called as their function is.
-    #[must_use]
-    pub fn preset(name: &str) -> Option<Self> {
-        Some(match name {
-            "tiny" => Self::demo(),
-            "resnet8" => Self::resnet8(),
-            "resnet18" => Self::resnet18(),
-            "resnet34" => Self::resnet34(),
-            "resnet50" => Self::resnet50(),
-            _ => return None,
-        })
-    }
-
     fn with(block: Block, stages: &[(usize, usize)]) -> Self {
         Self { channels: 3, stem: Stem::Cifar, block, stages: stages.to_vec(), zero_init_residual: false }
     }
@@ -118,7 +102,7 @@ impl ResNetConfig {
 /// `fc` they are the whole list of torchvision's model.
 #[derive(Debug, Clone)]
 pub struct ResNet {
-    stem: (Conv2d, BatchNorm),
+    stem: ConvNorm,
     max_pool: bool,
     blocks: Vec<Residual>,
     features: usize,
@@ -127,8 +111,8 @@ pub struct ResNet {
 /// A residual block: `relu(body(x) + shortcut(x))`, the body's convolutions each with batch norm and ReLU between them.
 #[derive(Debug, Clone)]
 struct Residual {
-    body: Vec<(Conv2d, BatchNorm)>,
-    shortcut: Option<(Conv2d, BatchNorm)>,
+    body: Vec<ConvNorm>,
+    shortcut: Option<ConvNorm>,
 }
 
 impl ResNet {
@@ -146,8 +130,7 @@ impl ResNet {
             Stem::CifarStride2 => (3, 2),
             Stem::ImageNet => (7, 2),
         };
-        let conv = Conv2d::new(&build.scope("conv1"), config.channels, width, kernel, stride, kernel / 2);
-        let stem = (conv, BatchNorm::new(&build.scope("bn1"), width));
+        let stem = ConvNorm::named(build, ["conv1", "bn1"], [config.channels, width], [kernel, stride], 1.0);
         let mut blocks = vec![];
         for (i, &(planes, count)) in config.stages.iter().enumerate() {
             for j in 0..count {
@@ -175,8 +158,7 @@ impl ResNet {
     #[must_use]
     pub fn forward(&self, params: &Params, images: &Tensor, mode: Mode) -> Tensor {
         let images = &params.activations(images);
-        let (conv, norm) = &self.stem;
-        let mut x = norm.after_conv_relu(params, conv, images, mode);
+        let mut x = self.stem.forward_relu(params, images, mode);
         if self.max_pool {
             x = x.max_pool2d(3, 2, 1);
         }
@@ -184,6 +166,17 @@ impl ResNet {
             x = block.forward(params, &x, mode);
         }
         x.global_avg_pool()
+    }
+}
+
+impl Module for ResNet {
+    fn features(&self) -> usize {
+        self.features
+    }
+
+    #[track_caller]
+    fn forward(&self, params: &Params, images: &Tensor, mode: Mode) -> Tensor {
+        self.forward(params, images, mode)
     }
 }
 
@@ -198,38 +191,23 @@ impl Residual {
         let mut from = inputs;
         let mut body = vec![];
         for (i, &(kernel, stride, to)) in plan.iter().enumerate() {
-            let conv = Conv2d::new(
-                &build.scope(format_args!("conv{}", i + 1)),
-                from,
-                to,
-                kernel,
-                stride,
-                kernel / 2,
-            );
+            let names = [format!("conv{}", i + 1), format!("bn{}", i + 1)];
+            let names = names.each_ref().map(String::as_str);
             let gamma = if config.zero_init_residual && i + 1 == plan.len() { 0.0 } else { 1.0 };
-            body.push((conv, BatchNorm::with_gamma(&build.scope(format_args!("bn{}", i + 1)), to, gamma)));
+            body.push(ConvNorm::named(build, names, [from, to], [kernel, stride], gamma));
             from = to;
         }
         let shortcut = (stride != 1 || inputs != outputs).then(|| {
-            let conv = Conv2d::new(&build.scope("downsample.0"), inputs, outputs, 1, stride, 0);
-            (conv, BatchNorm::new(&build.scope("downsample.1"), outputs))
+            let names = ["downsample.0", "downsample.1"];
+            ConvNorm::named(build, names, [inputs, outputs], [1, stride], 1.0)
         });
         Self { body, shortcut }
     }
 
     fn forward(&self, params: &Params, x: &Tensor, mode: Mode) -> Tensor {
-        let shortcut = match &self.shortcut {
-            Some((conv, norm)) => norm.after_conv(params, conv, x, mode),
-            None => x.clone(),
-        };
-        let mut y = x.clone();
-        for (i, (conv, norm)) in self.body.iter().enumerate() {
-            y = if i + 1 < self.body.len() {
-                norm.after_conv_relu(params, conv, &y, mode)
-            } else {
-                norm.after_conv_add_relu(params, conv, &y, &shortcut, mode)
-            };
-        }
-        y
+        let shortcut = self.shortcut.as_ref().map_or_else(|| x.clone(), |s| s.forward(params, x, mode));
+        let (last, first) = self.body.split_last().expect("two or three layers");
+        let y = first.iter().fold(x.clone(), |y, layer| layer.forward_relu(params, &y, mode));
+        last.forward_add_relu(params, &y, &shortcut, mode)
     }
 }

@@ -28,6 +28,8 @@ pub struct Meta {
     pub seconds: f64,
     /// Configuration.
     pub config: Config,
+    /// Height, width and channels of the training images.
+    pub image: [usize; 3],
     /// Mean and standard deviation of each channel of the training images, which the network saw them normalised by.
     pub normalization: [[f32; 3]; 2],
     /// The measured choices of kernels, which decide the last bits ([`Gpu::tuned`](crate::Gpu::tuned)); none without

@@ -32,7 +32,7 @@ pub struct Config {
     pub data: String,
     /// Training images used.
     pub train_images: usize,
-    /// Encoder preset.
+    /// Name of an [`EncoderKind`](crate::nn::EncoderKind).
     pub encoder: String,
     /// Optimiser steps.
     pub steps: u64,
@@ -95,23 +95,12 @@ impl OptimizerConfig {
         }
     }
 
-    /// The optimiser for these parameters, each in its [`OptimizerConfig::group`].
+    /// The optimiser for these parameters, each in the group that `group` gives it: [`OptimizerConfig::group`] or a method's
+    /// own.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn build(&self, params: &Params) -> Result<Box<dyn Optimizer>> {
-        self.build_with(params, |segment| self.group(segment))
-    }
-
-    /// The same with a method's own groups.
-    ///
-    /// # Errors
-    /// Out of memory.
-    pub fn build_with(
-        &self,
-        params: &Params,
-        group: impl Fn(&Segment) -> Group,
-    ) -> Result<Box<dyn Optimizer>> {
+    pub fn build(&self, params: &Params, group: impl Fn(&Segment) -> Group) -> Result<Box<dyn Optimizer>> {
         Ok(match *self {
             Self::Sgd { momentum, weight_decay } => {
                 let (momentum, weight_decay) = (momentum as f32, weight_decay as f32);

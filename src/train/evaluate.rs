@@ -13,7 +13,7 @@ use crate::data::{Augment, Dataset, Images, reach};
 use crate::error::Result;
 use crate::eval::{Knn, LinearProbe, alignment, embedding_std, knn_accuracy, rankme, uniformity};
 use crate::gpu::Gpu;
-use crate::nn::Params;
+use crate::nn::{Mode, Module, Params};
 use crate::tensor::Tensor;
 
 /// Images that go through the network at once.
@@ -41,25 +41,46 @@ impl Data {
     }
 }
 
-/// A network's output for images `[n, h, w, c]`, or for features `[n, d]`, in eval mode.
-pub type Forward<'a> = Box<dyn Fn(&Params, &Tensor) -> Tensor + 'a>;
-
-/// What a run evaluates of its method.
+/// The network of a method, as a run evaluates it, and the values that the method logs.
 pub struct Model<'a> {
-    /// The trained parameters.
-    pub params: &'a Params,
-    /// Images to pooled features, with [`Mode::Eval`](crate::nn::Mode::Eval): what accuracies are measured on.
-    pub encode: Forward<'a>,
-    /// Features to embeddings, likewise: what collapse is measured on.
-    pub embed: Forward<'a>,
-    /// Makes the views of test images.
-    pub augment: &'a Augment,
-    /// Candidates of the contrast, the positive included, for [`mi_bound`](crate::ssl::mi_bound); `None` for other losses.
-    pub candidates: Option<usize>,
-    /// What the method logs beside its loss, and what of it is an alarm.
-    pub parts: Vec<Part>,
-    /// How it collapses.
-    pub collapse: Collapse,
+    /// The trained parameters, without a graph.
+    pub(super) params: Params,
+    pub(super) encoder: &'a dyn Module,
+    pub(super) head: &'a dyn Module,
+    pub(super) candidates: Option<usize>,
+    pub(super) parts: Vec<Part>,
+    pub(super) collapse: Collapse,
+}
+
+impl<'a> Model<'a> {
+    /// Accuracies are measured on the features of `encoder`, collapse on the embeddings that `head` makes of them, both in
+    /// eval mode and with `params`.
+    #[must_use]
+    pub fn new(params: &Params, encoder: &'a dyn Module, head: &'a dyn Module, collapse: Collapse) -> Self {
+        let params = params.frozen();
+        Self { params, encoder, head, candidates: None, parts: vec![], collapse }
+    }
+
+    /// The loss chooses one of so many candidates, the positive included: [`mi_bound`](crate::ssl::mi_bound) is logged.
+    #[must_use]
+    pub fn candidates(self, candidates: impl Into<Option<usize>>) -> Self {
+        Self { candidates: candidates.into(), ..self }
+    }
+
+    /// The method logs one more value beside its loss.
+    #[must_use]
+    pub fn part(mut self, part: Part) -> Self {
+        self.parts.push(part);
+        self
+    }
+
+    fn encode(&self, images: &Tensor) -> Tensor {
+        self.encoder.forward(&self.params, images, Mode::Eval)
+    }
+
+    fn embed(&self, features: &Tensor) -> Tensor {
+        self.head.forward(&self.params, features, Mode::Eval)
+    }
 }
 
 /// One measure on the test images as they are, and on the moved ones.
@@ -119,9 +140,9 @@ pub(super) struct Features {
 }
 
 impl Features {
-    /// The encoder's output with these parameters.
-    pub(super) fn encoded(model: &Model<'_>, params: &Params, data: &Data) -> Result<Self> {
-        Self::of(params.gpu(), data, |images| (model.encode)(params, &model.augment.plain(images)))
+    /// The encoder's output.
+    pub(super) fn encoded(model: &Model<'_>, augment: &Augment, data: &Data) -> Result<Self> {
+        Self::of(model.params.gpu(), data, |images| model.encode(&augment.plain(images)))
     }
 
     /// The pixels as they are, in [0, 1].
@@ -183,19 +204,19 @@ pub(super) struct Baselines {
 }
 
 impl Baselines {
-    /// Measures the pixels, and the network with `params` as they are before training.
+    /// Measures the pixels, and the network as it is before training.
     pub(super) fn measure(
         model: &Model<'_>,
-        params: &Params,
+        augment: &Augment,
         data: &Data,
         progress: &Progress,
     ) -> Result<Self> {
-        let gpu = params.gpu();
+        let gpu = model.params.gpu();
         let raw_pixels = Features::pixels(gpu, data)?.accuracy(data, progress, "raw pixels")?;
         progress.evaluating("kNN of normalised pixels");
         let normalized_pixels = Features::normalized_pixels(gpu, data)?.knn(data)?;
         progress.evaluating("features of the encoder before training");
-        let random_init = Features::encoded(model, params, data)?;
+        let random_init = Features::encoded(model, augment, data)?;
         let random_init = random_init.accuracy(data, progress, "the encoder before training")?;
         Ok(Self { raw_pixels, random_init, normalized_pixels })
     }
@@ -222,16 +243,15 @@ impl Baselines {
 /// Measures features, and the embeddings of two views of test images; says how many dimensions these have.
 pub(super) fn quality(
     model: &Model<'_>,
-    params: &Params,
+    augment: &Augment,
     features: &Features,
     data: &Data,
 ) -> Result<(Quality, usize)> {
     let mut viewed = data.test.clone();
     viewed.truncate(VIEWED);
     let view = |number: u32| {
-        collect(params.gpu(), &viewed, |images| {
-            let views = model.augment.views(images, VIEW_TIME, number..number + 1);
-            (model.embed)(params, &(model.encode)(params, &views))
+        collect(model.params.gpu(), &viewed, |images| {
+            model.embed(&model.encode(&augment.views(images, VIEW_TIME, number..number + 1)))
         })
     };
     let (first, second) = (view(0)?, view(1)?);

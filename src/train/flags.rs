@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use clap::builder::Resettable;
 
+use crate::nn::EncoderKind;
+
 /// Flags of a training run. A method with flags of its own flattens this struct into its own `clap` parser.
 ///
 /// Every flag is optional. What is left out takes the recipe's value, or on `--resume` the checkpoint's.
@@ -46,8 +48,8 @@ pub struct Flags {
     /// f32, or f16: activations in f16, weights and sums in f32
     #[arg(long, value_name = "TYPE")]
     pub precision: Option<String>,
-    /// tiny, resnet8, resnet18, resnet34 or resnet50
-    #[arg(long, value_name = "NAME")]
+    /// Name of an [`EncoderKind`]
+    #[arg(long, value_name = "NAME", help = EncoderKind::names())]
     pub encoder: Option<String>,
     /// Part of the adapter's name; the best one if left out
     #[arg(long, value_name = "NAME")]

@@ -1,4 +1,4 @@
-//! Losses on their way back: the loop never waits for one.
+//! A ring of losses on the device, read back up to 32 steps late, so that no step waits for its own loss.
 
 use std::collections::VecDeque;
 
@@ -11,12 +11,11 @@ const SLOTS: usize = 8;
 /// Readbacks under way before the oldest is waited for.
 const MAX_PENDING: usize = 3;
 
-/// What a step left on the device to be logged: its loss, then the values that were pushed with it. What was absent is
-/// whatever the ring held.
+/// The numbers of one step in the order of [`Losses::push`], the loss first. In place of a `None` stands an older step's number.
 pub(super) type Values = Vec<f32>;
 
-/// A ring of scalars on the device. Each step copies its loss into a slot; a full ring starts on its way to the host and is
-/// collected when it has arrived, some steps later. What arrives is what was there when the readback started.
+/// A ring of 8 slots on the device. Each step copies its numbers into one slot; after 8 steps the ring is copied to a buffer
+/// that the host can map, and the next 8 steps overwrite it. Up to 3 such copies are under way; a fourth waits for the oldest.
 #[derive(Debug)]
 pub(super) struct Losses {
     /// `[values, SLOTS]`.
@@ -26,12 +25,12 @@ pub(super) struct Losses {
 }
 
 impl Losses {
-    /// For steps of so many values, the loss included.
+    /// For steps of `values` numbers each, the loss included.
     pub(super) fn new(gpu: &Gpu, values: usize) -> Result<Self> {
         Ok(Self { ring: gpu.zeros([values, SLOTS])?, filled: 0, pending: VecDeque::new() })
     }
 
-    /// Records the values of the next step: the first element of each tensor.
+    /// Records the numbers of the next step: the first element of each tensor, none for `None`.
     pub(super) fn push(&mut self, values: &[Option<&Tensor>]) {
         for (place, value) in values.iter().enumerate() {
             if let Some(value) = value {
@@ -51,13 +50,14 @@ impl Losses {
         }
     }
 
-    /// The losses of the oldest full ring, if it has arrived.
+    /// The numbers of the oldest 8 steps under way, if their copy is complete, else `None`.
     pub(super) fn arrived(&mut self) -> Result<Option<Vec<Values>>> {
         let ready = self.pending.front().is_some_and(|(_, oldest)| oldest.is_ready());
         if ready || self.pending.len() > MAX_PENDING { self.oldest() } else { Ok(None) }
     }
 
-    /// Waits for every loss so far; they come in order, a ring at a time.
+    /// Sends a ring that is not full, waits for the oldest copy and returns its steps, at most 8; `None` once all steps have
+    /// been returned.
     pub(super) fn drain(&mut self) -> Result<Option<Vec<Values>>> {
         self.send();
         self.oldest()

@@ -1,12 +1,12 @@
 //! The training run: flags, run directory, loop, evaluation, checkpoint and resume, pictures.
 //!
-//! A method is a flat program around four calls. [`Setup::open`] finds adapter, data and configuration; the method builds
-//! its modules, optimiser and augmentation; [`Setup::begin`] measures what the result will be compared with; then
-//! [`Run::next_batch`] and [`Run::end_step`] bracket the method's own step, and [`Run::finish`] evaluates and writes the
-//! summary. `examples/simclr.rs` is such a program.
+//! A method is a flat program around five calls. [`Setup::open`] finds adapter, data and configuration; the method builds
+//! its modules; a [`Learner`] takes their parameters, with optimiser, loss scaler and schedule; [`Setup::begin`] measures the
+//! baselines; then [`Run::next_batch`] and [`Run::end_step`] bracket the method's own step, and [`Run::finish`] evaluates and
+//! writes the summary. `examples/simclr.rs` is such a program.
 //!
 //! The loop is the method's, not a trait's: a step reads top to bottom in one place, and what differs between methods (a
-//! teacher, a queue, two optimisers) is ordinary code there. What a checkpoint must keep is listed once, in a [`State`].
+//! teacher, a queue, a bank) is ordinary code there. What a checkpoint must keep is listed once, in a [`State`].
 //!
 //! Nothing in the loop waits for the GPU: losses travel through a ring on the device and are logged when they have arrived.
 
@@ -15,12 +15,14 @@ mod augmentation;
 mod checkpoint;
 mod clock;
 mod config;
+mod contact_sheet;
+mod embedder;
 mod embeddings;
 mod evaluate;
 pub mod figure;
 mod flags;
 mod interrupt;
-mod learned;
+mod learner;
 mod losses;
 mod metrics;
 pub mod plot;
@@ -30,7 +32,6 @@ mod report;
 mod run;
 mod run_dir;
 mod setup;
-mod sheet;
 mod table;
 
 use std::process::ExitCode;
@@ -39,18 +40,20 @@ pub use alarm::{Collapse, Part};
 pub use augmentation::Augmentation;
 pub use checkpoint::{Checkpoint, Meta, State};
 pub use config::{Config, OptimizerConfig, TeacherMomentum};
+pub use contact_sheet::{ContactRow, check_png, contact_sheet};
+pub use embedder::Embedder;
 pub use embeddings::Embeddings;
-pub use evaluate::{Forward, Model};
+pub use evaluate::Model;
 pub use flags::{Flags, no_flags, parse};
 pub use interrupt::Interrupt;
-pub use learned::Embedder;
+pub use learner::{Learner, Step, Teacher};
 pub use metrics::{Metrics, Quality, Row, Summary};
 pub use progress::Progress;
 pub use recipe::RECIPES;
 pub use run::Run;
 pub use run_dir::{RunDir, write_atomic};
 pub use setup::Setup;
-pub use sheet::{SheetRow, check_png, contact_sheet};
+
 pub use table::FewLabels;
 
 use crate::error::{Error, Result};

@@ -1,6 +1,7 @@
 //! The loop that every method shares, around the method's own step.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::alarm::Alarms;
 use super::checkpoint::{self, Meta, State};
@@ -9,17 +10,17 @@ use super::config::Config;
 use super::evaluate::{Accuracy, Baselines, Data, Features, Model, protocol, quality};
 use super::flags::Flags;
 use super::interrupt::Interrupt;
+use super::learner::Step;
 use super::losses::{Losses, Values};
 use super::metrics::{Metrics, Quality, Row, Summary};
 use super::progress::Progress;
 use super::report;
 use super::run_dir::RunDir;
 use super::setup::Setup;
-use crate::data::{Batch, Loader};
+use crate::data::{Augment, Batch, Images, Loader};
 use crate::error::{Error, Result};
 use crate::eval::batch_std;
 use crate::gpu::Gpu;
-use crate::nn::Params;
 use crate::rng::Rng;
 use crate::ssl::mi_bound;
 use crate::tensor::Tensor;
@@ -27,8 +28,8 @@ use crate::tensor::Tensor;
 /// Steps between looks at the std of the embeddings.
 const STD_EVERY: u64 = 10;
 
-/// A run between its start and its summary. The method asks for a batch, makes its step, hands over the loss, until there is no
-/// batch; everything else happens in between.
+/// A run between its start and its summary. The method asks for a batch, takes its step and hands it over, until there is
+/// no batch; logs, evaluations and checkpoints happen in between.
 pub struct Run<'a> {
     gpu: Gpu,
     config: Config,
@@ -36,8 +37,8 @@ pub struct Run<'a> {
     data: Data,
     dir: RunDir,
     model: Model<'a>,
-    /// The model's parameters without a graph.
-    params: Params,
+    /// Makes the views.
+    augment: Augment,
     state: State,
     loader: Loader,
     losses: Losses,
@@ -57,13 +58,24 @@ pub struct Run<'a> {
     evaluated: Option<(u64, Features)>,
 }
 
+impl Setup {
+    /// Starts the loop. Measures raw pixels and the network as it is now, freshly initialised; then, on `--resume`, takes
+    /// the checkpoint's values.
+    ///
+    /// # Errors
+    /// The device's first error; [`Error::Checkpoint`] if the checkpoint does not fit the state.
+    pub fn begin(self, model: Model<'_>, state: State) -> Result<Run<'_>> {
+        Run::begin(self, model, state)
+    }
+}
+
 impl<'a> Run<'a> {
     pub(super) fn begin(setup: Setup, model: Model<'a>, state: State) -> Result<Self> {
+        let augment = setup.augment();
         let Setup { started, gpu, config, data, dir, checkpoint, flags } = setup;
-        let params = model.params.frozen();
         let done = checkpoint.as_ref().map_or(0, |c| c.meta.step);
         let mut progress = Progress::new(config.steps, done);
-        let baselines = Baselines::measure(&model, &params, &data, &progress)?;
+        let baselines = Baselines::measure(&model, &augment, &data, &progress)?;
         progress.say(&format!("before training:\n{}", baselines.summary().table(None)));
 
         if let Some(checkpoint) = &checkpoint {
@@ -89,7 +101,7 @@ impl<'a> Run<'a> {
             data,
             dir,
             model,
-            params,
+            augment,
             state,
             loader,
             baselines,
@@ -121,18 +133,34 @@ impl<'a> Run<'a> {
         Ok(self.loader.next())
     }
 
-    /// Ends a step: `loss` is its scalar, `lr` its learning rate, `z` `[n, d]` the student's embeddings, `parts` a scalar
-    /// for each of [`Model::parts`]. Nothing waits for them; they are logged some steps later. Evaluates and saves where that is
-    /// due.
+    /// Views of a batch, by the run's augmentation: `[n, h, w, c]` for each number in `views`, one after another.
+    ///
+    /// # Errors
+    /// Out of memory, or an earlier error of the device.
+    pub fn views(&self, batch: &Batch, views: Range<u32>) -> Result<Tensor> {
+        self.views_by(&self.augment, batch, views)
+    }
+
+    /// [`Run::views`] by another augmentation.
+    ///
+    /// # Errors
+    /// As [`Run::views`].
+    pub fn views_by(&self, augment: &Augment, batch: &Batch, views: Range<u32>) -> Result<Tensor> {
+        Ok(augment.views(&Images::upload(&self.gpu, batch)?, batch.epoch, views))
+    }
+
+    /// Ends `step`: `z` `[n, d]` are the student's embeddings, `parts` a scalar for each [`Model::part`]. Nothing waits for
+    /// them; they are logged up to 32 steps later. Evaluates and saves where that is due.
     ///
     /// # Errors
     /// [`Error::NotFinite`] if a loss was NaN or infinite; [`Error::Collapsed`] at an alarm, if asked for; the device's first
     /// error; a file that cannot be written.
     ///
     /// # Panics
-    /// If `loss` or a part is not one number, or there are not as many parts as the model has.
+    /// If the loss or a part is not one number, or there are not as many parts as the model has.
     #[track_caller]
-    pub fn end_step(&mut self, loss: &Tensor, lr: f32, z: &Tensor, parts: &[&Tensor]) -> Result<()> {
+    pub fn end_step(&mut self, step: &Step, z: &Tensor, parts: &[&Tensor]) -> Result<()> {
+        let Step { loss, lr, .. } = step;
         assert_eq!(parts.len(), self.model.parts.len(), "end_step: the model names other parts");
         for scalar in [&[loss], parts].concat() {
             assert_eq!(scalar.len(), 1, "end_step: a loss or part is one number, not {}", scalar.shape());
@@ -144,7 +172,7 @@ impl<'a> Run<'a> {
         let values: Vec<_> =
             [Some(loss), self.state.loss_scale(), std.as_ref()].into_iter().chain(own).collect();
         self.losses.push(&values);
-        self.pending.push_back((lr, std.is_some()));
+        self.pending.push_back((*lr, std.is_some()));
         while let Some(values) = self.losses.arrived()? {
             self.log(&values, None)?;
         }
@@ -221,11 +249,11 @@ impl<'a> Run<'a> {
         if !evaluate {
             return if last.is_empty() { Ok(()) } else { self.log(&last, None) };
         }
-        let (model, data) = (&self.model, &self.data);
+        let (model, augment, data) = (&self.model, &self.augment, &self.data);
         self.progress.evaluating("the encoder, and embeddings of two views");
         let (features, (quality, width)) = self.clock.outside(|| {
-            let features = Features::encoded(model, &self.params, data)?;
-            let quality = quality(model, &self.params, &features, data)?;
+            let features = Features::encoded(model, augment, data)?;
+            let quality = quality(model, augment, &features, data)?;
             Ok::<_, Error>((features, quality))
         })?;
         self.evaluated = Some((self.done, features));
@@ -249,6 +277,7 @@ impl<'a> Run<'a> {
             rng_key: Rng::new(self.config.seed).key(),
             seconds: self.clock.seconds(),
             config: self.config.clone(),
+            image: self.data.train.dims(),
             normalization: [self.data.train.mean, self.data.train.std],
             tuned: self.gpu.tuned(),
         };
@@ -296,7 +325,7 @@ impl<'a> Run<'a> {
     fn trained(&mut self) -> Result<Accuracy> {
         let features = match self.evaluated.take() {
             Some((step, features)) if step == self.done => features,
-            _ => Features::encoded(&self.model, &self.params, &self.data)?,
+            _ => Features::encoded(&self.model, &self.augment, &self.data)?,
         };
         report::embedding(&self.dir, &features.test, &self.data.test, &self.config)?;
         features.accuracy(&self.data, &self.progress, "the trained encoder")

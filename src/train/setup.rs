@@ -7,17 +7,16 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::augmentation::Augmentation;
-use super::checkpoint::{Checkpoint, State};
+use super::checkpoint::Checkpoint;
 use super::config::Config;
-use super::evaluate::{Data, Model};
+use super::evaluate::Data;
 use super::flags::Flags;
 use super::recipe;
-use super::run::Run;
 use super::run_dir::RunDir;
 use crate::data::{Augment, DataSource, Dataset, Recipe, Splits};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
-use crate::nn::{Precision, ResNetConfig};
+use crate::nn::{EncoderKind, Module, ParamBuilder, Precision};
 use crate::rng::Rng;
 
 /// What a method finds before it builds its network.
@@ -89,7 +88,7 @@ impl Setup {
             eprintln!("wgrad: {name} has no {wanted} in shaders; this run is in f32");
             config.precision = Precision::F32.name().to_owned();
         }
-        encoder(&config.encoder, train.channels)?;
+        encoder(&config.encoder)?;
         train.truncate(config.train_images);
         let data = Data::new(train, test);
 
@@ -149,13 +148,25 @@ impl Setup {
         &self.data.train
     }
 
-    /// The encoder that `--encoder` names, for these images.
+    /// Shape of a view of every image of a step: `[batch, height, width, channels]`.
+    #[must_use]
+    pub fn batch_shape(&self) -> [usize; 4] {
+        let [height, width, channels] = self.data.train.dims();
+        [self.config.batch, height, width, channels]
+    }
+
+    /// Registers the encoder that `--encoder` names, for these images, in the scope `encoder`.
     ///
     /// # Panics
-    /// Never: [`Setup::open`] has checked the name.
+    /// If `build` has that scope already.
+    #[track_caller]
     #[must_use]
-    pub fn encoder(&self) -> ResNetConfig {
-        encoder(&self.config.encoder, self.data.train.channels).expect("checked when opened")
+    pub fn encoder(&self, build: &ParamBuilder) -> Box<dyn Module> {
+        self.encoder_kind().build(&build.scope("encoder"), self.data.train.dims())
+    }
+
+    fn encoder_kind(&self) -> EncoderKind {
+        encoder(&self.config.encoder).expect("checked when opened")
     }
 
     /// The run's augmentation: the recipe's, for these images and this seed.
@@ -164,11 +175,12 @@ impl Setup {
         self.augment_with(&self.config.augment, None)
     }
 
-    /// Another augmentation for these images and this seed, its views of `size` x `size` if that is given.
+    /// Another augmentation for these images and this seed, its views of `size` x `size` if that is given and the encoder
+    /// takes images of any size; of the images' own otherwise.
     #[must_use]
     pub fn augment_with(&self, augmentation: &Augmentation, size: Option<usize>) -> Augment {
         let recipe = augmentation.recipe(&self.data.train);
-        let size = size.map(|size| [size, size]);
+        let size = size.filter(|_| self.encoder_kind().any_size).map(|size| [size, size]);
         Augment::new(Recipe { size, ..recipe }, self.config.seed)
     }
 
@@ -192,21 +204,6 @@ impl Setup {
     pub fn step(&self) -> u64 {
         self.checkpoint.as_ref().map_or(0, |c| c.meta.step)
     }
-
-    /// An empty list of what a checkpoint keeps.
-    #[must_use]
-    pub fn state(&self) -> State {
-        State::new(self.step())
-    }
-
-    /// Starts the loop. Measures raw pixels and the network as it is now, freshly initialised; then, on `--resume`, takes
-    /// the checkpoint's values.
-    ///
-    /// # Errors
-    /// The device's first error; [`Error::Checkpoint`] if the checkpoint does not fit the state.
-    pub fn begin(self, model: Model<'_>, state: State) -> Result<Run<'_>> {
-        Run::begin(self, model, state)
-    }
 }
 
 fn by_env(name: &str) -> bool {
@@ -218,10 +215,7 @@ fn precision(name: &str) -> Result<Precision> {
     Precision::from_name(name).ok_or_else(unknown)
 }
 
-/// A preset by name.
-fn encoder(name: &str, channels: usize) -> Result<ResNetConfig> {
-    let unknown =
-        || Error::Argument(format!("--encoder {name}: must be one of {}", ResNetConfig::PRESETS.join(", ")));
-    let config = ResNetConfig::preset(name).ok_or_else(unknown)?;
-    Ok(ResNetConfig { channels, ..config })
+fn encoder(name: &str) -> Result<EncoderKind> {
+    let unknown = || Error::Argument(format!("--encoder {name}: must be one of {}", EncoderKind::names()));
+    EncoderKind::named(name).ok_or_else(unknown)
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::Args;
+use super::args::Args;
 use crate::data::{Augment, DataSource, Dataset, Images, Loader, Recipe, Splits};
 use crate::error::Result;
 use crate::eval::{Knn, knn_accuracy};
 use crate::gpu::Gpu;
-use crate::nn::{Mode, ParamBuilder, Params, ResNet, ResNetConfig};
+use crate::nn::{Mode, Module, ParamBuilder, Params, ResNet, ResNetConfig};
 use crate::optim::{Group, Optimizer, Schedule, Sgd, SgdOptions};
 use crate::tensor::Tensor;
 use crate::train::evaluate::collect;
@@ -93,7 +93,7 @@ impl Miniature {
     ///
     /// # Errors
     /// Out of memory, or the device's first error.
-    pub fn features(&self, encoder: &ResNet, params: &Params) -> Result<[Tensor; 2]> {
+    pub fn features(&self, encoder: &dyn Module, params: &Params) -> Result<[Tensor; 2]> {
         let of = |data: &Dataset| {
             collect(&self.gpu, data, |images| {
                 encoder.forward(params, &self.augment.plain(images), Mode::Eval)
@@ -106,7 +106,7 @@ impl Miniature {
     ///
     /// # Errors
     /// As [`Miniature::features`].
-    pub fn knn(&self, encoder: &ResNet, params: &Params) -> Result<f64> {
+    pub fn knn(&self, encoder: &dyn Module, params: &Params) -> Result<f64> {
         let [bank, queries] = self.features(encoder, params)?;
         knn_accuracy(&bank, &self.train.labels, &queries, &self.test.labels, Knn::default())
     }

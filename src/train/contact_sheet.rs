@@ -19,9 +19,9 @@ const APART: u32 = 20;
 /// Length of a dash of a border, and of the gap after it.
 const DASH: u32 = 8;
 
-/// One row of a sheet: an image and its neighbours, nearest first.
+/// One row of a contact sheet: an image and its neighbours, nearest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SheetRow {
+pub struct ContactRow {
     /// Index of the image.
     pub query: u32,
     /// Indices of its neighbours.
@@ -38,7 +38,7 @@ pub struct SheetRow {
 ///
 /// # Panics
 /// If an index is out of range.
-pub fn contact_sheet(path: &Path, data: &Dataset, rows: &[SheetRow]) -> Result<[u32; 2]> {
+pub fn contact_sheet(path: &Path, data: &Dataset, rows: &[ContactRow]) -> Result<[u32; 2]> {
     check_png(path)?;
     let (height, width) = (data.height as u32, data.width as u32);
     let scale = (TILE / height.max(width)).max(1);

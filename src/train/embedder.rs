@@ -1,4 +1,4 @@
-//! What a run has learned, read back from its checkpoint for use.
+//! The encoder and projector of a run, read back from its checkpoint for use.
 
 use std::str::FromStr;
 
@@ -6,23 +6,17 @@ use super::checkpoint::Checkpoint;
 use super::evaluate::collect;
 use crate::data::{DataSource, Dataset};
 use crate::error::{Error, Result};
-use crate::nn::{Mlp, MlpConfig, Mode, ParamBuilder, Params, ResNet, ResNetConfig};
+use crate::nn::{EncoderKind, Mlp, MlpConfig, Mode, Module, ParamBuilder, Params};
 use crate::tensor::Tensor;
 
 impl Checkpoint {
-    /// The encoder that was trained, whose tensors are named `encoder.`: the preset of the configuration, for as many
-    /// channels as the first convolution has.
+    /// The encoder that was trained, whose tensors are named `encoder.`.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] if there is no such preset or no encoder.
-    pub fn encoder(&self) -> Result<ResNetConfig> {
+    /// [`Error::Checkpoint`] if no encoder has the name in the configuration.
+    pub fn encoder(&self) -> Result<EncoderKind> {
         let name = &self.meta.config.encoder;
-        let config = ResNetConfig::preset(name).ok_or_else(|| self.error(format!("no encoder {name}")))?;
-        let stem = self.tensor("encoder.conv1.weight").map(|t| &t.shape[..]);
-        let Some(&[_, channels, _, _]) = stem else {
-            return Err(self.error("no tensor encoder.conv1.weight".to_owned()));
-        };
-        Ok(ResNetConfig { channels, ..config })
+        EncoderKind::named(name).ok_or_else(|| self.error(format!("no encoder {name}")))
     }
 
     /// The projector on it, whose tensors are named `projector.`; `None` if the run has none that is an
@@ -46,27 +40,37 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::encoder`]; [`Error::Checkpoint`] if there is no projector where one is asked for.
     pub fn embedder(&self, build: &ParamBuilder, head: bool) -> Result<Embedder> {
-        let encoder = ResNet::new(&build.scope("encoder"), &self.encoder()?);
+        let encoder = self.encoder()?.build(&build.scope("encoder"), self.meta.image);
         if !head {
-            return Ok(Embedder { width: encoder.features(), encoder, projector: None, unit: false });
+            return Ok(Embedder { encoder, projector: None, unit: false });
         }
         let config = self.projector().ok_or_else(|| self.error("the run has no projector".to_owned()))?;
-        let width = config.widths.last().copied().unwrap_or_default();
         let projector = Some(Mlp::new(&build.scope("projector"), &config));
-        Ok(Embedder { encoder, projector, unit: false, width })
+        Ok(Embedder { encoder, projector, unit: false })
     }
 
     /// Gives images the normalisation that the encoder was trained with, whatever their own colours are.
     ///
     /// # Errors
-    /// [`Error::Argument`] if they have another number of channels than the encoder takes.
+    /// [`Error::Argument`] if they have another number of channels than the encoder takes, or, where it takes one size only,
+    /// another size.
     pub fn fit(&self, images: &mut [&mut Dataset]) -> Result<()> {
-        let takes = self.encoder()?.channels;
-        if let Some(other) = images.iter().find(|data| data.channels != takes) {
-            let (name, has, from) = (&other.name, other.channels, self.directory().display());
-            return Err(Error::Argument(format!(
-                "the images of {name} have {has} channels, and the encoder of {from} takes {takes}"
-            )));
+        let (any_size, [height, width, channels]) = (self.encoder()?.any_size, self.meta.image);
+        let refuse = |other: &Dataset, has: String, takes: String| {
+            let (name, from) = (&other.name, self.directory().display());
+            Error::Argument(format!(
+                "the images of {name} have {has}, and the encoder of {from} takes {takes}"
+            ))
+        };
+        for data in images.iter() {
+            if data.channels != channels {
+                return Err(refuse(data, format!("{} channels", data.channels), channels.to_string()));
+            }
+            let size = [data.height, data.width];
+            if !any_size && size != [height, width] {
+                let pixels = |[height, width]: [usize; 2]| format!("{height} x {width} pixels");
+                return Err(refuse(data, pixels(size), pixels([height, width])));
+            }
         }
         for data in images {
             [data.mean, data.std] = self.meta.normalization;
@@ -76,12 +80,11 @@ impl Checkpoint {
 }
 
 /// An encoder, and a projector on it where it is asked for: images to the rows that another task uses.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Embedder {
-    encoder: ResNet,
+    encoder: Box<dyn Module>,
     projector: Option<Mlp>,
     unit: bool,
-    width: usize,
 }
 
 impl Embedder {
@@ -94,13 +97,13 @@ impl Embedder {
     /// Numbers in a row.
     #[must_use]
     pub fn width(&self) -> usize {
-        self.width
+        self.projector.as_ref().map_or_else(|| self.encoder.features(), Mlp::features)
     }
 
     /// Images `[n, h, w, c]` to rows `[n, width]`.
     ///
     /// # Panics
-    /// If the images have another number of channels.
+    /// If the encoder does not take images of this shape; [`Checkpoint::fit`] says so beforehand.
     #[must_use]
     pub fn forward(&self, params: &Params, images: &Tensor, mode: Mode) -> Tensor {
         let mut x = self.encoder.forward(params, images, mode);
