@@ -3,7 +3,7 @@
 #[path = "common/files.rs"]
 mod files;
 
-use files::files_under;
+use files::{files_under, read};
 
 #[test]
 fn every_program_reads_its_command_line_in_one_way() {
@@ -25,6 +25,28 @@ fn every_program_reads_its_command_line_in_one_way() {
         count += 1;
     }
     assert!(count > 30, "{count} programs");
+}
+
+/// The numbered examples are to be read from top to bottom, and the README says how to run each.
+#[test]
+fn the_numbered_examples_are_short_and_known() {
+    let readme = read("README.md");
+    let programs = files_under("examples", &["rs"]);
+    let numbered = programs.iter().filter_map(|(path, text)| {
+        let name = path.strip_prefix("examples/")?.strip_suffix(".rs")?;
+        name.starts_with(|c: char| c.is_ascii_digit()).then_some((name, text))
+    });
+    let mut count = 0;
+    for (name, text) in numbered {
+        assert!(text.lines().count() < 100, "{name} has {} lines", text.lines().count());
+        assert!(readme.contains(&format!("`examples/{name}.rs`")), "README does not name {name}");
+        let command = readme.lines().any(|line| {
+            line.starts_with("    cargo run ") && line.trim_end().ends_with(&format!("--example {name}"))
+        });
+        assert!(command, "README does not run {name}");
+        count += 1;
+    }
+    assert!(count >= 3, "{count} numbered examples");
 }
 
 /// The help of a method begins with its name.

@@ -5,7 +5,7 @@ mod common;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::{gpu, own_gpu};
-use wgrad::gpu::{Grid, Work};
+use wgrad::gpu::{Grid, Params, Scalar, Work};
 use wgrad::{DType, Kernel, Rng, Tensor};
 
 fn counting(shape: &[usize]) -> Tensor {
@@ -78,6 +78,29 @@ fn debug_of_what_cannot_be_read_shows_the_error() {
     gpu.lose_device_for_test();
     let text = format!("{x:?}");
     assert!(text.starts_with("Tensor(F32, [4]) unreadable: "), "{text}");
+}
+
+/// Parameters that panic while a launch writes them, which leaves the device unusable.
+struct Panics;
+
+impl Params for Panics {
+    const FIELDS: &'static [(&'static str, Scalar)] = &[];
+    fn write(&self, out: &mut Vec<u8>) {
+        panic!("no parameters for {} bytes", out.len());
+    }
+}
+
+#[test]
+fn debug_does_not_panic_on_a_device_that_a_panic_left() {
+    let gpu = own_gpu();
+    let x = gpu.full([4], 1.0).unwrap();
+    let wgsl = "@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+        @compute @workgroup_size(1)
+        fn zero() { y[0] = 0.0; }";
+    let kernel = Kernel::new(wgsl, "zero").unwrap();
+    let panic = panic_of(|| gpu.launch(&kernel, &[&x], &Panics, Grid::items(1)));
+    assert!(panic.starts_with("no parameters for "), "{panic}");
+    assert_eq!(format!("{x:?}"), "Tensor(F32, [4]) unreadable: a panic left work of its device half done");
 }
 
 /// The messages of ops have types and shapes; they wait for nothing and do not grow with the values.

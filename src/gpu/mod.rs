@@ -191,7 +191,7 @@ impl Gpu {
     /// says how much work the launch is.
     ///
     /// What [`Gpu::launch`] returns as an error becomes the device's first error, if it had none: later work is skipped, and the
-    /// next reading call returns it. After such an error, and on a tensor made after one, the launch does nothing.
+    /// next reading call returns it. A tensor made after an error is such an error too ([`Error::Poisoned`]).
     ///
     /// `work` is the least traffic in bytes and the floating-point operations of the launch, of which
     /// [`Gpu::profile_table`] makes GB/s, GFLOP/s and the percentage of the roofline. It also limits how much goes into one
@@ -437,16 +437,10 @@ impl Gpu {
         self.0.faults.get()
     }
 
-    /// Whether reading can be tried: no error of the device, and no lock that a panic left behind. For a reader that must not
-    /// panic.
-    pub(crate) fn readable(&self) -> Result<()> {
-        let inner = &self.0;
-        let left = [inner.recorder.is_poisoned(), inner.pool.is_poisoned(), inner.staging.is_poisoned()];
-        if left.contains(&true) {
-            return Err(Error::Poisoned);
-        }
-        self.poll_once(); // tells of a device that was lost
-        self.error().map_or(Ok(()), Err)
+    /// Whether no panic has left work of the device half done, after which every call on it panics too.
+    pub(crate) fn is_intact(&self) -> bool {
+        let Inner { recorder, pool, staging, .. } = &**self.0;
+        !(recorder.is_poisoned() || pool.is_poisoned() || staging.is_poisoned())
     }
 
     /// Takes the device's first error, so that later work runs again; a lost device stays lost.

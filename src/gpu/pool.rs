@@ -53,34 +53,41 @@ impl Buffer {
 /// to one of them is none to the others.
 #[derive(Debug, Default)]
 struct Writes {
+    /// Number of writes.
     count: u64,
-    /// Ranges written, none of them inside a newer one, each with the number of its last write.
-    ranges: Vec<(Range<u64>, u64)>,
+    /// What the newest one wrote. Most buffers are only ever written whole, and need no list.
+    newest: Range<u64>,
+    /// Ranges written before, none of them inside a newer one, each with the number of its last write.
+    older: Vec<(Range<u64>, u64)>,
 }
 
 impl Writes {
-    /// Ranges kept; more become one.
+    /// Older ranges kept; more become one.
     const MOST: usize = 1024;
 
     fn add(&mut self, bytes: Range<u64>) {
-        self.count += 1;
-        self.ranges.retain(|(old, _)| old.start < bytes.start || old.end > bytes.end);
-        if self.ranges.len() >= Self::MOST {
+        let before = std::mem::replace(&mut self.newest, bytes.clone());
+        if self.older.len() == Self::MOST {
             let all = self
-                .ranges
+                .older
                 .iter()
-                .fold(bytes.clone(), |all, (r, _)| all.start.min(r.start)..all.end.max(r.end));
-            self.ranges.clear();
-            self.ranges.push((all, self.count));
-        } else {
-            self.ranges.push((bytes, self.count));
+                .fold(before.clone(), |all, (r, _)| all.start.min(r.start)..all.end.max(r.end));
+            self.older.clear();
+            self.older.push((all, self.count));
+        } else if !before.is_empty() {
+            self.older.push((before, self.count));
         }
+        self.older.retain(|(old, _)| old.start < bytes.start || old.end > bytes.end);
+        self.count += 1;
     }
 
     /// Number of the last write that met `bytes`; 0 if none did.
     fn last(&self, bytes: &Range<u64>) -> u64 {
         let meets = |old: &Range<u64>| old.start < bytes.end && bytes.start < old.end;
-        self.ranges.iter().filter(|(old, _)| meets(old)).map(|(_, number)| *number).max().unwrap_or(0)
+        if meets(&self.newest) {
+            return self.count;
+        }
+        self.older.iter().filter(|(old, _)| meets(old)).map(|(_, number)| *number).max().unwrap_or(0)
     }
 }
 
@@ -238,7 +245,7 @@ mod tests {
         assert_eq!([writes.last(&(0..200)), writes.last(&(300..512))], [1, 2]);
         writes.add(all.clone());
         assert_eq!([&a, &b, &all].map(|r| writes.last(r)), [4, 4, 4]);
-        assert_eq!(writes.ranges.len(), 1, "what a newer write covers is forgotten");
+        assert_eq!(writes.older.len(), 0, "what a newer write covers is forgotten");
     }
 
     /// Ranges that never cover each other do not pile up; each write still changes the version of its bytes.
@@ -249,7 +256,7 @@ mod tests {
             let range = 4 * i..4 * i + 6;
             let before = writes.last(&range);
             writes.add(range.clone());
-            assert!(writes.last(&range) > before && writes.ranges.len() <= Writes::MOST);
+            assert!(writes.last(&range) > before && writes.older.len() <= Writes::MOST);
         }
     }
 

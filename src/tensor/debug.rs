@@ -69,9 +69,18 @@ fn runs(shape: &Shape) -> Vec<Range<usize>> {
 #[cfg(not(target_family = "wasm"))]
 impl Tensor {
     /// The values shown, read from the device: of a large tensor no more than those.
-    fn shown(&self) -> crate::error::Result<Values> {
+    fn shown(&self) -> Result<Values, String> {
+        if !self.gpu().is_intact() {
+            return Err("a panic left work of its device half done".to_owned());
+        }
+        self.read_shown().map_err(|error| error.to_string())
+    }
+
+    fn read_shown(&self) -> crate::error::Result<Values> {
         let gpu = self.gpu();
-        gpu.readable()?;
+        if let Some(error) = gpu.error() {
+            return Err(error);
+        }
         if self.storage.is_poisoned() {
             return Err(crate::error::Error::Poisoned);
         }
