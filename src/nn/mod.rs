@@ -20,6 +20,8 @@
 //! # }
 //! ```
 //!
+//! [`EncoderKind`] names the encoders, all behind the trait [`Module`]: a program that takes a name runs with any of them.
+//!
 //! A scheme where modules own their tensors (as in PyTorch) was not taken: optimisers, teachers and checkpoints would
 //! walk the module tree, and every one of their steps would be one launch a tensor.
 
@@ -53,7 +55,7 @@ pub use segments::{BufferId, FileLayout, ParamId, Segment, SegmentTable};
 
 use crate::tensor::Tensor;
 
-/// What a forward is for. It decides which statistics batch normalisation uses.
+/// Training or evaluation: which statistics batch normalisation uses in a forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Batch statistics, and the running ones are updated.
