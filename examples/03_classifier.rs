@@ -13,7 +13,7 @@ use wgrad::{Gpu, Rng, Tensor};
 const EPOCHS: u32 = 4;
 const BATCH: usize = 100;
 
-/// Three convolutions, each half as high and wide as what it reads, and a linear layer on the mean over the last map. Layers hold
+/// Three convolutions, each halving height and width, and a linear layer on the mean over the last map. Layers hold
 /// names of parameters; the values live in a `Params`.
 struct Net {
     convs: [ConvNorm; 3],

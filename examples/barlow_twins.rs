@@ -17,7 +17,7 @@ use wgrad::train::{self, Collapse, Flags, Learner, Model, Setup, Summary};
 struct Options {
     /// Widths of the projector after the encoder's.
     projector: Vec<usize>,
-    /// Weight of what is off the diagonal.
+    /// Weight of the entries off the diagonal.
     lambda: f32,
 }
 

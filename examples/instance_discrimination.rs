@@ -19,10 +19,10 @@ use wgrad::train::{self, Collapse, Flags, Learner, Model, Part, Setup, Summary};
 struct Options {
     /// Widths of the head after the encoder's; one, a linear layer, in the paper.
     projector: Vec<usize>,
-    /// Whether the bank starts with what the encoder makes of the images before its first step, or with random rows as in the
+    /// Whether the bank starts with the embeddings of the images before the first step, or with random rows as in the
     /// paper, which a short run spends its first epoch to forget.
     fill: bool,
-    /// What a row of the bank keeps of itself when its image comes by.
+    /// Weight of a bank's row in the mean with the new embedding of its image, 0 to replace it.
     bank_momentum: f32,
     /// Softmax over the whole bank, or noise-contrastive estimation.
     form: Form,

@@ -74,7 +74,7 @@ impl ParamBuilder {
         BufferId(self.registry.borrow_mut().buffers.push(name, shape.into(), FileLayout::Same, init))
     }
 
-    /// What is registered so far, in all scopes: parameters, then buffers. Needs no GPU.
+    /// Segments registered so far, in all scopes: of parameters, then of buffers. Needs no GPU.
     #[must_use]
     pub fn segments(&self) -> (Vec<Segment>, Vec<Segment>) {
         let registry = self.registry.borrow();

@@ -1,4 +1,4 @@
-//! Heads: what stands on the encoder while it is trained.
+//! Heads: networks from an encoder's features to the values that a loss takes. They are dropped after training.
 
 use super::builder::ParamBuilder;
 use super::init::Init;
@@ -87,7 +87,7 @@ impl MlpConfig {
         let mut config = Self { hidden_bias: false, last_bias: false, ..Self::plain(&[]) };
         let (mut place, mut previous) = (0, None);
         while let Some(&[outputs, inputs]) = shape(&format!("{place}.weight")) {
-            // What the last layer has belongs to a hidden one where another layer follows.
+            // The previous layer is a hidden one, since another follows: its norm and bias are those of hidden layers.
             if let Some((norm, bias)) = previous {
                 config.hidden_norm |= norm != LastNorm::None;
                 config.hidden_bias |= bias;

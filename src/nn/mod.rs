@@ -23,6 +23,8 @@
 //! A module of your own is the same: fields, and a `forward` that takes its input by [`Params::activations`] and its weights by
 //! [`Params::operand`], so that it runs in either [`Precision`].
 //!
+//! [`EncoderKind`] names the encoders, all behind the trait [`Module`]: a program that takes a name runs with any of them.
+//!
 //! A scheme where modules own their tensors (as in PyTorch) was not taken: optimisers, teachers and checkpoints would
 //! walk the module tree, and every one of their steps would be one launch a tensor.
 

@@ -62,7 +62,7 @@ impl BatchNorm {
         self.apply(params, mode, None, true, |options| x.batch_norm(options))
     }
 
-    /// What `normalise` makes of this layer's parameters and statistics, with a residual and a ReLU after it if asked for.
+    /// Calls `normalise` with this layer's parameters and statistics, the residual to add and whether a ReLU follows.
     #[track_caller]
     pub(super) fn apply(
         &self,

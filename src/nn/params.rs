@@ -88,7 +88,7 @@ impl Params {
         Self { precision, ..self }
     }
 
-    /// What modules store activations as when they run with these parameters.
+    /// Type of the activations that modules store when they run with these parameters.
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.precision

@@ -1,4 +1,4 @@
-//! What activations are stored as.
+//! The type that activations are stored in.
 
 use crate::gpu::Gpu;
 use crate::tensor::DType;

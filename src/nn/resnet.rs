@@ -7,7 +7,7 @@ use super::module::Module;
 use super::params::Params;
 use crate::tensor::Tensor;
 
-/// What comes before the first stage.
+/// The layers before the first stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stem {
     /// 3x3, stride 1: for 32 x 32 images, where the ImageNet stem costs about 20 points.

@@ -1,4 +1,4 @@
-//! Checkpoints: what a run must keep to continue bit for bit.
+//! Checkpoints: a run's tensors, position and configuration, from which it continues bit for bit.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -74,8 +74,8 @@ impl Checkpoint {
         self.tensors.get(name)
     }
 
-    /// Loads what is named `prefix` and more, such as `"encoder."`, into the parameters and running statistics of the same
-    /// names. The others keep their values; what `params` has no place for stays unused.
+    /// Loads the tensors whose names start with `prefix`, such as `"encoder."`, into the parameters and running statistics of
+    /// the same names. The other parameters keep their values; tensors without a parameter stay unused.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] if one is missing or of another shape; nothing is changed then.
@@ -122,7 +122,7 @@ pub struct State {
     step: u64,
     networks: Vec<(String, Params)>,
     tensors: Vec<(String, Tensor)>,
-    /// What the log reads the loss scale from.
+    /// The loss scaler's state; its first element, the scale, is logged.
     loss_scale: Option<Tensor>,
 }
 
@@ -178,7 +178,7 @@ impl State {
         self.tensor("loss_scaler", state)
     }
 
-    /// What holds the loss scale, if there is one, in its first element.
+    /// The tensor whose first element is the loss scale, if the run has one.
     pub(super) fn loss_scale(&self) -> Option<&Tensor> {
         self.loss_scale.as_ref()
     }

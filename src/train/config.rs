@@ -53,7 +53,7 @@ pub struct Config {
     pub save_every: u64,
     /// Optimiser and its settings.
     pub optimizer: OptimizerConfig,
-    /// What a view may differ in.
+    /// Operations that make two views of an image differ.
     pub augment: Augmentation,
     /// The method's own settings; see [`Setup::open`](super::Setup::open).
     #[serde(default)]
@@ -129,7 +129,7 @@ pub enum TeacherMomentum {
     Constant(f64),
     /// A half cosine from the first to the second value.
     Cosine([f64; 2]),
-    /// By what the gradients say, between the two values.
+    /// By the share of signal in the gradient, between the two values.
     Adaptive([f64; 2]),
 }
 

@@ -184,7 +184,7 @@ impl Features {
         self.pair(data, |features, labels| probe.accuracy(features, labels))
     }
 
-    /// Both; `what` they are of is said to `progress`.
+    /// kNN accuracy and linear probe; `progress` shows `what`, the name of the features.
     pub(super) fn accuracy(&self, data: &Data, progress: &Progress, what: &str) -> Result<Accuracy> {
         progress.evaluating(&format!("kNN of {what}"));
         let knn = self.knn(data)?;
@@ -193,7 +193,7 @@ impl Features {
     }
 }
 
-/// What a trained encoder is compared with.
+/// Accuracies that a trained encoder is compared with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Baselines {
     pub(super) raw_pixels: Accuracy,

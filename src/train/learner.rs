@@ -22,7 +22,7 @@ pub struct Learner {
     steps: u64,
 }
 
-/// A step that a [`Learner`] took: what the log and a teacher need of it.
+/// A step that a [`Learner`] took, for [`Run::end_step`](super::Run::end_step) and [`Teacher::follow`].
 #[derive(Debug, Clone)]
 pub struct Step {
     /// Number of the step, from 0.
@@ -82,8 +82,8 @@ impl Learner {
         Ok(Teacher { params: self.params.fork(), ema })
     }
 
-    /// What a checkpoint keeps of the learner: parameters and running statistics by their names, the optimiser as
-    /// `optimizer.`, the scaler as `loss_scaler`. What else a method keeps is added to it.
+    /// The learner's part of a checkpoint: parameters and running statistics by their names, the optimiser as `optimizer.`, the
+    /// scaler as `loss_scaler`. A method with more state, a queue or a teacher, adds it.
     #[must_use]
     pub fn state(&mut self) -> State {
         let state = State::new(self.done).network("", &self.params);
@@ -129,7 +129,7 @@ impl Teacher {
         self.ema.momentum(step.number)
     }
 
-    /// Adds what a checkpoint keeps of the teacher to `state`: its parameters as `teacher.`, the average as `ema.`.
+    /// Adds the teacher to a checkpoint's `state`: its parameters as `teacher.`, the average as `ema.`.
     #[must_use]
     pub fn keep(&self, state: State) -> State {
         state.network("teacher.", &self.params).tensors("ema", self.ema.state())

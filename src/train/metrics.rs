@@ -47,7 +47,7 @@ pub struct Row {
     pub loss_scale: Option<f32>,
     /// [`batch_std`](crate::eval::batch_std) of this step's embeddings, every tenth step.
     pub batch_std: Option<f32>,
-    /// The method's own values, in the order of [`Model::parts`](super::Model::parts).
+    /// The method's own values, in the order of the [`Model::part`](super::Model::part) calls.
     pub parts: Vec<Option<f32>>,
 }
 

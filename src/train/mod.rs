@@ -5,8 +5,8 @@
 //! baselines; then [`Run::next_batch`] and [`Run::end_step`] bracket the method's own step, and [`Run::finish`] evaluates and
 //! writes the summary. `examples/simclr.rs` is such a program.
 //!
-//! The loop is the method's, not a trait's: a step reads top to bottom in one place, and what differs between methods (a
-//! teacher, a queue, a bank) is ordinary code there. What a checkpoint must keep is listed once, in a [`State`].
+//! The loop is the method's, not a trait's: a step reads top to bottom in one place, and a teacher, a queue or a bank is ordinary code
+//! there. Each tensor that a checkpoint must keep is listed once, in a [`State`].
 //!
 //! Nothing in the loop waits for the GPU: losses travel through a ring on the device and are logged when they have arrived.
 

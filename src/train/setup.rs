@@ -19,7 +19,7 @@ use crate::gpu::Gpu;
 use crate::nn::{EncoderKind, Module, ParamBuilder, Precision};
 use crate::rng::Rng;
 
-/// What a method finds before it builds its network.
+/// Adapter, configuration, images and directory of a run, before its network is built.
 #[derive(Debug)]
 pub struct Setup {
     pub(super) started: Instant,
@@ -37,7 +37,7 @@ impl Setup {
     /// unknown fields.
     ///
     /// # Errors
-    /// What the recipe, the adapter, the data source or a flag says, in one line.
+    /// One line about the recipe, the adapter, the data source or a flag.
     pub fn open<O: DeserializeOwned>(method: &str, flags: &Flags) -> Result<(Self, O)> {
         Self::open_with(method, None, flags)
     }
@@ -53,7 +53,7 @@ impl Setup {
     ) -> Result<(Self, O)> {
         let started = Instant::now();
         let checkpoint = flags.resume.as_deref().map(Checkpoint::read).transpose()?;
-        // What can be refused without an adapter or data is refused at once.
+        // A resumed run's flags and a recipe are checked before the adapter is opened and images are read.
         let resumed =
             checkpoint.as_ref().map(|c| c.meta.config.clone().resumed(method, flags)).transpose()?;
         let (recipe, overrides) = match resumed {
@@ -184,7 +184,7 @@ impl Setup {
         Augment::new(Recipe { size, ..recipe }, self.config.seed)
     }
 
-    /// What `--precision` names, if the adapter has it; for [`Params::with_precision`](crate::nn::Params::with_precision).
+    /// The precision that `--precision` names, if the adapter has it, else `f32`; for [`Params::with_precision`](crate::nn::Params::with_precision).
     ///
     /// # Panics
     /// Never: [`Setup::open`] has checked the name.
