@@ -18,7 +18,7 @@ mod rows;
 mod tiles;
 
 use super::ladder::rung;
-use super::layout::to_width;
+use super::layout::pad_columns;
 use crate::tensor::{DType, Tensor};
 use call::{Call, Column, Saved, Wanted};
 use ladder::Losses;
@@ -155,9 +155,9 @@ impl Contrastive {
         let (gpu, d4, tau) = (queries.gpu().clone(), d.div_ceil(4) as u32, self.tau);
         let dispatch_flops = self.dispatch_flops.unwrap_or(gpu.facts().dispatch_flops);
         let call = Call { gpu, n, m, d4, tau, dispatch_flops };
-        let q = to_width(queries, 4 * call.d4);
-        let k = if same { q.clone() } else { to_width(keys, 4 * call.d4) };
-        let extra = extra_rows.as_ref().map(|e| to_width(e, 4 * call.d4));
+        let q = pad_columns(queries, 4 * call.d4);
+        let k = if same { q.clone() } else { pad_columns(keys, 4 * call.d4) };
+        let extra = extra_rows.as_ref().map(|e| pad_columns(e, 4 * call.d4));
         let positive = match (&self.extra, &self.positive) {
             (Some(_), _) => call.no_column(),
             (None, column) => call.column(column),
@@ -190,7 +190,7 @@ impl Contrastive {
                 gradients[0] = gradients[0].take().map(|tiles| tiles.add(&dq));
                 gradients.push(Some(dextra));
             }
-            gradients.into_iter().map(|g| g.map(|g| to_width(&g, d as u32))).collect()
+            gradients.into_iter().map(|g| g.map(|g| pad_columns(&g, d as u32))).collect()
         });
         ContrastiveOutput { loss, row_losses, lse }
     }

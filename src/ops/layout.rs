@@ -9,8 +9,8 @@ use crate::tensor::{DType, Tensor};
 static TRANSPOSE_SOURCE: Source = source!("transpose.wgsl");
 static TRANSPOSE_TILE: Kernel = TRANSPOSE_SOURCE.kernel("transpose_tile");
 static TRANSPOSE_BLOCK: Kernel = TRANSPOSE_SOURCE.kernel("transpose_block");
-static WIDTH_SOURCE: Source = source!("width.wgsl");
-static WIDTH: Kernel = WIDTH_SOURCE.kernel("width");
+static PAD_COLUMNS_SOURCE: Source = source!("pad_columns.wgsl");
+static PAD_COLUMNS: Kernel = PAD_COLUMNS_SOURCE.kernel("pad_columns");
 static CAST_SOURCE: Source = source!("cast.wgsl");
 static TO_U32: Kernel = CAST_SOURCE.kernel("to_u32");
 static TO_FLOAT: Kernel = CAST_SOURCE.kernel("to_float");
@@ -28,24 +28,30 @@ params! {
     struct CastParams { n: u32 }
 }
 params! {
-    struct WidthParams { n: u32, before: u32, after: u32 }
+    struct PadColumnsParams { n: u32, before: u32, after: u32 }
 }
 
 /// Rows `[rows, before]` of another width, cut or filled up with zeros; free where the width is the same.
-pub(super) fn to_width(x: &Tensor, after: u32) -> Tensor {
+pub(super) fn pad_columns(x: &Tensor, after: u32) -> Tensor {
     let (rows, before) = (x.shape()[0], x.shape()[1] as u32);
     if before == after {
         return x.stop_gradient();
     }
-    let y = Tensor::alloc(x.gpu(), "width", &[rows, after as usize].into(), x.dtype());
-    write_width(&y, x, [before, after]);
+    let y = Tensor::alloc(x.gpu(), "pad_columns", &[rows, after as usize].into(), x.dtype());
+    pad_columns_into(&y, x, [before, after]);
     y
 }
 
 /// Writes rows of `before` elements as rows of `after`, whatever the shapes say.
-pub(super) fn write_width(y: &Tensor, x: &Tensor, [before, after]: [u32; 2]) {
-    let params = WidthParams { n: y.len() as u32, before, after };
-    y.gpu().run(&WIDTH, &[y, x], &params, Grid::items(y.len()), Work::new(x.bytes() + y.bytes(), 0_u32));
+pub(super) fn pad_columns_into(y: &Tensor, x: &Tensor, [before, after]: [u32; 2]) {
+    let params = PadColumnsParams { n: y.len() as u32, before, after };
+    y.gpu().run(
+        &PAD_COLUMNS,
+        &[y, x],
+        &params,
+        Grid::items(y.len()),
+        Work::new(x.bytes() + y.bytes(), 0_u32),
+    );
 }
 
 /// `(batch, rows, cols)` to `(batch, cols, rows)`, by registers or by workgroup memory.

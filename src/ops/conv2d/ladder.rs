@@ -6,7 +6,7 @@ use crate::gpu::{Gpu, Grid, Kernel, Means, Source, source};
 use crate::ops::batch_norm::{BatchNormOptions, batch_stats};
 use crate::ops::channel_stats::Stats;
 use crate::ops::ladder::{Candidates, Family, Ladder, Rung as RungOf};
-use crate::ops::layout::{to_width, write_width};
+use crate::ops::layout::{pad_columns, pad_columns_into};
 use crate::ops::split_sums::{split_output, splits, sum_splits};
 use crate::ops::tune;
 use crate::tensor::{DType, Tensor};
@@ -173,9 +173,9 @@ fn filled_broadcast(job: &Job<'_>) -> Option<Stats> {
     let Sizes { n, h, w, cin, cout, kh, kw, .. } = job.sizes;
     let filled = cin.next_multiple_of(4);
     // Channels are the last axis of an image, and the last but one of the weights.
-    let image = |x: &Tensor| to_width(&x.reshape([(n * h * w) as usize, cin as usize]), filled);
+    let image = |x: &Tensor| pad_columns(&x.reshape([(n * h * w) as usize, cin as usize]), filled);
     let weights =
-        |x: &Tensor| to_width(&x.reshape([(kh * kw) as usize, (cin * cout) as usize]), filled * cout);
+        |x: &Tensor| pad_columns(&x.reshape([(kh * kw) as usize, (cin * cout) as usize]), filled * cout);
     let (lhs, rhs) = match job.pass {
         Pass::Forward => (image(job.lhs), weights(job.rhs)),
         Pass::InputGradient => (job.lhs.clone(), weights(job.rhs)),
@@ -190,7 +190,7 @@ fn filled_broadcast(job: &Job<'_>) -> Option<Stats> {
     };
     let result = Tensor::alloc(job.gpu(), "conv2d", &rows.map(|d| d as usize).into(), job.result.dtype());
     run(&result);
-    write_width(job.result, &result, [rows[1], rows[1] / filled * cin]);
+    pad_columns_into(job.result, &result, [rows[1], rows[1] / filled * cin]);
     None
 }
 
