@@ -9,13 +9,13 @@ use criterion::Criterion;
 use wgrad::gpu::Grid;
 use wgrad::{Gpu, Kernel, Tensor};
 
-wgrad::params! {
-    struct Params { n: u32 }
+wgrad::uniforms! {
+    struct Uniforms { n: u32 }
 }
 
 const ADD: &str = "// lib: grid
-struct Params { n: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 
@@ -44,7 +44,7 @@ fn main() {
         ("gpu.launch", &|gpu| {
             let (x, y) = (full(gpu), full(gpu));
             for _ in 0..OPS {
-                gpu.launch(&kernel, &[&y, &x], &Params { n: N as u32 }, Grid::items(N)).unwrap();
+                gpu.launch(&kernel, &[&y, &x], &Uniforms { n: N as u32 }, Grid::items(N)).unwrap();
             }
         }),
         ("op", &|gpu| {

@@ -7,8 +7,8 @@ use wgrad::{Gpu, Kernel};
 
 const SAXPY: &str = "
 // lib: grid
-struct Params { n: u32, a: f32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32, a: f32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 
@@ -25,7 +25,7 @@ fn saxpy(
 }";
 
 // The Rust twin of the WGSL struct; the launch compares names, types and order.
-wgrad::params! { struct Params { n: u32, a: f32 } }
+wgrad::uniforms! { struct Uniforms { n: u32, a: f32 } }
 
 fn main() -> wgrad::Result<()> {
     wgrad::train::no_flags(include_str!("01_hello_kernel.rs")); // --help, and no more
@@ -39,7 +39,7 @@ fn main() -> wgrad::Result<()> {
     let y = gpu.tensor(&(0..n).map(|i| i as f32).collect::<Vec<_>>(), [n])?;
 
     // Tensors in the order of their bindings: 1, 2, ...
-    gpu.launch(&saxpy, &[&y, &x], &Params { n: n as u32, a: 2.0 }, Grid::items(n))?;
+    gpu.launch(&saxpy, &[&y, &x], &Uniforms { n: n as u32, a: 2.0 }, Grid::items(n))?;
 
     let host = y.to_vec()?; // the only place that waits
     println!("y[0] = {}, y[{}] = {}", host[0], n - 1, host[n - 1]);

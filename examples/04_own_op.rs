@@ -13,8 +13,8 @@ use wgrad::{Gpu, Kernel, Rng, Tensor};
 // Elem4 is four values as the tensors store them, f32 or f16. Buffers are padded, so the last four may pass the end.
 const WGSL: &str = "
 // lib: grid elem
-struct Params { fours: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { fours: u32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<Elem4>;
 @group(0) @binding(1) var<storage, read_write> da: array<Elem4>;
 @group(0) @binding(2) var<storage, read> a: array<Elem4>;
@@ -39,7 +39,7 @@ fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec
     da[i] = Elem4(vec4f(dy[i]) * vec4f(b[i]) * s * (1.0 + v * (1.0 - s)));
     db[i] = Elem4(vec4f(dy[i]) * v * s);
 }";
-wgrad::params! { struct Params { fours: u32 } }
+wgrad::uniforms! { struct Uniforms { fours: u32 } }
 
 static KERNELS: LazyLock<[Kernel; 2]> =
     LazyLock::new(|| ["forward", "backward"].map(|entry| Kernel::new(WGSL, entry).expect("valid WGSL")));
@@ -48,7 +48,7 @@ static KERNELS: LazyLock<[Kernel; 2]> =
 fn run(kernel: &Kernel, tensors: &[&dyn Bind], like: &Tensor, flops: usize) {
     let fours = like.len().div_ceil(4) as u32;
     let work = Work::new(tensors.len() * like.bytes(), flops * like.len());
-    like.gpu().run(kernel, tensors, &Params { fours }, Grid::items(fours), work);
+    like.gpu().run(kernel, tensors, &Uniforms { fours }, Grid::items(fours), work);
 }
 
 fn swiglu(a: &Tensor, b: &Tensor) -> Tensor {

@@ -5,7 +5,7 @@
 
 override WG: u32 = 64;
 
-struct Params {
+struct Uniforms {
     n: u32,                 // vec4s in the flat buffer
     lr: f32,
     weight_decay: f32,
@@ -20,7 +20,7 @@ struct Params {
     log_beta1: f32,
     log_beta2: f32,
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> w: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> m: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> v: array<vec4f>;

@@ -5,8 +5,8 @@
 override WG: u32 = 64;
 override LANES: u32 = 32;
 
-struct Params { c: u32, strips: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { c: u32, strips: u32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> first: array<f32>;        // (c)
 @group(0) @binding(2) var<storage, read_write> second: array<f32>;       // (c)
 @group(0) @binding(3) var<storage, read> parts: array<vec2f>;            // (c, strips)

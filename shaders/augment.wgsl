@@ -17,7 +17,7 @@ const SATURATION: u32 = 2;
 const HUE: u32 = 3;
 const NO_JITTER: u32 = 0x4444;
 
-struct Params {
+struct Uniforms {
     images: u32, views: u32, first_view: u32, height: u32, width: u32, out_height: u32, out_width: u32,
     seed: u32, stream: u32, time: u32,
     // Crop: the fields of CropPlan.
@@ -30,7 +30,7 @@ struct Params {
     radius: u32, sigma_low: f32, sigma_span: f32, threshold: f32,
     mean_0: f32, mean_1: f32, mean_2: f32, inverse_std_0: f32, inverse_std_1: f32, inverse_std_2: f32,
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<Elem>;      // (views * images, out_height, out_width, CHANNELS)
 @group(0) @binding(2) var<storage, read> bytes: array<u32>;         // (images, height, width, CHANNELS), four a word
 @group(0) @binding(2) var<storage, read> sharp: array<Elem>;        // `blur` only: as y, not yet blurred

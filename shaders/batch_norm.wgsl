@@ -13,8 +13,8 @@ override RELU: u32 = 0;
 override ADD: u32 = 0;
 
 // Strip kernels: one invocation takes one lane of columns (lib/lane_1.wgsl, lane_4.wgsl) of one strip of rows.
-struct Params { m: u32, c: u32, strips: u32, interleaved: u32, inv_m: f32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { m: u32, c: u32, strips: u32, interleaved: u32, inv_m: f32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> partial: array<vec2f>;    // two numbers a strip of a column, (c, strips)
 @group(0) @binding(1) var<storage, read_write> y: array<Cell>;           // (m, c)
 @group(0) @binding(1) var<storage, read_write> dx: array<Cell>;          // (m, c)

@@ -8,8 +8,8 @@ override LANES: u32 = 1;
 
 // LANES invocations take one column, a row of `parts`.
 // `run` > 0: the parts come from elsewhere, strips of `run` rows, their means as distances from 0.
-struct ColumnParams { m: u32, c: u32, strips: u32, interleaved: u32, run: u32, eps: f32, momentum: f32, affine: u32 }
-@group(0) @binding(0) var<uniform> q: ColumnParams;
+struct ColumnUniforms { m: u32, c: u32, strips: u32, interleaved: u32, run: u32, eps: f32, momentum: f32, affine: u32 }
+@group(0) @binding(0) var<uniform> q: ColumnUniforms;
 @group(0) @binding(1) var<storage, read_write> new_stats: array<f32>;    // mean, 1 / sqrt(var + eps), scale, shift, (4, c)
 @group(0) @binding(2) var<storage, read_write> running_mean: array<f32>; // (c)
 @group(0) @binding(3) var<storage, read_write> running_var: array<f32>;  // (c)

@@ -23,11 +23,11 @@ const EQUAL: u32 = 4;
 
 // n: invocations. lanes, rows: lengths of the last two merged axes. a_row, b_row: each operand's elements from row to row.
 // axes: how many lie before them, with their lengths and each operand's strides in elements, first to last.
-struct Params {
+struct Uniforms {
     n: u32, lanes: u32, rows: u32, strips: u32, interleaved: u32, a_row: u32, b_row: u32, scale: f32,
     axes: u32, dims: vec4u, a_strides: vec4u, b_strides: vec4u,
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 
 @group(0) @binding(1) var<storage, read_write> y: array<Cell>;
 @group(0) @binding(2) var<storage, read> a: array<Cell>;

@@ -3,8 +3,8 @@
 
 override WG: u32 = 64;
 
-struct Params { n: u32 } // groups of four
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32 } // groups of four
+@group(0) @binding(0) var<uniform> p: Uniforms;
 
 @group(0) @binding(1) var<storage, read_write> integers_out: array<vec4u>;
 @group(0) @binding(2) var<storage, read> reals_in: array<Elem4>;

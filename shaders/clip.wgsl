@@ -3,8 +3,8 @@
 
 override WG: u32 = 64;
 
-struct Params { n: u32, max_norm: f32 }                                 // n: vec4s in the flat buffer
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32, max_norm: f32 }                                 // n: vec4s in the flat buffer
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> g: array<vec4f>;
 @group(0) @binding(2) var<storage, read> norms: array<vec2f>;           // (segments) or (1): unused, |g|
 @group(0) @binding(3) var<storage, read> block_segment: array<u32>;     // (n / 16)

@@ -10,8 +10,8 @@
 
 override WG: u32 = 64;
 
-struct Params { n: u32, d: u32, s: f32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32, d: u32, s: f32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 
 @group(0) @binding(1) var<storage, read_write> a: array<Elem>;           // (n, d)
 @group(0) @binding(2) var<storage, read> x: array<Elem>;                 // (n, d)

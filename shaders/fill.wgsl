@@ -3,8 +3,8 @@
 
 override WG: u32 = 64;
 
-struct Params { n: u32, value: u32 } // n: groups of four
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32, value: u32 } // n: groups of four
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4u>;
 
 // One invocation writes four elements.

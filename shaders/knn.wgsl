@@ -12,13 +12,13 @@
 
 override WG: u32 = 64;
 
-struct Params {
+struct Uniforms {
     n: u32,       // lanes of queries; queries where they are sorted
     k: u32,       // neighbours kept
     rows: u32,    // bank rows in this strip
     base: u32,    // bank index of the strip's first row; at 0 nothing is kept yet
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> kept_out: array<f32>;     // (K, N) similarities
 @group(0) @binding(2) var<storage, read_write> slot_out: array<u32>;     // (K, N) bank indices
 @group(0) @binding(3) var<storage, read> kept: array<Lane>;              // as kept_out, of the strips before

@@ -3,14 +3,14 @@
 
 override WG: u32 = 64;
 
-struct Params {
+struct Uniforms {
     n: u32,          // queries
     k: u32,          // neighbours
     classes: u32,
     bank: u32,       // rows of the bank
     tau: f32,
 }
-@group(0) @binding(0) var<uniform> v: Params;
+@group(0) @binding(0) var<uniform> v: Uniforms;
 @group(0) @binding(1) var<storage, read_write> scores: array<f32>;          // (N, CLASSES)
 @group(0) @binding(2) var<storage, read> near_similarity: array<f32>;       // (N, K)
 @group(0) @binding(3) var<storage, read> near_index: array<u32>;            // (N, K)

@@ -7,8 +7,8 @@
 override WG: u32 = 64;
 override LANES: u32 = 32;
 
-struct Params { rows: u32, c: u32, eps: f32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { rows: u32, c: u32, eps: f32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 
 // Forward.
 @group(0) @binding(1) var<storage, read_write> y: array<Cell>;           // (rows, c)

@@ -9,8 +9,8 @@ override WG: u32 = 64;
 override LANES: u32 = 32;
 
 // Forward: one row belongs to LANES invocations.
-struct Params { rows: u32, c: u32, eps: f32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { rows: u32, c: u32, eps: f32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<Cell>;           // (rows, c)
 @group(0) @binding(2) var<storage, read_write> stats: array<vec2f>;      // mean and 1 / sqrt(var + eps), (rows, 2)
 @group(0) @binding(3) var<storage, read> x: array<Cell>;                 // (rows, c)
@@ -18,8 +18,8 @@ struct Params { rows: u32, c: u32, eps: f32 }
 @group(0) @binding(5) var<storage, read> beta: array<Lane>;              // (c)
 
 // Backward: one strip of rows belongs to LANES invocations, which take its rows one after another.
-struct StripParams { m: u32, c: u32, strips: u32, interleaved: u32 }
-@group(0) @binding(0) var<uniform> q: StripParams;
+struct StripUniforms { m: u32, c: u32, strips: u32, interleaved: u32 }
+@group(0) @binding(0) var<uniform> q: StripUniforms;
 @group(0) @binding(1) var<storage, read_write> dx: array<Cell>;          // (m, c)
 @group(0) @binding(2) var<storage, read_write> partial: array<Lane>;     // sums of dy and of dy xhat, (strips, 2, c)
 // x, gamma as above

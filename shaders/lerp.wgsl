@@ -5,13 +5,13 @@
 
 override WG: u32 = 64;
 
-struct Params { n: u32, weight: f32 } // n: groups of four
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32, weight: f32 } // n: groups of four
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<Elem4>;
 @group(0) @binding(2) var<storage, read> x: array<Elem4>;
 
-struct MeanParams { rows: u32, c: u32, weight: f32 }
-@group(0) @binding(0) var<uniform> of_mean: MeanParams;
+struct MeanUniforms { rows: u32, c: u32, weight: f32 }
+@group(0) @binding(0) var<uniform> of_mean: MeanUniforms;
 @group(0) @binding(1) var<storage, read_write> center: array<f32>;  // (c)
 @group(0) @binding(2) var<storage, read> batch: array<f32>;         // (rows, c)
 

@@ -6,8 +6,8 @@
 override WG: u32 = 64;
 override LANES: u32 = 32;
 
-struct Params { rows: u32, c: u32, m: u32, weight: f32, eps: f32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { rows: u32, c: u32, m: u32, weight: f32, eps: f32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;  // (m, c)
 @group(0) @binding(2) var<storage, read> x: array<f32>;        // (rows, c)
 @group(0) @binding(3) var<storage, read> at: array<u32>;       // (rows)

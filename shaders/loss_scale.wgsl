@@ -7,8 +7,8 @@
 override WG: u32 = 64;
 override INTERVAL: f32 = 2000.0;
 
-struct Params { n: u32 }                                                // vec4s in the flat buffer
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32 }                                                // vec4s in the flat buffer
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> g: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> found: atomic<u32>;      // 1 where a gradient is not finite
 @group(0) @binding(3) var<storage, read> guard: vec4f;                  // scale, finite steps in a row, skip, steps skipped

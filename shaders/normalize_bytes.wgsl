@@ -3,11 +3,11 @@
 
 override WG: u32 = 64;
 
-struct Params {
+struct Uniforms {
     n: u32, channels: u32,
     mean_0: f32, mean_1: f32, mean_2: f32, inverse_std_0: f32, inverse_std_1: f32, inverse_std_2: f32,
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<Elem>;      // (n), NHWC
 @group(0) @binding(2) var<storage, read> bytes: array<u32>;         // (n), four a word
 

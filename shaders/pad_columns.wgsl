@@ -3,8 +3,8 @@
 
 override WG: u32 = 64;
 
-struct Params { n: u32, before: u32, after: u32 }   // n: elements of y
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32, before: u32, after: u32 }   // n: elements of y
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<Elem>;
 @group(0) @binding(2) var<storage, read> x: array<Elem>;
 

@@ -12,11 +12,11 @@
 override WG: u32 = 64;
 
 // c: lanes. runs: how many of `run` elements a row of the result is cut in.
-struct Params {
+struct Uniforms {
     n: u32, h: u32, w: u32, c: u32, oh: u32, ow: u32, kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32,
     run: u32, runs: u32,
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 
 @group(0) @binding(1) var<storage, read_write> y: array<OutCell>;       // (N, OH, OW, C)
 @group(0) @binding(2) var<storage, read> x: array<Cell>;                // (N, H, W, C)

@@ -7,8 +7,8 @@ override WG: u32 = 64;
 
 const TAU: f32 = 6.283185307179586;
 
-struct Params { n: u32, draw: u32, seed: u32, stream: u32, a: f32, b: f32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32, draw: u32, seed: u32, stream: u32, a: f32, b: f32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<Elem>;
 
 fn units(block: u32) -> vec4f {

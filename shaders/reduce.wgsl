@@ -8,8 +8,8 @@
 
 override WG: u32 = 64;
 
-struct Params { n: u32, m: u32, c: u32, strips: u32, interleaved: u32, scale: f32 } // n: invocations. c: lanes
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32, m: u32, c: u32, strips: u32, interleaved: u32, scale: f32 } // n: invocations. c: lanes
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<OutCell>;
 @group(0) @binding(2) var<storage, read> x: array<Cell>;
 

@@ -3,8 +3,8 @@
 
 override WG: u32 = 64;
 
-struct Params { n: u32, rounds: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32, rounds: u32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
 @group(0) @binding(2) var<storage, read> x: array<vec4f>;
 

@@ -5,8 +5,8 @@ enable f16, wgpu_cooperative_matrix;
 override SUBGROUP: u32 = 32;
 override WG: u32 = 4 * SUBGROUP;
 
-struct Params { n: u32, rounds: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32, rounds: u32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;       // (n, 4 subgroups, 8 tiles, TILE, TILE)
 @group(0) @binding(2) var<storage, read> x: array<vec4<f16>>;       // two tiles and more
 

@@ -15,8 +15,8 @@ const NONE: u32 = 0xffffffffu;
 const NAN_BITS: u32 = 0x7fc07fc0u;    // NaN as one f32, and as two f16
 
 // `count` indices into (rows, width), width in pieces; `first`: of the block that a launch works on.
-struct Params { count: u32, rows: u32, width: u32, takers: u32, block: u32, first: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { count: u32, rows: u32, width: u32, takers: u32, block: u32, first: u32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 
 // gather, put: 4-byte words, so that f32, u32 and pairs of f16 share the kernels.
 @group(0) @binding(1) var<storage, read_write> words_out: array<Bits>;

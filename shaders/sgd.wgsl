@@ -4,8 +4,8 @@
 
 override WG: u32 = 64;
 
-struct Params { n: u32, lr: f32, weight_decay: f32, momentum: f32, nesterov: u32 }     // n: vec4s in the flat buffer
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32, lr: f32, weight_decay: f32, momentum: f32, nesterov: u32 }     // n: vec4s in the flat buffer
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> w: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> v: array<vec4f>;
 @group(0) @binding(3) var<storage, read> g: array<vec4f>;

@@ -5,8 +5,8 @@
 override WG: u32 = 64;
 
 // n: groups of four.
-struct Params { n: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 
 // Forward.
 @group(0) @binding(1) var<storage, read_write> y: array<Elem4>;

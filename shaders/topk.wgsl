@@ -10,8 +10,8 @@
 
 override WG: u32 = 64;
 
-struct Params { rows: u32, cols: u32, k: u32, chunks: u32, chunk: u32, step: u32, steps: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { rows: u32, cols: u32, k: u32, chunks: u32, chunk: u32, step: u32, steps: u32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 
 @group(0) @binding(1) var<storage, read_write> found: array<vec2u>;  // (k, rows, chunks) of (key, index)
 @group(0) @binding(2) var<storage, read> x: array<Elem>;             // (rows, cols)

@@ -8,8 +8,8 @@ override TILE: u32 = 32;
 override ROWS: u32 = 8; // rows of the tile that a workgroup moves at once
 override WG: u32 = 64;
 
-struct Params { batch: u32, rows: u32, cols: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { batch: u32, rows: u32, cols: u32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<Elem>;
 @group(0) @binding(2) var<storage, read> x: array<Elem>;
 

@@ -6,8 +6,8 @@
 override WG: u32 = 64;
 
 // n: groups of four. affine: a x + b. recip: a / x. clamp: to [a, b]. powf: exponent a, kind b.
-struct Params { n: u32, a: f32, b: f32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32, a: f32, b: f32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 
 // Forward.
 @group(0) @binding(1) var<storage, read_write> y: array<Elem4>;

@@ -3,8 +3,8 @@
 
 override WG: u32 = 64;
 
-struct Params { n: u32, of_a: u32 } // n: groups of four. of_a: 1 for the gradient of a, 0 for that of b
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32, of_a: u32 } // n: groups of four. of_a: 1 for the gradient of a, 0 for that of b
+@group(0) @binding(0) var<uniform> p: Uniforms;
 
 @group(0) @binding(1) var<storage, read_write> y: array<Elem4>;
 @group(0) @binding(2) var<storage, read> mask: array<vec4u>;

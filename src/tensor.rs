@@ -12,14 +12,14 @@ use half::f16;
 
 use crate::autograd::{Backward, Node};
 use crate::error::Result;
-use crate::gpu::{Bind, Gpu, Grid, Kernel, Readback, Source, Storage, Work, params, source};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Readback, Source, Storage, Work, source, uniforms};
 use crate::shape::Shape;
 
 static FILL_SOURCE: Source = source!("fill.wgsl");
 static FILL: Kernel = FILL_SOURCE.kernel("fill");
 
-params! {
-    struct FillParams { n: u32, value: u32 }
+uniforms! {
+    struct FillUniforms { n: u32, value: u32 }
 }
 
 /// Type of the elements.
@@ -277,7 +277,7 @@ impl Tensor {
     fn fill_bits(&self, value: u32) {
         let n = self.dtype.words(self.len()).div_ceil(4) as u32;
         let work = Work::new(16 * u64::from(n), 0_u64);
-        self.gpu().run(&FILL, &[&self.storage], &FillParams { n, value }, Grid::items(n), work);
+        self.gpu().run(&FILL, &[&self.storage], &FillUniforms { n, value }, Grid::items(n), work);
     }
 
     /// Replaces the contents, after all work recorded so far.

@@ -163,7 +163,7 @@ fn the_first_error_is_the_one_reported() {
 
 #[test]
 fn a_launch_that_does_not_fit_its_kernel_is_an_error_at_once() {
-    wgrad::params! { struct Params { n: u32 } }
+    wgrad::uniforms! { struct Uniforms { n: u32 } }
     let gpu = own_gpu();
     let (x, y) = (ones(&gpu, 64), ones(&gpu, 64));
     let kernel = doubled();
@@ -174,7 +174,7 @@ fn a_launch_that_does_not_fit_its_kernel_is_an_error_at_once() {
     };
     assert!(text(gpu.launch(&kernel, &[&y], &(), grid)).contains('2'));
     assert!(text(gpu.launch(&kernel, &[&y, &x, &x], &(), grid)).contains('2'));
-    assert!(text(gpu.launch(&kernel, &[&y, &x], &Params { n: 64 }, grid)).contains('n'));
+    assert!(text(gpu.launch(&kernel, &[&y, &x], &Uniforms { n: 64 }, grid)).contains('n'));
     assert!(gpu.launch(&kernel, &[&y, &x], &(), Grid::groups(u64::MAX)).is_err());
     gpu.launch(&kernel, &[&y, &x], &(), grid).unwrap();
     assert_eq!(y.to_vec().unwrap(), [2.0; 64]);

@@ -6,13 +6,13 @@ use common::{gpu, own_gpu};
 use wgrad::gpu::{Grid, Readback};
 use wgrad::{Gpu, Kernel, Tensor};
 
-wgrad::params! {
-    struct Params { n: u32 }
+wgrad::uniforms! {
+    struct Uniforms { n: u32 }
 }
 
 const GRID: &str = "// lib: grid
-struct Params { n: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> index: array<u32>;
@@ -45,7 +45,7 @@ fn kernel(entry: &str) -> Kernel {
 
 fn accumulate(kernel: &Kernel, y: &Tensor, x: &Tensor) {
     let n = y.len() as u32;
-    y.gpu().launch(kernel, &[y, x], &Params { n }, Grid::items(n)).unwrap();
+    y.gpu().launch(kernel, &[y, x], &Uniforms { n }, Grid::items(n)).unwrap();
 }
 
 /// One buffer, written by the host before each launch that reads it.
@@ -118,11 +118,11 @@ fn launches_of_any_number_of_groups_reach_each_index_once() {
     for n in [1, 8, 9, 65_535, 65_536, 65_537, 131_071, 8 * 65_535, 8 * 65_535 + 1, 600_011] {
         let want: Vec<u32> = (0..n).collect();
         let index = gpu().zeros_u32([n as usize]).unwrap();
-        gpu().launch(&items, &[&index], &Params { n }, Grid::items(n)).unwrap();
+        gpu().launch(&items, &[&index], &Uniforms { n }, Grid::items(n)).unwrap();
         assert!(index.to_vec_u32().unwrap() == want, "{n} items");
         if n < 140_000 {
             let index = gpu().zeros_u32([n as usize]).unwrap();
-            gpu().launch(&groups, &[&index], &Params { n }, Grid::groups(n)).unwrap();
+            gpu().launch(&groups, &[&index], &Uniforms { n }, Grid::groups(n)).unwrap();
             assert!(index.to_vec_u32().unwrap() == want, "{n} groups");
         }
     }
@@ -132,7 +132,7 @@ fn launches_of_any_number_of_groups_reach_each_index_once() {
 fn a_launch_of_nothing_is_nothing() {
     let index = gpu().full([4], 7.0).unwrap();
     let x = gpu().full([4], 1.0).unwrap();
-    gpu().launch(&kernel("accumulate"), &[&index, &x], &Params { n: 0 }, Grid::items(0_u32)).unwrap();
+    gpu().launch(&kernel("accumulate"), &[&index, &x], &Uniforms { n: 0 }, Grid::items(0_u32)).unwrap();
     assert_eq!(index.to_vec().unwrap(), [7.0; 4]);
     let empty = gpu().tensor(&[], [0, 3]).unwrap();
     assert!(empty.to_vec().unwrap().is_empty());

@@ -43,7 +43,7 @@ const EXPORTS: &[(&str, &str)] = &[
     ("Rng", "rng"),
     ("Shape", "shape"),
     ("Tensor", "tensor"),
-    ("params", "gpu"),
+    ("uniforms", "gpu"),
 ];
 
 /// Longest file; a longer one wants splitting.
@@ -354,8 +354,8 @@ fn every_room_exists() {
     for (name, home) in EXPORTS {
         let exported =
             lib.lines().any(|line| line.starts_with(&format!("pub use {home}::")) && has_word(line, name));
-        // `params!` is exported where it is defined.
-        assert!(exported || *name == "params", "src/lib.rs does not export {home}::{name}");
+        // `uniforms!` is exported where it is defined.
+        assert!(exported || *name == "uniforms", "src/lib.rs does not export {home}::{name}");
     }
 }
 

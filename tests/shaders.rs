@@ -181,9 +181,9 @@ fn every_kernel_translates_to_spirv_msl_and_hlsl() {
     }
 }
 
-/// `reflect` itself refuses holes in the numbering, other groups, and parameters elsewhere than at binding 0.
+/// `reflect` itself refuses holes in the numbering, other groups, and uniforms elsewhere than at binding 0.
 #[test]
-fn bindings_are_params_then_outputs_then_inputs() {
+fn bindings_are_uniforms_then_outputs_then_inputs() {
     for shader in shaders() {
         let (module, _) = module(&shader);
         for entry in &module.entry_points {

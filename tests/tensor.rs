@@ -5,7 +5,7 @@ mod common;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::{gpu, own_gpu};
-use wgrad::gpu::{Grid, Params, Scalar, Work};
+use wgrad::gpu::{Grid, Scalar, Uniforms, Work};
 use wgrad::{DType, Kernel, Rng, Tensor};
 
 fn counting(shape: &[usize]) -> Tensor {
@@ -83,7 +83,7 @@ fn debug_of_what_cannot_be_read_shows_the_error() {
 /// Parameters that panic while a launch writes them, which leaves the device unusable.
 struct Panics;
 
-impl Params for Panics {
+impl Uniforms for Panics {
     const FIELDS: &'static [(&'static str, Scalar)] = &[];
     fn write(&self, out: &mut Vec<u8>) {
         panic!("no parameters for {} bytes", out.len());

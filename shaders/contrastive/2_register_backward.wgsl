@@ -10,7 +10,7 @@ const OWN: u32 = 1;
 const STREAMED: u32 = 2;
 const NONE: u32 = 0xffffffff;
 
-struct Params {
+struct Uniforms {
     n: u32,        // rows of a
     m: u32,        // rows of b
     d4: u32,       // vec4s in a row
@@ -21,7 +21,7 @@ struct Params {
     scale: f32,    // 1 / (queries tau)
     queries: u32,  // which rows are queries: 1 those of a, 2 those of b, 3 both
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> da: array<Elem4>;     // (chunks, n, d4)
 @group(0) @binding(2) var<storage, read> a: array<Elem4>;            // (n, d4)
 @group(0) @binding(3) var<storage, read> b: array<Elem4>;            // (m, d4)

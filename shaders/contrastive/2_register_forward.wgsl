@@ -6,7 +6,7 @@ override WG: u32 = 8;
 
 const MASKED: f32 = -3.4e38;
 
-struct Params {
+struct Uniforms {
     n: u32,        // queries
     m: u32,        // keys
     d4: u32,       // vec4s in a row
@@ -15,7 +15,7 @@ struct Params {
     end: u32,
     inv_tau: f32,
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> state: array<vec2f>;  // (chunks, n): max, sum
 @group(0) @binding(2) var<storage, read> a: array<Elem4>;            // (n, d4) queries
 @group(0) @binding(3) var<storage, read> b: array<Elem4>;            // (m, d4) keys

@@ -13,7 +13,7 @@ const BLOCK_KEYS: u32 = 4;
 const SLICE: u32 = 32;         // vec4s of d that a workgroup accumulates at a time: 16 lanes, two each
 const NONE: u32 = 0xffffffff;
 
-struct Params {
+struct Uniforms {
     n: u32,        // rows of a
     m: u32,        // rows of b
     d4: u32,       // vec4s in a row
@@ -24,7 +24,7 @@ struct Params {
     scale: f32,    // 1 / (queries tau)
     queries: u32,  // which rows are queries: 1 those of a, 2 those of b, 3 both
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> da: array<vec4f>;     // (chunks, n, d4)
 @group(0) @binding(2) var<storage, read> a: array<Elem4>;            // (n, d4)
 @group(0) @binding(3) var<storage, read> b: array<Elem4>;            // (m, d4)

@@ -17,7 +17,7 @@ override BOTH: bool = false;    // the keys are the queries
 const STRIP: u32 = 16;  // vec4s of a row an invocation takes
 const MASKED: f32 = -3.4e38;
 
-struct Params {
+struct Uniforms {
     n: u32,         // rows of the block
     m4: u32,        // vec4s in a row of it
     row: u32,       // index of its first row among all queries
@@ -27,7 +27,7 @@ struct Params {
     inv_tau: f32,
     scale: f32,     // 1 / (queries tau)
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 
 // Where an invocation works: row r of the block, query i; vec4s [begin, end) of the row, strip by number.
 struct Strip { r: u32, i: u32, number: u32, begin: u32, end: u32 }

@@ -10,7 +10,7 @@ const A_ALONG_K = true;
 const B_ALONG_K = true;
 const MASKED: f32 = -3.4e38;
 
-struct Params {
+struct Uniforms {
     n: u32,         // queries
     m: u32,         // keys
     d: u32,         // width of a row, a multiple of 4
@@ -20,7 +20,7 @@ struct Params {
     end: u32,
     inv_tau: f32,
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> state: array<vec2f>;     // (chunks, lanes, n): max, sum
 @group(0) @binding(2) var<storage, read> a: array<vec4<f16>>;           // (n, d) queries
 @group(0) @binding(3) var<storage, read> b: array<vec4<f16>>;           // (m, d) keys

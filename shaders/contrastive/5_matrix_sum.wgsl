@@ -3,8 +3,8 @@
 
 override WG: u32 = 64;
 
-struct Params { n: u32, splits: u32, scale: f32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { n: u32, splits: u32, scale: f32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;       // (n)
 @group(0) @binding(2) var<storage, read> part: array<f32>;          // (splits, n)
 @group(0) @binding(3) var<storage, read> dloss: array<f32>;

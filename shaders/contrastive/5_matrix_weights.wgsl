@@ -9,14 +9,14 @@ enable f16, wgpu_cooperative_matrix;
 const A_ALONG_K = true;
 const B_ALONG_K = true;
 
-struct Params {
+struct Uniforms {
     first: u32,     // queries of this slab: first, ... last - 1
     last: u32,
     m: u32,         // keys
     d: u32,         // width of a row, a multiple of 4
     inv_tau: f32,
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> w: array<vec4<f16>>;     // (last - first, m / 4 rounded up)
 @group(0) @binding(2) var<storage, read> a: array<vec4<f16>>;           // (n, d) queries
 @group(0) @binding(3) var<storage, read> b: array<vec4<f16>>;           // (m, d) keys

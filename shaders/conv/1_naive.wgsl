@@ -12,11 +12,11 @@
 
 override WG: u32 = 64;
 
-struct Params {
+struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
     kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 
 @group(0) @binding(1) var<storage, read_write> y: array<Out>;       // (N, OH, OW, Cout)
 @group(0) @binding(2) var<storage, read> x: array<Elem>;            // (N, H, W, Cin)

@@ -15,11 +15,11 @@ const A_ALONG_K = true;
 const B_ALONG_K = false;
 
 // Split s sums terms [s chunk, (s + 1) chunk) and writes a partial y of its own.
-struct Params {
+struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
     kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32, strips: u32
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<Out4>;      // (splits, N, OH, OW, Cout)
 @group(0) @binding(1) var<storage, read_write> y1: array<Out>;
 @group(0) @binding(2) var<storage, read_write> stats: array<vec2f>; // mean, sum (y - mean)^2 of a strip, (Cout, strips)

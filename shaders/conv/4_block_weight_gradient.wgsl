@@ -11,11 +11,11 @@ const A_ALONG_K = false;
 const B_ALONG_K = false;
 
 // Split s sums pixels [s chunk, (s + 1) chunk) and writes a partial dw of its own.
-struct Params {
+struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
     kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> dw: array<Out4>;     // (splits, KH, KW, Cin, Cout)
 @group(0) @binding(1) var<storage, read_write> dw1: array<Out>;
 @group(0) @binding(2) var<storage, read> x: array<Elem4>;           // (N, H, W, Cin)

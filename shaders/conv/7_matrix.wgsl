@@ -14,11 +14,11 @@ override PASS: u32 = 0;
 override A_ALONG_K: bool = true;        // PASS != 2
 override B_ALONG_K: bool = false;       // PASS == 1
 
-struct Params {
+struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
     kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> result: array<Out>;      // y, dx, or dw with an axis of splits in front
 @group(0) @binding(2) var<storage, read> lhs: array<vec4<f16>>;         // x, dy, x
 @group(0) @binding(3) var<storage, read> rhs: array<vec4<f16>>;         // w, w, dy

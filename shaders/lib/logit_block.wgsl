@@ -1,6 +1,6 @@
 // A block of q . k for the contrastive kernels of GPUs: 64 rows of `a` against 16 BLOCK_KEYS rows of `b`, by a workgroup of
 // 128 as 8 x 16 invocations of 8 rows x BLOCK_KEYS keys.
-// The kernel declares `a`, `b` (rows of d4 vec4s), Params { n: rows of a, m: rows of b, d4, .. } as `p`, and BLOCK_KEYS.
+// The kernel declares `a`, `b` (rows of d4 vec4s), Uniforms { n: rows of a, m: rows of b, d4, .. } as `p`, and BLOCK_KEYS.
 //
 // Both tiles stay vec4s along d, as they lie in memory: nothing is transposed, and a dot product is four multiply-adds.
 // A step of 4 in d costs an invocation 8 + BLOCK_KEYS reads of workgroup memory and 32 BLOCK_KEYS multiply-adds. While one

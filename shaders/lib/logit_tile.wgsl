@@ -1,5 +1,5 @@
 // A tile of q . k for the contrastive kernels: 8 rows of `a` against 16 rows of `b`, in registers.
-// The kernel declares `a`, `b` (rows of d4 vec4s) and Params { n: rows of a, m: rows of b, d4, .. } as `p`.
+// The kernel declares `a`, `b` (rows of d4 vec4s) and Uniforms { n: rows of a, m: rows of b, d4, .. } as `p`.
 //
 // The tile is 2 x 4 matrices of 4 x 4. A matrix's column is a row of `a`, so the forward product is
 // s += transpose(b) * a and the backward one da += b * s: both take the same matrices as they are.

@@ -20,12 +20,12 @@ const ROWS = 16u;
 const VECTORS = 2u;     // of columns, a lane
 
 // Split s sums k in [s chunk, (s + 1) chunk) and writes a partial C of its own.
-struct Params {
+struct Uniforms {
     batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32,
     add_bias: u32, relu: u32,
     transposed: u32     // ragged: 1 if C, and what bias there is, belong to the transposed product
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> c: array<Out4>;     // (splits, batch, M, N)
 @group(0) @binding(2) var<storage, read> a: array<Elem4>;
 @group(0) @binding(3) var<storage, read> b: array<Elem4>;

@@ -11,8 +11,8 @@ override A_ALONG_K: bool = true;        // a (M, K), else (K, M)
 override B_ALONG_K: bool = false;       // b (N, K), else (K, N)
 
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own. lda and ldb: length of the last axis.
-struct Params { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, lda: u32, ldb: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, lda: u32, ldb: u32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> c: array<Out>;       // (splits, batch, M, N)
 @group(0) @binding(2) var<storage, read> a: array<vec4<f16>>;
 @group(0) @binding(3) var<storage, read> b: array<vec4<f16>>;

@@ -24,8 +24,8 @@ const BN = 4u * TILE;
 const PART = BM * (BK + PAD);           // f16 values of a staged part
 
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own. lda and ldb: length of the last axis.
-struct Params { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, lda: u32, ldb: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, lda: u32, ldb: u32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> c: array<f32>;       // (splits, batch, M, N)
 @group(0) @binding(2) var<storage, read> a: array<vec4<f16>>;       // (2, batch, ...)
 @group(0) @binding(3) var<storage, read> b: array<vec4<f16>>;

@@ -10,8 +10,8 @@
 override WG: u32 = 64;
 
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own.
-struct Params { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> c: array<Out>;      // (splits, batch, M, N)
 @group(0) @binding(2) var<storage, read> a: array<Elem>;            // (batch, ...)
 @group(0) @binding(3) var<storage, read> b: array<Elem>;

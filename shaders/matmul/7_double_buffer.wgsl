@@ -25,10 +25,10 @@ override B_ALONG_K: u32 = 0;    // B lies (N, K), else (K, N)
 override VECTORS: u32 = 0;      // the last axes of A and B are multiples of 4
 
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own. `first`: workgroups of earlier launches.
-struct Params {
+struct Uniforms {
     batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32, add_bias: u32, relu: u32
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> c: array<Out4>;     // (splits, batch, M, N)
 @group(0) @binding(1) var<storage, read_write> c1: array<Out>;
 @group(0) @binding(2) var<storage, read> a: array<Elem4>;           // (batch, ...)

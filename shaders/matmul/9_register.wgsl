@@ -15,11 +15,11 @@
 override WG: u32 = 8;
 
 // Split s sums k in [s chunk, (s + 1) chunk) and writes a partial C of its own. Of the WG lanes, `lanes_n` lie along N.
-struct Params {
+struct Uniforms {
     batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32, lanes_n: u32,
     add_bias: u32, relu: u32
 }
-@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> c: array<Out4>;     // (splits, batch, M, N)
 @group(0) @binding(2) var<storage, read> a: array<Elem4>;
 @group(0) @binding(3) var<storage, read> b: array<Elem4>;

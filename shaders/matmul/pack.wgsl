@@ -6,8 +6,8 @@ enable f16;
 
 override WG: u32 = 64;
 
-struct Params { rows: u32, columns: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { rows: u32, columns: u32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f16>>;     // (rows, columns / 4 rounded up)
 @group(0) @binding(2) var<storage, read> x: array<f32>;                 // (rows, columns)
 @group(0) @binding(2) var<storage, read> half: array<f16>;              // the same for `pack_f16`

@@ -13,8 +13,8 @@ override WG: u32 = 64;
 var<workgroup> most: array<u32, WG>;    // (rows, lanes)
 
 // Row r is x[r / rows * rows * k + r % rows * step + l * k_step]. `lanes` invocations share it.
-struct Params { count: u32, rows: u32, k: u32, step: u32, k_step: u32, lanes: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
+struct Uniforms { count: u32, rows: u32, k: u32, step: u32, k_step: u32, lanes: u32 }
+@group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> e: array<i32>;           // (count)
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 
@@ -42,8 +42,8 @@ fn scales(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u
 }
 
 // As scaled by `scales`: (count, columns), k along the columns, or down the rows with `rows` columns a matrix.
-struct SplitParams { count: u32, columns: u32, k: u32, along_k: u32 }
-@group(0) @binding(0) var<uniform> q: SplitParams;
+struct SplitUniforms { count: u32, columns: u32, k: u32, along_k: u32 }
+@group(0) @binding(0) var<uniform> q: SplitUniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f16>>;     // (2, count, columns / 4 rounded up): hi, lo
 @group(0) @binding(2) var<storage, read> f: array<f32>;                 // (count, columns)
 @group(0) @binding(3) var<storage, read> scale: array<i32>;

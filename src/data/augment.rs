@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::dataset::Dataset;
 use super::loader::Batch;
-use crate::gpu::{Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Grid, Kernel, Source, Work, source, uniforms};
 use crate::reference::augment::{Blur, Crop, CropPlan, Jitter, MAX_BLUR_RADIUS, Recipe, chance};
 use crate::rng::streams;
 use crate::shape::Shape;
@@ -31,8 +31,8 @@ static WIDE_3: Kernels = kernels(&[("WG", 64.0), ("CHANNELS", 3.0)]);
 static NARROW_1: Kernels = kernels(&[("WG", 8.0), ("CHANNELS", 1.0)]);
 static NARROW_3: Kernels = kernels(&[("WG", 8.0), ("CHANNELS", 3.0)]);
 
-params! {
-    struct Params {
+uniforms! {
+    struct Uniforms {
         images: u32, views: u32, first_view: u32, height: u32, width: u32, out_height: u32, out_width: u32,
         seed: u32, stream: u32, time: u32,
         tries: u32, scale_low: u32, scale_count: u32, area: f32, ratio_low: f32, inverse_high: f32, ratio_step: f32,
@@ -45,8 +45,8 @@ params! {
     }
 }
 
-params! {
-    struct PlainParams {
+uniforms! {
+    struct PlainUniforms {
         n: u32, channels: u32,
         mean_0: f32, mean_1: f32, mean_2: f32, inverse_std_0: f32, inverse_std_1: f32, inverse_std_2: f32,
     }
@@ -138,10 +138,18 @@ impl Images {
         let [mean_0, mean_1, mean_2] = mean;
         let [inverse_std_0, inverse_std_1, inverse_std_2] = std.map(|s| 1.0 / s);
         let channels = channels as u32;
-        let params =
-            PlainParams { n, channels, mean_0, mean_1, mean_2, inverse_std_0, inverse_std_1, inverse_std_2 };
+        let uniforms = PlainUniforms {
+            n,
+            channels,
+            mean_0,
+            mean_1,
+            mean_2,
+            inverse_std_0,
+            inverse_std_1,
+            inverse_std_2,
+        };
         let work = Work::new(5 * u64::from(n), 2 * u64::from(n));
-        gpu.run(&NORMALIZE_BYTES, &[&y, &self.bytes], &params, Grid::items(n.div_ceil(4)), work);
+        gpu.run(&NORMALIZE_BYTES, &[&y, &self.bytes], &uniforms, Grid::items(n.div_ceil(4)), work);
         y
     }
 }
@@ -250,7 +258,7 @@ impl Augment {
 
         let rows = views.len() * images.len();
         let shape = Shape::new(&[rows, size[0], size[1], channels]);
-        let params = self.params(images, time, &views, size);
+        let uniforms = self.uniforms(images, time, &views, size);
         let kernels = match (gpu.facts().narrow_workgroups, channels) {
             (false, 1) => &WIDE_1,
             (false, _) => &WIDE_3,
@@ -264,21 +272,21 @@ impl Augment {
         gpu.run(
             &kernels.augment,
             &[&y, &images.bytes, &images.indices],
-            &params,
+            &uniforms,
             Grid::groups(rows as u64),
             work,
         );
-        if params.blur == 0 {
+        if uniforms.blur == 0 {
             return y;
         }
         let blurred = Tensor::alloc(gpu, "blur", &shape, DType::F32);
         let taps = (2 * radius as u64 + 1).pow(2);
         let work = Work::new(8 * n, 2 * taps * n);
-        gpu.run(&kernels.blur, &[&blurred, &y, &images.indices], &params, Grid::groups(rows as u64), work);
+        gpu.run(&kernels.blur, &[&blurred, &y, &images.indices], &uniforms, Grid::groups(rows as u64), work);
         blurred
     }
 
-    fn params(&self, images: &Images, time: u32, views: &Range<u32>, size: [usize; 2]) -> Params {
+    fn uniforms(&self, images: &Images, time: u32, views: &Range<u32>, size: [usize; 2]) -> Uniforms {
         let recipe = &self.recipe;
         let [height, width, _] = images.dims;
         let plan = CropPlan::new(recipe.crop, [height, width]);
@@ -296,7 +304,7 @@ impl Augment {
         let sigma = recipe.blur.map_or([1.0; 2], |blur| blur.sigma);
         let [mean_0, mean_1, mean_2] = recipe.mean;
         let [inverse_std_0, inverse_std_1, inverse_std_2] = recipe.std.map(|s| 1.0 / s);
-        Params {
+        Uniforms {
             images: images.len() as u32,
             views: views.len() as u32,
             first_view: views.start,

@@ -3,14 +3,14 @@
 use super::adapter::AdapterInfo;
 use super::compiler::{Compiler, Pipeline};
 use super::facts::Means;
-use super::kernel::{Kernel, Params, Scalar, reflect};
+use super::kernel::{Kernel, Scalar, Uniforms, reflect};
 use super::pool::{Bind, Storage};
 use super::source::{Target, Variant, enabled};
 use super::trust;
 use crate::error::{Error, Result};
 
-/// Bytes of parameters of one launch at most: its slot in the recorder's uniform arena.
-pub(super) const MAX_PARAMS_BYTES: u32 = 256;
+/// Bytes of uniforms of one launch at most: its slot in the recorder's uniform arena.
+pub(super) const MAX_UNIFORMS_BYTES: u32 = 256;
 
 /// The extension that kernels for matrix units enable.
 const MATRIX_UNITS: &str = "wgpu_cooperative_matrix";
@@ -22,13 +22,13 @@ pub(super) struct Compiled {
     pub(super) name: String,
     pub(super) pipeline: Pipeline,
     pub(super) layout: wgpu::BindGroupLayout,
-    pub(super) params_bytes: u32,
+    pub(super) uniforms_bytes: u32,
     pub(super) writable: Vec<bool>,
     pub(super) workgroup_size: u32,
     /// Whether it multiplies on matrix units.
     pub(super) matrix_units: bool,
     half: Vec<bool>,
-    params: Vec<(String, Scalar)>,
+    uniforms: Vec<(String, Scalar)>,
 }
 
 impl Compiled {
@@ -52,12 +52,12 @@ impl Compiled {
         let matrix_units = enabled(&text).any(|extension| extension == MATRIX_UNITS);
         let constants = target.constants(kernel.constants(), &text);
         let facts = reflect(&name, &text, kernel.entry(), &constants)?;
-        if facts.params_bytes > MAX_PARAMS_BYTES {
+        if facts.uniforms_bytes > MAX_UNIFORMS_BYTES {
             let message =
-                format!("{} bytes of parameters; at most {MAX_PARAMS_BYTES} fit", facts.params_bytes);
+                format!("{} bytes of uniforms; at most {MAX_UNIFORMS_BYTES} fit", facts.uniforms_bytes);
             return Err(Error::Kernel { kernel: name, message });
         }
-        let uniform = (facts.params_bytes > 0).then_some((0, wgpu::BufferBindingType::Uniform));
+        let uniform = (facts.uniforms_bytes > 0).then_some((0, wgpu::BufferBindingType::Uniform));
         let storage =
             facts.writable.iter().zip(1..).map(|(&writable, binding)| {
                 (binding, wgpu::BufferBindingType::Storage { read_only: !writable })
@@ -111,18 +111,18 @@ impl Compiled {
             name,
             pipeline,
             layout,
-            params_bytes: facts.params_bytes,
+            uniforms_bytes: facts.uniforms_bytes,
             writable: facts.writable,
             matrix_units,
             half: facts.half,
             workgroup_size: facts.workgroup_size,
-            params: facts.params,
+            uniforms: facts.uniforms,
         })
     }
 
-    /// Compares a launch with what the WGSL states: number of tensors, width of their elements, names, types and order of the parameters. A
+    /// Compares a launch with what the WGSL states: number of tensors, width of their elements, names, types and order of the uniforms. A
     /// buffer may be bound several times to read, and for disjoint ranges to write, but not for both.
-    pub(super) fn check_launch<P: Params>(&self, tensors: &[&dyn Bind]) -> Result<()> {
+    pub(super) fn check_launch<P: Uniforms>(&self, tensors: &[&dyn Bind]) -> Result<()> {
         let fail = |message| Err(Error::Kernel { kernel: self.name.clone(), message });
         let (given, stated) = (tensors.len(), self.writable.len());
         if given != stated {
@@ -148,17 +148,17 @@ impl Compiled {
                 }
             }
         }
-        let same = self.params.len() == P::FIELDS.len()
+        let same = self.uniforms.len() == P::FIELDS.len()
             && self
-                .params
+                .uniforms
                 .iter()
                 .zip(P::FIELDS)
                 .all(|((name, ty), (given, given_ty))| name == given && ty == given_ty);
         if !same {
             return fail(format!(
-                "launched with parameters {:?}, the WGSL states {:?}",
+                "launched with uniforms {:?}, the WGSL states {:?}",
                 P::FIELDS,
-                self.params
+                self.uniforms
             ));
         }
         Ok(())

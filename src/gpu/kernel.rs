@@ -1,6 +1,6 @@
 //! A kernel: WGSL text, entry point, override values. What WGSL states is read from there with naga.
 //!
-//! Bindings, workgroup size and the layout of `Params` stand once, in the WGSL file. [`reflect`] reads them; a launch
+//! Bindings, workgroup size and the layout of `Uniforms` stand once, in the WGSL file. [`reflect`] reads them; a launch
 //! is checked against them.
 
 use std::borrow::Cow;
@@ -42,7 +42,7 @@ impl Source {
 impl Kernel {
     /// A kernel from your own WGSL, parsed and validated at once. It may name library files in a `// lib:` line.
     ///
-    /// Conventions: group 0 only; binding 0 is `var<uniform>` parameters (absent if there are none), storage
+    /// Conventions: group 0 only; binding 0 is the `var<uniform>` (absent if there are none), storage
     /// bindings follow from 1 without holes, in the order the tensors are passed. Always runs with runtime checks.
     ///
     /// # Errors
@@ -138,20 +138,21 @@ impl Kernel {
     }
 }
 
-/// Parameters of a launch: named scalars in the order of the WGSL struct. Made by [`params!`](crate::params).
-pub trait Params {
+/// Uniforms of a launch, the same for all of its invocations: named scalars in the order of the WGSL struct.
+/// Made by [`uniforms!`](crate::uniforms).
+pub trait Uniforms {
     /// Name and type of each field.
     const FIELDS: &'static [(&'static str, Scalar)];
     /// Appends the fields in WGSL layout (only scalars and `[u32; 4]`, which aligns to 16 bytes).
     fn write(&self, out: &mut Vec<u8>);
 }
 
-impl Params for () {
+impl Uniforms for () {
     const FIELDS: &'static [(&'static str, Scalar)] = &[];
     fn write(&self, _out: &mut Vec<u8>) {}
 }
 
-/// Type of a field of [`Params`].
+/// Type of a field of [`Uniforms`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scalar {
     /// `u32`
@@ -164,17 +165,17 @@ pub enum Scalar {
     Vec4U,
 }
 
-/// A Rust type that can be a field of [`Params`].
-pub trait ParamField: Copy {
+/// A Rust type that can be a field of [`Uniforms`].
+pub trait UniformField: Copy {
     /// The WGSL type.
     const SCALAR: Scalar;
     /// Appends the value; `out` starts at a multiple of 16 bytes.
     fn write(self, start: usize, out: &mut Vec<u8>);
 }
 
-macro_rules! param_field {
+macro_rules! uniform_field {
     ($rust:ty, $scalar:ident) => {
-        impl ParamField for $rust {
+        impl UniformField for $rust {
             const SCALAR: Scalar = Scalar::$scalar;
             fn write(self, _start: usize, out: &mut Vec<u8>) {
                 out.extend_from_slice(bytemuck::bytes_of(&self));
@@ -182,11 +183,11 @@ macro_rules! param_field {
         }
     };
 }
-param_field!(u32, U32);
-param_field!(i32, I32);
-param_field!(f32, F32);
+uniform_field!(u32, U32);
+uniform_field!(i32, I32);
+uniform_field!(f32, F32);
 
-impl ParamField for [u32; 4] {
+impl UniformField for [u32; 4] {
     const SCALAR: Scalar = Scalar::Vec4U;
     fn write(self, start: usize, out: &mut Vec<u8>) {
         let aligned = start + (out.len() - start).next_multiple_of(16);
@@ -195,26 +196,26 @@ impl ParamField for [u32; 4] {
     }
 }
 
-/// Declares the parameters of a kernel: the Rust twin of its WGSL `struct Params`, compared with it by name, type and
+/// Declares the uniforms of a kernel: the Rust twin of its WGSL `struct Uniforms`, compared with it by name, type and
 /// order when the kernel is first launched.
 ///
 /// ```
-/// wgrad::params! { struct Params { n: u32, alpha: f32 } }
-/// let p = Params { n: 3, alpha: 0.5 };
+/// wgrad::uniforms! { struct Uniforms { n: u32, alpha: f32 } }
+/// let p = Uniforms { n: 3, alpha: 0.5 };
 /// # assert_eq!((p.n, p.alpha), (3, 0.5));
 /// ```
 #[macro_export]
-macro_rules! params {
+macro_rules! uniforms {
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $($field:ident : $ty:ty),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Clone, Copy)]
         $vis struct $name { $($vis $field: $ty),+ }
-        impl $crate::gpu::Params for $name {
+        impl $crate::gpu::Uniforms for $name {
             const FIELDS: &'static [(&'static str, $crate::gpu::Scalar)] =
-                &[$((stringify!($field), <$ty as $crate::gpu::ParamField>::SCALAR)),+];
+                &[$((stringify!($field), <$ty as $crate::gpu::UniformField>::SCALAR)),+];
             fn write(&self, out: &mut Vec<u8>) {
                 let start = out.len();
-                $($crate::gpu::ParamField::write(self.$field, start, out);)+
+                $($crate::gpu::UniformField::write(self.$field, start, out);)+
             }
         }
     };
@@ -224,9 +225,9 @@ macro_rules! params {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reflection {
     /// Fields of the uniform at binding 0, in order; empty if there is none.
-    pub params: Vec<(String, Scalar)>,
+    pub uniforms: Vec<(String, Scalar)>,
     /// Bytes of the uniform at binding 0.
-    pub params_bytes: u32,
+    pub uniforms_bytes: u32,
     /// For each storage binding from 1 on: whether it is `read_write`.
     pub writable: Vec<bool>,
     /// For each storage binding from 1 on: whether its elements are f16.
@@ -254,7 +255,7 @@ pub fn reflect(name: &str, wgsl: &str, entry: &str, constants: &[(&str, f64)]) -
     let uses = info.get_entry_point(index);
 
     let mut reflection =
-        Reflection { params: vec![], params_bytes: 0, writable: vec![], half: vec![], workgroup_size: 1 };
+        Reflection { uniforms: vec![], uniforms_bytes: 0, writable: vec![], half: vec![], workgroup_size: 1 };
     let mut storage = vec![];
     for (handle, global) in module.global_variables.iter() {
         let Some(binding) = &global.binding else { continue };
@@ -267,8 +268,8 @@ pub fn reflect(name: &str, wgsl: &str, entry: &str, constants: &[(&str, f64)]) -
         }
         match global.space {
             naga::AddressSpace::Uniform if binding.binding == 0 => {
-                reflection.params = fields(&module, global.ty).map_err(&fail)?;
-                reflection.params_bytes = module.types[global.ty].inner.size(module.to_ctx());
+                reflection.uniforms = fields(&module, global.ty).map_err(&fail)?;
+                reflection.uniforms_bytes = module.types[global.ty].inner.size(module.to_ctx());
             }
             naga::AddressSpace::Storage { access } if binding.binding > 0 => {
                 let writable = access.contains(naga::StorageAccess::STORE);

@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 pub use adapter::AdapterInfo;
 pub use builder::GpuBuilder;
 pub use facts::{Class, Facts, Means, StripCut};
-pub use kernel::{Kernel, ParamField, Params, Reflection, Scalar, reflect};
+pub use kernel::{Kernel, Reflection, Scalar, UniformField, Uniforms, reflect};
 pub use launch::{Grid, Work};
 pub use pool::{Bind, Memory, Storage};
 pub use profile::{KernelTime, format_profile};
@@ -38,7 +38,7 @@ pub use readback::Readback;
 pub use roofline::Roofline;
 pub use source::{Target, Variant, assemble};
 
-pub(crate) use crate::params;
+pub(crate) use crate::uniforms;
 #[cfg(test)]
 pub(crate) use choices::FAMILIES;
 pub(crate) use source::{Source, source};
@@ -164,27 +164,27 @@ impl Gpu {
 
     /// Launches a kernel, and tells at once what is wrong with the launch: for trying out a kernel. An op wants [`Gpu::run`].
     ///
-    /// `tensors` are bound from binding 1 on; `params` is a struct made by [`params!`](crate::params), or `()` for
+    /// `tensors` are bound from binding 1 on; `uniforms` is a struct made by [`uniforms!`](crate::uniforms), or `()` for
     /// none. All tensors of a launch are of this `Gpu`, and one buffer is not bound `read` and `read_write` at once.
     ///
     /// A tensor bound `read_write` counts as written in place: [`Tensor::backward`](crate::Tensor::backward) panics if an op
     /// had saved it before.
     ///
     /// # Errors
-    /// [`Error::Kernel`] if tensors or parameters do not fit what the WGSL states, [`Error::TooLarge`] if the grid does
+    /// [`Error::Kernel`] if tensors or uniforms do not fit what the WGSL states, [`Error::TooLarge`] if the grid does
     /// not fit the adapter. Errors of the device are sticky and come with the next reading call.
     ///
     /// # Panics
     /// If a tensor belongs to another `Gpu`, or there are more than 8.
     #[track_caller]
-    pub fn launch<P: Params>(
+    pub fn launch<P: Uniforms>(
         &self,
         kernel: &Kernel,
         tensors: &[&dyn Bind],
-        params: &P,
+        uniforms: &P,
         grid: Grid,
     ) -> Result<()> {
-        self.try_run(kernel, tensors, params, grid, Work::default())
+        self.try_run(kernel, tensors, uniforms, grid, Work::default())
     }
 
     /// [`Gpu::launch`] for an op, as the ops of this crate launch their kernels: it returns nothing, so that ops chain, and
@@ -200,18 +200,25 @@ impl Gpu {
     /// # Panics
     /// If a tensor belongs to another `Gpu`, or there are more than 8.
     #[track_caller]
-    pub fn run<P: Params>(&self, kernel: &Kernel, tensors: &[&dyn Bind], params: &P, grid: Grid, work: Work) {
-        if let Err(error) = self.try_run(kernel, tensors, params, grid, work) {
+    pub fn run<P: Uniforms>(
+        &self,
+        kernel: &Kernel,
+        tensors: &[&dyn Bind],
+        uniforms: &P,
+        grid: Grid,
+        work: Work,
+    ) {
+        if let Err(error) = self.try_run(kernel, tensors, uniforms, grid, work) {
             self.latch(error);
         }
     }
 
     #[track_caller]
-    fn try_run<P: Params>(
+    fn try_run<P: Uniforms>(
         &self,
         kernel: &Kernel,
         tensors: &[&dyn Bind],
-        params: &P,
+        uniforms: &P,
         grid: Grid,
         work: Work,
     ) -> Result<()> {
@@ -254,7 +261,7 @@ impl Gpu {
         self.recorder().dispatch(
             &compiled,
             &bindings[..tensors.len()],
-            |out| params.write(out),
+            |out| uniforms.write(out),
             folded,
             work,
         );

@@ -1,6 +1,6 @@
 //! Records work and submits it: one command encoder, one open compute pass, flushed when large or when read.
 //!
-//! Parameters of all launches of a submission lie in one uniform arena, bound with dynamic offsets and written once a
+//! Uniforms of all launches of a submission lie in one uniform arena, bound with dynamic offsets and written once a
 //! flush. Bind groups are cached by what they bind. In steady state a launch allocates nothing.
 //!
 //! A launch whose pipeline is still being compiled, and all that comes after it, is put off to the flush.
@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::compiled::{Compiled, MAX_PARAMS_BYTES};
+use super::compiled::{Compiled, MAX_UNIFORMS_BYTES};
 use super::launch::Work;
 use super::pool::{RawBuffer, Storage};
 use super::profile::Profiler;
@@ -26,7 +26,7 @@ enum Command {
     Dispatch {
         kernel: Arc<Compiled>,
         bind_group: wgpu::BindGroup,
-        params_at: u32,
+        uniforms_at: u32,
         groups: [u32; 3],
         work: Work,
     },
@@ -48,7 +48,7 @@ pub(super) struct Recorder {
     put_off: Vec<Command>,
     arena: wgpu::Buffer,
     /// Bytes to be written to the arena at the next flush.
-    params: Vec<u8>,
+    uniforms: Vec<u8>,
     alignment: usize,
     launches: u32,
     /// Work recorded since the last flush, and how much a submission may hold (driver time-outs).
@@ -74,8 +74,8 @@ impl Recorder {
         let limits = device.limits();
         let alignment = limits.min_uniform_buffer_offset_alignment.max(32) as usize;
         let arena = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("params"),
-            size: u64::from(MAX_LAUNCHES) * u64::from(MAX_PARAMS_BYTES).max(alignment as u64),
+            label: Some("uniforms"),
+            size: u64::from(MAX_LAUNCHES) * u64::from(MAX_UNIFORMS_BYTES).max(alignment as u64),
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
@@ -87,7 +87,7 @@ impl Recorder {
             pipeline: u32::MAX,
             put_off: Vec::new(),
             arena,
-            params: Vec::new(),
+            uniforms: Vec::new(),
             alignment,
             launches: 0,
             cost: 0,
@@ -101,18 +101,18 @@ impl Recorder {
         }
     }
 
-    /// Records one dispatch. `write_params` appends the uniform's bytes.
+    /// Records one dispatch. `write_uniforms` appends the uniform's bytes.
     pub(super) fn dispatch(
         &mut self,
         kernel: &Arc<Compiled>,
         bindings: &[&Storage],
-        write_params: impl FnOnce(&mut Vec<u8>),
+        write_uniforms: impl FnOnce(&mut Vec<u8>),
         groups: [u32; 3],
         work: Work,
     ) {
-        let start = self.params.len();
-        write_params(&mut self.params);
-        self.params.resize((start + kernel.params_bytes as usize).next_multiple_of(self.alignment), 0);
+        let start = self.uniforms.len();
+        write_uniforms(&mut self.uniforms);
+        self.uniforms.resize((start + kernel.uniforms_bytes as usize).next_multiple_of(self.alignment), 0);
         self.cache_bind_group(kernel, bindings);
         if self.put_off.is_empty() && kernel.pipeline.is_ready() {
             let bind_group = self.bind_groups[self.key.as_slice()].clone();
@@ -121,7 +121,7 @@ impl Recorder {
             self.put_off.push(Command::Dispatch {
                 kernel: Arc::clone(kernel),
                 bind_group: self.bind_groups[self.key.as_slice()].clone(),
-                params_at: start as u32,
+                uniforms_at: start as u32,
                 groups,
                 work,
             });
@@ -140,7 +140,7 @@ impl Recorder {
         &mut self,
         kernel: &Compiled,
         bind_group: &wgpu::BindGroup,
-        params_at: u32,
+        uniforms_at: u32,
         groups: [u32; 3],
         work: Work,
     ) {
@@ -162,7 +162,7 @@ impl Recorder {
             pass.set_pipeline(kernel.pipeline.wait());
             self.pipeline = kernel.id;
         }
-        let offsets = if kernel.params_bytes > 0 { &[params_at][..] } else { &[] };
+        let offsets = if kernel.uniforms_bytes > 0 { &[uniforms_at][..] } else { &[] };
         pass.set_bind_group(0, bind_group, offsets);
         pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
     }
@@ -211,8 +211,8 @@ impl Recorder {
     pub(super) fn flush(&mut self) {
         for command in std::mem::take(&mut self.put_off) {
             match command {
-                Command::Dispatch { kernel, bind_group, params_at, groups, work } => {
-                    self.encode_dispatch(&kernel, &bind_group, params_at, groups, work);
+                Command::Dispatch { kernel, bind_group, uniforms_at, groups, work } => {
+                    self.encode_dispatch(&kernel, &bind_group, uniforms_at, groups, work);
                 }
                 Command::Copy { from, from_at, to, to_at, bytes } => {
                     self.encoder_outside_pass().copy_buffer_to_buffer(&from, from_at, &to, to_at, bytes);
@@ -224,13 +224,13 @@ impl Recorder {
         if let Some(profiler) = &mut self.profiler {
             profiler.resolve(&mut encoder);
         }
-        if !self.params.is_empty() {
-            self.queue.write_buffer(&self.arena, 0, &self.params);
+        if !self.uniforms.is_empty() {
+            self.queue.write_buffer(&self.arena, 0, &self.uniforms);
         }
         let submission = self.queue.submit([encoder.finish()]);
         self.last = Some(submission.clone());
         self.in_flight.push_back(submission);
-        self.params.clear();
+        self.uniforms.clear();
         self.launches = 0;
         self.cost = 0;
         self.epoch += 1;
@@ -275,7 +275,7 @@ impl Recorder {
             self.bind_groups.clear();
         }
         let mut entries = Vec::with_capacity(bindings.len() + 1);
-        if let Some(size) = std::num::NonZeroU64::new(u64::from(kernel.params_bytes)) {
+        if let Some(size) = std::num::NonZeroU64::new(u64::from(kernel.uniforms_bytes)) {
             let buffer = wgpu::BufferBinding { buffer: &self.arena, offset: 0, size: Some(size) };
             entries
                 .push(wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(buffer) });

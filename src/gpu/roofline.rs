@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::pool::{Bind, Storage};
-use super::{Gpu, Grid, Kernel, Source, Work, params, source};
+use super::{Gpu, Grid, Kernel, Source, Work, source, uniforms};
 use crate::error::Result;
 
 static SOURCE: Source = source!("roofline.wgsl");
@@ -12,8 +12,8 @@ static MULTIPLY_ADD: Kernel = SOURCE.kernel("multiply_add");
 static MATRIX_SOURCE: Source = source!("roofline_matrix.wgsl");
 static MATRIX_MULTIPLY_ADD: Kernel = MATRIX_SOURCE.kernel("matrix_multiply_add");
 
-params! {
-    struct Params { n: u32, rounds: u32 }
+uniforms! {
+    struct Uniforms { n: u32, rounds: u32 }
 }
 
 /// What the adapter reached on a copy and on multiply-adds: the roofline that percentages refer to.
@@ -69,9 +69,9 @@ impl Gpu {
         let (copies, rounds) = (self.facts().roofline_copies, self.facts().roofline_rounds[0]);
         let (x, y) = (self.words("roofline", 4 * copies)?, self.words("roofline", 4 * copies)?);
         let items = copies / 8;
-        let copy = self.best(&COPY, &[&y, &x], Params { n: copies, rounds }, Grid::items(copies))?;
+        let copy = self.best(&COPY, &[&y, &x], Uniforms { n: copies, rounds }, Grid::items(copies))?;
         let multiply_add =
-            self.best(&MULTIPLY_ADD, &[&y, &x], Params { n: items, rounds }, Grid::items(items))?;
+            self.best(&MULTIPLY_ADD, &[&y, &x], Uniforms { n: items, rounds }, Grid::items(items))?;
         Ok(Roofline {
             bytes_per_second: 32.0 * f64::from(copies) / copy,
             flops_per_second: 64.0 * f64::from(items) * f64::from(rounds) / multiply_add,
@@ -92,7 +92,7 @@ impl Gpu {
         self.upload(&x, bytemuck::cast_slice(&values)); // f16 from 1/16 to 1/8, either sign
         let y = self.words("roofline", chains * tile * tile)?;
         let rounds = self.facts().roofline_rounds[1];
-        let p = Params { n: GROUPS, rounds };
+        let p = Uniforms { n: GROUPS, rounds };
         let seconds = self.best(&MATRIX_MULTIPLY_ADD, &[&y, &Half(&x)], p, Grid::groups(GROUPS))?;
         Ok(Some(2.0 * f64::from(chains) * f64::from(rounds) * f64::from(tile).powi(3) / seconds))
     }
@@ -106,7 +106,7 @@ impl Gpu {
         let n = (bytes.div_ceil(1024) * 64) as u32;
         let (x, y) = (self.words("bandwidth", 4 * n)?, self.words("bandwidth", 4 * n)?);
         self.unprofiled(|| {
-            let p = Params { n, rounds: 0 };
+            let p = Uniforms { n, rounds: 0 };
             let time = |launches: u32| -> Result<f64> {
                 self.sync()?;
                 let start = Instant::now();
@@ -131,7 +131,7 @@ impl Gpu {
     }
 
     /// The shortest of five launches, in seconds.
-    fn best(&self, kernel: &Kernel, tensors: &[&dyn Bind], p: Params, grid: Grid) -> Result<f64> {
+    fn best(&self, kernel: &Kernel, tensors: &[&dyn Bind], p: Uniforms, grid: Grid) -> Result<f64> {
         let mut best = f64::INFINITY;
         for _ in 0..5 {
             self.sync()?;

@@ -18,7 +18,7 @@ pub(super) fn builtin_module(
         wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(text.into()) };
     let mut runtime = wgpu::ShaderRuntimeChecks::unchecked();
     runtime.bounds_checks = checks;
-    // SAFETY: the text is one of this crate's kernels. Each checks its flat index against sizes in `Params`, which the
+    // SAFETY: the text is one of this crate's kernels. Each checks its flat index against sizes in `Uniforms`, which the
     // op derives from the shapes of the very tensors it binds; every loop ends by such a size. The test suite runs all
     // kernels with bounds checks too, where an out-of-bounds access would change results against the references.
     unsafe { device.create_shader_module_trusted(descriptor, runtime) }

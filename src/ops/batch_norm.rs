@@ -3,7 +3,7 @@
 use super::channel_stats::Stats;
 use super::row_kernel::{RowKernel, check_columns, rows_of};
 use super::strips::{Lanes, Strips, lanes};
-use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Gpu, Grid, Kernel, Source, Work, source, uniforms};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = source!("batch_norm.wgsl");
@@ -30,9 +30,9 @@ const RELU: &[(&str, f64)] = &[("RELU", 1.0)];
 const ADD: &[(&str, f64)] = &[("ADD", 1.0)];
 const ADD_RELU: &[(&str, f64)] = &[("RELU", 1.0), ("ADD", 1.0)];
 
-params! { struct Params { m: u32, c: u32, strips: u32, interleaved: u32, inv_m: f32 } }
-params! {
-    struct ColumnParams {
+uniforms! { struct Uniforms { m: u32, c: u32, strips: u32, interleaved: u32, inv_m: f32 } }
+uniforms! {
+    struct ColumnUniforms {
         m: u32, c: u32, strips: u32, interleaved: u32, run: u32, eps: f32, momentum: f32, affine: u32,
     }
 }
@@ -163,7 +163,7 @@ impl Tensor {
         let cut = Strips::for_map(self.gpu(), m, c);
         let kernel = &FORWARD[usize::from(relu) + 2 * usize::from(residual.is_some())];
         let work = Work::new((2 + usize::from(residual.is_some())) * self.bytes(), 3 * n);
-        cut.run(self.gpu(), kernel, &[&y, self, &stats, residual.unwrap_or(self)], &params(cut, 0.0), work);
+        cut.run(self.gpu(), kernel, &[&y, self, &stats, residual.unwrap_or(self)], &uniforms(cut, 0.0), work);
 
         let mut parents = vec![self];
         parents.extend(options.affine.iter().flat_map(|&(gamma, beta)| [gamma, beta]));
@@ -213,15 +213,15 @@ enum Tail {
     AddRelu,
 }
 
-fn params(cut: Strips, inv_m: f32) -> Params {
-    Params { m: cut.m, c: cut.c, strips: cut.strips, interleaved: cut.interleaved, inv_m }
+fn uniforms(cut: Strips, inv_m: f32) -> Uniforms {
+    Uniforms { m: cut.m, c: cut.c, strips: cut.strips, interleaved: cut.interleaved, inv_m }
 }
 
-fn column_params(cut: Strips, run: u32, options: &BatchNormOptions<'_>) -> ColumnParams {
+fn column_uniforms(cut: Strips, run: u32, options: &BatchNormOptions<'_>) -> ColumnUniforms {
     let Strips { m, c, strips, interleaved } = cut;
     let momentum = if options.running.is_some() { options.momentum } else { 0.0 };
     let (eps, affine) = (options.eps, u32::from(options.affine.is_some()));
-    ColumnParams { m, c, strips, interleaved, run, eps, momentum, affine }
+    ColumnUniforms { m, c, strips, interleaved, run, eps, momentum, affine }
 }
 
 /// Mean, inverse standard deviation, scale and shift of every column, `[4, c]`; moves the running statistics.
@@ -237,7 +237,7 @@ pub(super) fn batch_stats(x: &Tensor, options: &BatchNormOptions<'_>) -> Tensor 
         None => {
             let parts = cut.parts(gpu, "batch_norm");
             let work = Work::new(x.bytes() as u64, 5 * x.len() as u64);
-            cut.run(gpu, &STRIPS, &[&parts, x], &params(cut, 0.0), work);
+            cut.run(gpu, &STRIPS, &[&parts, x], &uniforms(cut, 0.0), work);
             (parts, 0)
         }
     };
@@ -256,8 +256,8 @@ pub(super) fn batch_stats(x: &Tensor, options: &BatchNormOptions<'_>) -> Tensor 
         }
     };
     let work = Work::new(8 * u64::from(cut.strips) * c as u64, 8 * u64::from(cut.strips) * c as u64);
-    let params = column_params(cut, run, options);
-    MERGE.run(gpu, &[&stats, mean, var, gamma, beta, &parts, x], &params, (c, cut.strips as usize), work);
+    let uniforms = column_uniforms(cut, run, options);
+    MERGE.run(gpu, &[&stats, mean, var, gamma, beta, &parts, x], &uniforms, (c, cut.strips as usize), work);
     stats
 }
 
@@ -266,9 +266,9 @@ fn fixed_stats(gpu: &Gpu, m: usize, c: usize, options: &BatchNormOptions<'_>) ->
     let (mean, var) = options.running.expect("evaluation is made with running statistics");
     let (gamma, beta) = options.affine.unwrap_or((mean, mean));
     let stats = Tensor::alloc(gpu, "batch_norm", &[4, c].into(), DType::F32);
-    let params = column_params(Strips::for_sums(gpu, m, c), 0, options);
+    let uniforms = column_uniforms(Strips::for_sums(gpu, m, c), 0, options);
     let work = Work::new(32 * c as u64, c as u64);
-    gpu.run(&FIXED, &[&stats, mean, var, gamma, beta], &params, Grid::items(c as u64), work);
+    gpu.run(&FIXED, &[&stats, mean, var, gamma, beta], &uniforms, Grid::items(c as u64), work);
     stats
 }
 
@@ -280,7 +280,7 @@ fn grad_sums(tail: Tail, dy: &Tensor, x: &Tensor, stats: &Tensor, y: &Tensor) ->
     let parts = cut.parts(x.gpu(), "batch_norm");
     let reads = if tail == Tail::AddRelu { 3 } else { 2 };
     let work = Work::new(reads * x.bytes(), 4 * x.len());
-    cut.run(x.gpu(), &BACKWARD_STRIPS[tail as usize], &[&parts, x, stats, dy, y], &params(cut, 0.0), work);
+    cut.run(x.gpu(), &BACKWARD_STRIPS[tail as usize], &[&parts, x, stats, dy, y], &uniforms(cut, 0.0), work);
     cut.add_up("batch_norm", &parts)
 }
 
@@ -293,9 +293,9 @@ fn grad_input(
     sums: Option<&(Tensor, Tensor)>,
 ) -> Tensor {
     let dx = Tensor::alloc(x.gpu(), "batch_norm", x.shape(), x.dtype());
-    let (cut, params, dbeta, dgamma) = grad_params(x, stats, sums);
+    let (cut, uniforms, dbeta, dgamma) = grad_uniforms(x, stats, sums);
     let work = Work::new(3 * x.bytes(), 6 * x.len());
-    cut.run(x.gpu(), &BACKWARD[tail as usize], &[&dx, x, stats, dy, dbeta, dgamma], &params, work);
+    cut.run(x.gpu(), &BACKWARD[tail as usize], &[&dx, x, stats, dy, dbeta, dgamma], &uniforms, work);
     dx
 }
 
@@ -308,21 +308,21 @@ fn add_relu_grads(
     y: &Tensor,
 ) -> (Tensor, Tensor) {
     let [dx, dr] = [(); 2].map(|()| Tensor::alloc(x.gpu(), "batch_norm", x.shape(), x.dtype()));
-    let (cut, params, dbeta, dgamma) = grad_params(x, stats, sums);
+    let (cut, uniforms, dbeta, dgamma) = grad_uniforms(x, stats, sums);
     let work = Work::new(5 * x.bytes(), 6 * x.len());
-    cut.run(x.gpu(), &ADD_RELU_BACKWARD, &[&dx, &dr, x, stats, dy, dbeta, dgamma, y], &params, work);
+    cut.run(x.gpu(), &ADD_RELU_BACKWARD, &[&dx, &dr, x, stats, dy, dbeta, dgamma, y], &uniforms, work);
     (dx, dr)
 }
 
 /// The cut of an elementwise backward, its parameters, and the two sums. Without sums `stats` is bound in their place, and
 /// `inv_m` is 0.
-fn grad_params<'a>(
+fn grad_uniforms<'a>(
     x: &Tensor,
     stats: &'a Tensor,
     sums: Option<&'a (Tensor, Tensor)>,
-) -> (Strips, Params, &'a Tensor, &'a Tensor) {
+) -> (Strips, Uniforms, &'a Tensor, &'a Tensor) {
     let (m, c) = rows_of("batch_norm", x);
     let cut = Strips::for_map(x.gpu(), m, c);
     let (dbeta, dgamma) = sums.map_or((stats, stats), |(dbeta, dgamma)| (dbeta, dgamma));
-    (cut, params(cut, if sums.is_some() { 1.0 / m as f32 } else { 0.0 }), dbeta, dgamma)
+    (cut, uniforms(cut, if sums.is_some() { 1.0 / m as f32 } else { 0.0 }), dbeta, dgamma)
 }

@@ -1,6 +1,6 @@
 //! Arithmetic on two tensors with NumPy broadcasting, and the operators.
 
-use crate::gpu::{Bind, Gpu, Grid, Kernel, Params as GpuParams, Source, Work, params, source};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Uniforms as GpuUniforms, Work, source, uniforms};
 use crate::ops::elementwise::assert_float;
 use crate::ops::strips::{Lanes, Strips, lanes};
 use crate::shape::{MAX_RANK, Shape};
@@ -15,11 +15,11 @@ static NEG_MUL: Kernel = SOURCE.kernel("neg_mul");
 static EQUAL: Forms = forms("equal_broadcast");
 static EXPAND: Forms = forms("expand");
 
-params! {
+uniforms! {
     struct Flat { fours: u32 }
 }
-params! {
-    struct Params {
+uniforms! {
+    struct Uniforms {
         n: u32, lanes: u32, rows: u32, strips: u32, interleaved: u32, a_row: u32, b_row: u32, scale: f32,
         axes: u32, dims: [u32; 4], a_strides: [u32; 4], b_strides: [u32; 4],
     }
@@ -56,7 +56,7 @@ const fn forms(entry: &'static str) -> Forms {
 
 /// How the elements of a shape read operands that broadcast to it.
 struct Plan {
-    params: Params,
+    uniforms: Uniforms,
     /// The ways of `a` and `b`: the indices into [`Forms`], as the kernel names them.
     ways: [usize; 2],
     wide: bool,
@@ -105,7 +105,7 @@ impl Plan {
         let wide = cols.is_multiple_of(4);
         let lanes = if wide { cols / 4 } else { cols };
         let pick = |what: usize| std::array::from_fn(|i| axes.get(i).map_or(0, |axis| axis[what] as u32));
-        let params = Params {
+        let uniforms = Uniforms {
             n: if shape.elements() == 0 { 0 } else { outer as u32 * cut.strips * lanes as u32 },
             lanes: lanes as u32,
             rows: rows as u32,
@@ -119,12 +119,12 @@ impl Plan {
             a_strides: pick(1),
             b_strides: pick(2),
         };
-        Self { params, ways: [way(a_step, a_row), way(b_step, b_row)], wide }
+        Self { uniforms, ways: [way(a_step, a_row), way(b_step, b_row)], wide }
     }
 
     fn launch(&self, op: &str, forms: &Forms, shape: &Shape, inputs: &[&Tensor]) -> Tensor {
         let [a, b] = self.ways;
-        launch(op, &forms[a][b][usize::from(self.wide)], shape, inputs, &self.params, self.params.n)
+        launch(op, &forms[a][b][usize::from(self.wide)], shape, inputs, &self.uniforms, self.uniforms.n)
     }
 }
 
@@ -167,19 +167,19 @@ fn broadcast(op: &str, forms: &Forms, a: &Tensor, b: &Tensor) -> Tensor {
     Plan::new(a.gpu(), &shape, a.shape(), b.shape(), 1.0).launch(op, forms, &shape, &[a, b])
 }
 
-fn launch<P: GpuParams>(
+fn launch<P: GpuUniforms>(
     op: &str,
     kernel: &Kernel,
     shape: &Shape,
     inputs: &[&Tensor],
-    params: &P,
+    uniforms: &P,
     items: u32,
 ) -> Tensor {
     let y = Tensor::alloc(inputs[0].gpu(), op, shape, inputs[0].dtype());
     let mut bound: Vec<&dyn Bind> = vec![&y];
     bound.extend(inputs.iter().map(|&t| t as &dyn Bind));
     let read: usize = inputs.iter().map(|t| t.bytes()).sum();
-    y.gpu().run(kernel, &bound, params, Grid::items(items), Work::new(y.bytes() + read, y.len()));
+    y.gpu().run(kernel, &bound, uniforms, Grid::items(items), Work::new(y.bytes() + read, y.len()));
     y
 }
 

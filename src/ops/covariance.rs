@@ -2,7 +2,7 @@
 
 use super::batch_norm::{BatchNormOptions, batch_stats};
 use super::elementwise::assert_float;
-use crate::gpu::{Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Grid, Kernel, Source, Work, source, uniforms};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = source!("covariance.wgsl");
@@ -13,8 +13,8 @@ static PENALTY_BACKWARD: Kernel = SOURCE.kernel("covariance_penalty_backward");
 static HINGE: Kernel = SOURCE.kernel("variance_hinge");
 static HINGE_BACKWARD: Kernel = SOURCE.kernel("variance_hinge_backward");
 
-params! { struct Params { n: u32, d: u32, s: f32 } }
-params! { struct HingeParams { n: u32, d: u32, gamma: f32, unbias: f32 } }
+uniforms! { struct Uniforms { n: u32, d: u32, s: f32 } }
+uniforms! { struct HingeUniforms { n: u32, d: u32, gamma: f32, unbias: f32 } }
 
 impl Tensor {
     /// Unbiased covariance of the columns of `x [n, d]`: `(x - mean)ᵀ (x - mean) / (n - 1)`, shape `[d, d]`.
@@ -27,13 +27,13 @@ impl Tensor {
     #[must_use]
     pub fn covariance(&self) -> Tensor {
         let x = &widened("covariance", self);
-        let (a, params) = centred("covariance", x);
+        let (a, uniforms) = centred("covariance", x);
         a.matmul_tn(&a).with_backward("covariance", &[x], &[&a], move |b| {
             let [a] = b.saved();
             let h = Tensor::alloc(a.gpu(), "covariance", b.dy.shape(), DType::F32);
             let elements = h.len() as u64;
             let work = Work::new(12 * elements, 2 * elements);
-            a.gpu().run(&BACKWARD, &[&h, b.dy], &params, Grid::items(elements), work);
+            a.gpu().run(&BACKWARD, &[&h, b.dy], &uniforms, Grid::items(elements), work);
             vec![Some(a.matmul(&h))]
         })
     }
@@ -50,19 +50,19 @@ impl Tensor {
     #[must_use]
     pub fn covariance_penalty(&self) -> Tensor {
         let x = &widened("covariance_penalty", self);
-        let (a, params) = centred("covariance_penalty", x);
+        let (a, uniforms) = centred("covariance_penalty", x);
         let a = a.stop_gradient();
         let cov = a.matmul_tn(&a);
         let terms = Tensor::alloc(self.gpu(), "covariance_penalty", &[cov.shape()[0]].into(), DType::F32);
         let elements = cov.len() as u64;
         let work = Work::new(4 * elements, 2 * elements);
-        self.gpu().run(&PENALTY, &[&terms, &cov], &params, Grid::items(terms.len() as u64), work);
+        self.gpu().run(&PENALTY, &[&terms, &cov], &uniforms, Grid::items(terms.len() as u64), work);
         terms.sum_all().with_backward("covariance_penalty", &[x], &[&a, &cov], move |b| {
             let [a, cov] = b.saved();
             let h = Tensor::alloc(a.gpu(), "covariance_penalty", cov.shape(), DType::F32);
             let elements = h.len() as u64;
             let work = Work::new(8 * elements, 2 * elements);
-            a.gpu().run(&PENALTY_BACKWARD, &[&h, cov, b.dy], &params, Grid::items(elements), work);
+            a.gpu().run(&PENALTY_BACKWARD, &[&h, cov, b.dy], &uniforms, Grid::items(elements), work);
             vec![Some(a.matmul(&h))]
         })
     }
@@ -85,16 +85,16 @@ impl Tensor {
         let e = (f64::from(eps) * (n64 - 1.0) / n64) as f32;
         let stats = batch_stats(x, &BatchNormOptions::train().eps(e));
         let unbias = (n64 / (n64 - 1.0)).sqrt() as f32;
-        let params = HingeParams { n: n as u32, d: d as u32, gamma, unbias };
+        let uniforms = HingeUniforms { n: n as u32, d: d as u32, gamma, unbias };
         let terms = Tensor::alloc(gpu, "variance_hinge", &[d].into(), DType::F32);
         let work = Work::new(8 * d as u64, 2 * d as u64);
-        gpu.run(&HINGE, &[&terms, &stats], &params, Grid::items(d as u64), work);
+        gpu.run(&HINGE, &[&terms, &stats], &uniforms, Grid::items(d as u64), work);
         terms.sum_all().with_backward("variance_hinge", &[x], &[x, &stats], move |b| {
             let [x, stats] = b.saved();
             let dx = Tensor::alloc(x.gpu(), "variance_hinge", x.shape(), DType::F32);
             let elements = x.len() as u64;
             let work = Work::new(8 * elements, 2 * elements);
-            x.gpu().run(&HINGE_BACKWARD, &[&dx, x, stats, b.dy], &params, Grid::items(elements), work);
+            x.gpu().run(&HINGE_BACKWARD, &[&dx, x, stats, b.dy], &uniforms, Grid::items(elements), work);
             vec![Some(dx)]
         })
     }
@@ -116,14 +116,14 @@ fn rows(op: &str, x: &Tensor) -> [usize; 2] {
 
 /// `(x - mean) / sqrt(n - 1)`.
 #[track_caller]
-fn centred(op: &str, x: &Tensor) -> (Tensor, Params) {
+fn centred(op: &str, x: &Tensor) -> (Tensor, Uniforms) {
     let [n, d] = rows(op, x);
-    let params = Params { n: n as u32, d: d as u32, s: (1.0 / (n as f64 - 1.0).sqrt()) as f32 };
+    let uniforms = Uniforms { n: n as u32, d: d as u32, s: (1.0 / (n as f64 - 1.0).sqrt()) as f32 };
     // The first row of the statistics is the mean of each column.
     let stats = batch_stats(x, &BatchNormOptions::train());
     let a = Tensor::alloc(x.gpu(), op, x.shape(), DType::F32);
     let elements = x.len() as u64;
     let work = Work::new(8 * elements, 2 * elements);
-    x.gpu().run(&CENTER, &[&a, x, &stats], &params, Grid::items(elements), work);
-    (a, params)
+    x.gpu().run(&CENTER, &[&a, x, &stats], &uniforms, Grid::items(elements), work);
+    (a, uniforms)
 }

@@ -1,17 +1,17 @@
 //! What functions of single elements share: the launch, and the check of element types.
 
-use crate::gpu::{Bind, Grid, Kernel, Params, Work};
+use crate::gpu::{Bind, Grid, Kernel, Uniforms, Work};
 use crate::tensor::{DType, Tensor};
 
 /// Runs `kernel` over all elements: binding 1 is the result, of the shape and type of `inputs[0]`, the inputs follow.
 ///
-/// An invocation handles four elements. `params` gets the number of groups of four, whose last may pass the end of a tensor:
+/// An invocation handles four elements. `uniforms` gets the number of groups of four, whose last may pass the end of a tensor:
 /// buffers are padded to 256 bytes. The work counted is each tensor's bytes once and one operation an element.
-pub(super) fn elementwise<P: Params>(
+pub(super) fn elementwise<P: Uniforms>(
     op: &str,
     kernel: &Kernel,
     inputs: &[&Tensor],
-    params: impl FnOnce(u32) -> P,
+    uniforms: impl FnOnce(u32) -> P,
 ) -> Tensor {
     let x = inputs[0];
     let y = Tensor::alloc(x.gpu(), op, x.shape(), x.dtype());
@@ -19,7 +19,7 @@ pub(super) fn elementwise<P: Params>(
     bound.extend(inputs.iter().map(|&t| t as &dyn Bind));
     let work = Work::new(x.bytes() * bound.len(), x.len());
     let fours = x.len().div_ceil(4);
-    x.gpu().run(kernel, &bound, &params(fours as u32), Grid::items(fours), work);
+    x.gpu().run(kernel, &bound, &uniforms(fours as u32), Grid::items(fours), work);
     y
 }
 

@@ -1,6 +1,6 @@
 //! Nearest neighbours by dot product, and the vote over their labels.
 
-use crate::gpu::{Bind, Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Bind, Grid, Kernel, Source, Work, source, uniforms};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = source!("knn.wgsl");
@@ -11,8 +11,8 @@ static KNN_SORT: Kernel = SOURCE.kernel("knn_sort");
 static VOTE_SOURCE: Source = source!("knn_vote.wgsl");
 static KNN_VOTE: Kernel = VOTE_SOURCE.kernel("knn_vote");
 
-params! { struct Params { n: u32, k: u32, rows: u32, base: u32 } }
-params! { struct Vote { n: u32, k: u32, classes: u32, bank: u32, tau: f32 } }
+uniforms! { struct Uniforms { n: u32, k: u32, rows: u32, base: u32 } }
+uniforms! { struct Vote { n: u32, k: u32, classes: u32, bank: u32, tau: f32 } }
 
 /// Rows of the bank and queries in one strip of similarities. Multiples of 64, so that a view can start at each.
 const STRIP: usize = 1024;
@@ -49,9 +49,9 @@ impl Tensor {
             let part = Tensor::view(self, first * d, [count, d]);
             let lists = || (new([k, count], DType::F32), new([k, count], DType::U32));
             let (mut kept, mut next) = (lists(), lists());
-            let params = |n: usize, rows: usize, base: usize| {
+            let uniforms = |n: usize, rows: usize, base: usize| {
                 let [n, k, rows, base] = [n, k, rows, base].map(|d| d as u32);
-                Params { n, k, rows, base }
+                Uniforms { n, k, rows, base }
             };
             let wide = gpu.facts().wide_queries && count.is_multiple_of(4);
             let lanes = if wide { count / 4 } else { count };
@@ -60,14 +60,14 @@ impl Tensor {
                 let strip = Tensor::view(bank, base * d, [rows, d]).matmul_nt(&part);
                 let work = Work::new(4 * strip.len(), 0_u64);
                 let tensors: [&dyn Bind; 5] = [&next.0, &next.1, &kept.0, &kept.1, &strip];
-                let params = params(lanes, rows, base);
-                gpu.run(&KNN_SELECT[usize::from(wide)], &tensors, &params, Grid::items(lanes), work);
+                let uniforms = uniforms(lanes, rows, base);
+                gpu.run(&KNN_SELECT[usize::from(wide)], &tensors, &uniforms, Grid::items(lanes), work);
                 std::mem::swap(&mut kept, &mut next);
             }
             let out = |whole: &Tensor| Tensor::view(whole, first * k, [count, k]);
             let work = Work::new(16 * kept.0.len(), 0_u64);
             let tensors: [&dyn Bind; 4] = [&out(&similarity), &out(&index), &kept.0, &kept.1];
-            gpu.run(&KNN_SORT, &tensors, &params(count, 0, 0), Grid::items(count * k.div_ceil(8)), work);
+            gpu.run(&KNN_SORT, &tensors, &uniforms(count, 0, 0), Grid::items(count * k.div_ceil(8)), work);
         }
         (similarity, index)
     }
@@ -90,11 +90,11 @@ impl Tensor {
         );
         let (n, k) = (self.shape()[0], self.shape()[1]);
         let scores = Tensor::alloc(self.gpu(), "knn_vote", &[n, classes].into(), DType::F32);
-        let params =
+        let uniforms =
             Vote { n: n as u32, k: k as u32, classes: classes as u32, bank: labels.len() as u32, tau };
         let work = Work::new(8 * self.len() + 4 * scores.len(), 4 * self.len());
         let tensors: [&dyn Bind; 4] = [&scores, self, index, labels];
-        self.gpu().run(&KNN_VOTE, &tensors, &params, Grid::items(n * classes.div_ceil(8)), work);
+        self.gpu().run(&KNN_VOTE, &tensors, &uniforms, Grid::items(n * classes.div_ceil(8)), work);
         scores
     }
 }

@@ -1,7 +1,7 @@
 //! Rows scaled to unit length.
 
 use super::row_kernel::{RowKernel, rows_of};
-use crate::gpu::{Source, Work, params, source};
+use crate::gpu::{Source, Work, source, uniforms};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = source!("l2_normalize.wgsl");
@@ -11,7 +11,7 @@ static BACKWARD: RowKernel = RowKernel::lanes(&SOURCE, "l2_normalize_backward");
 /// Norms below this divide as if they were this.
 pub(super) const EPS: f32 = 1e-12;
 
-params! { struct Params { rows: u32, c: u32, eps: f32 } }
+uniforms! { struct Uniforms { rows: u32, c: u32, eps: f32 } }
 
 impl Tensor {
     /// `x / max(norm, 1e-12)` over the last axis, with the Euclidean norm.
@@ -24,7 +24,7 @@ impl Tensor {
     #[must_use]
     pub fn l2_normalize(&self) -> Tensor {
         let (rows, c) = rows_of("l2_normalize", self);
-        let params = Params { rows: rows as u32, c: c as u32, eps: EPS };
+        let uniforms = Uniforms { rows: rows as u32, c: c as u32, eps: EPS };
         let n = self.len() as u64;
 
         let y = Tensor::alloc(self.gpu(), "l2_normalize", self.shape(), self.dtype());
@@ -32,7 +32,7 @@ impl Tensor {
         FORWARD.run(
             self.gpu(),
             &[&y, &norms, self],
-            &params,
+            &uniforms,
             (rows, c),
             Work::new(2 * self.bytes() as u64, 3 * n),
         );
@@ -43,7 +43,7 @@ impl Tensor {
             BACKWARD.run(
                 y.gpu(),
                 &[&dx, b.dy, y, norms],
-                &params,
+                &uniforms,
                 (rows, c),
                 Work::new(3 * y.bytes() as u64, 5 * n),
             );
@@ -66,8 +66,8 @@ mod tests {
             let x64: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
             let want = crate::reference::l2_normalize::forward(&x64, c, 1e-12);
             let x = gpu.tensor(&x, [rows, c]).unwrap();
-            let params = Params { rows: rows as u32, c: c as u32, eps: EPS };
-            FORWARD.each_form(&gpu, &params, (rows, c), |form, _, launch| {
+            let uniforms = Uniforms { rows: rows as u32, c: c as u32, eps: EPS };
+            FORWARD.each_form(&gpu, &uniforms, (rows, c), |form, _, launch| {
                 let (y, norms) = (x.full_like(f32::NAN), gpu.zeros([rows]).unwrap());
                 launch(&[&y, &norms, &x]);
                 for (got, want) in y.to_vec().unwrap().iter().zip(&want) {

@@ -2,7 +2,7 @@
 
 use super::row_kernel::{RowKernel, check_columns, rows_of};
 use super::strips::Strips;
-use crate::gpu::{Bind, Gpu, Source, Work, params, source};
+use crate::gpu::{Bind, Gpu, Source, Work, source, uniforms};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = source!("layer_norm.wgsl");
@@ -13,8 +13,8 @@ static BACKWARD_HELD: RowKernel = RowKernel::lanes(&SOURCE, "layer_norm_backward
 /// Cells of a row for each invocation that [`BACKWARD_HELD`] takes at most.
 const HELD: usize = 8;
 
-params! { struct Params { rows: u32, c: u32, eps: f32 } }
-params! { struct StripParams { m: u32, c: u32, strips: u32, interleaved: u32 } }
+uniforms! { struct Uniforms { rows: u32, c: u32, eps: f32 } }
+uniforms! { struct StripUniforms { m: u32, c: u32, strips: u32, interleaved: u32 } }
 
 impl Tensor {
     /// `gamma (x - mean) / sqrt(var + 1e-5) + beta` over the last axis, with the mean and biased variance of each row;
@@ -31,13 +31,13 @@ impl Tensor {
         let (rows, c) = rows_of("layer_norm", self);
         check_columns("layer_norm", self, "gamma", gamma);
         check_columns("layer_norm", self, "beta", beta);
-        let params = Params { rows: rows as u32, c: c as u32, eps: 1e-5 };
+        let uniforms = Uniforms { rows: rows as u32, c: c as u32, eps: 1e-5 };
         let n = self.len() as u64;
 
         let y = Tensor::alloc(self.gpu(), "layer_norm", self.shape(), self.dtype());
         let stats = Tensor::alloc(self.gpu(), "layer_norm", &[rows, 2].into(), DType::F32);
         let work = Work::new(2 * self.bytes() as u64, 8 * n);
-        FORWARD.run(self.gpu(), &[&y, &stats, self, gamma, beta], &params, (rows, c), work);
+        FORWARD.run(self.gpu(), &[&y, &stats, self, gamma, beta], &uniforms, (rows, c), work);
 
         y.with_backward("layer_norm", &[self, gamma, beta], &[self, gamma, &stats], move |b| {
             let [x, gamma, stats] = b.saved();
@@ -46,8 +46,8 @@ impl Tensor {
             let parts = cut.row_parts(x.gpu(), "layer_norm");
             let work = Work::new(3 * x.bytes() as u64, 14 * n);
             let tensors: [&dyn Bind; 6] = [&dx, &parts, x, gamma, b.dy, stats];
-            let (kernel, params) = (backward(x.gpu(), &cut), StripParams::from(cut));
-            kernel.run(x.gpu(), &tensors, &params, (cut.strips as usize, c), work);
+            let (kernel, uniforms) = (backward(x.gpu(), &cut), StripUniforms::from(cut));
+            kernel.run(x.gpu(), &tensors, &uniforms, (cut.strips as usize, c), work);
             if !b.needs(1) && !b.needs(2) {
                 return vec![Some(dx), None, None];
             }
@@ -57,7 +57,7 @@ impl Tensor {
     }
 }
 
-impl From<Strips> for StripParams {
+impl From<Strips> for StripUniforms {
     fn from(Strips { m, c, strips, interleaved }: Strips) -> Self {
         Self { m, c, strips, interleaved }
     }
@@ -105,7 +105,7 @@ mod tests {
                 let cut = Strips { interleaved, ..Strips::new(&gpu, m, c, strips) };
                 for (name, kernel) in [("backward", &BACKWARD), ("held", &BACKWARD_HELD)] {
                     let shape = (cut.strips as usize, c);
-                    kernel.each_form(&gpu, &StripParams::from(cut), shape, |form, lanes, launch| {
+                    kernel.each_form(&gpu, &StripUniforms::from(cut), shape, |form, lanes, launch| {
                         if name == "held" && lanes * HELD < c {
                             return;
                         }

@@ -1,7 +1,7 @@
 //! The same elements elsewhere: transposed, copied, converted.
 
 use crate::autograd::Backward;
-use crate::gpu::{Grid, Kernel, Means, Source, Work, params, source};
+use crate::gpu::{Grid, Kernel, Means, Source, Work, source, uniforms};
 use crate::ops::elementwise::assert_float;
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
@@ -21,14 +21,14 @@ static WIDEN: Kernel = CAST_SOURCE.kernel("widen");
 const TILE: usize = 32;
 const BLOCK: usize = 4;
 
-params! {
-    struct TransposeParams { batch: u32, rows: u32, cols: u32 }
+uniforms! {
+    struct TransposeUniforms { batch: u32, rows: u32, cols: u32 }
 }
-params! {
-    struct CastParams { n: u32 }
+uniforms! {
+    struct CastUniforms { n: u32 }
 }
-params! {
-    struct PadColumnsParams { n: u32, before: u32, after: u32 }
+uniforms! {
+    struct PadColumnsUniforms { n: u32, before: u32, after: u32 }
 }
 
 /// Rows `[rows, before]` of another width, cut or filled up with zeros; free where the width is the same.
@@ -44,11 +44,11 @@ pub(super) fn pad_columns(x: &Tensor, after: u32) -> Tensor {
 
 /// Writes rows of `before` elements as rows of `after`, whatever the shapes say.
 pub(super) fn pad_columns_into(y: &Tensor, x: &Tensor, [before, after]: [u32; 2]) {
-    let params = PadColumnsParams { n: y.len() as u32, before, after };
+    let uniforms = PadColumnsUniforms { n: y.len() as u32, before, after };
     y.gpu().run(
         &PAD_COLUMNS,
         &[y, x],
-        &params,
+        &uniforms,
         Grid::items(y.len()),
         Work::new(x.bytes() + y.bytes(), 0_u32),
     );
@@ -57,14 +57,14 @@ pub(super) fn pad_columns_into(y: &Tensor, x: &Tensor, [before, after]: [u32; 2]
 /// `(batch, rows, cols)` to `(batch, cols, rows)`, by registers or by workgroup memory.
 fn transpose(x: &Tensor, [batch, rows, cols]: [usize; 3], shape: &Shape, in_registers: bool) -> Tensor {
     let y = Tensor::alloc(x.gpu(), "transpose", shape, x.dtype());
-    let params = TransposeParams { batch: batch as u32, rows: rows as u32, cols: cols as u32 };
+    let uniforms = TransposeUniforms { batch: batch as u32, rows: rows as u32, cols: cols as u32 };
     let pieces = |edge: usize| batch * rows.div_ceil(edge) * cols.div_ceil(edge);
     let (kernel, grid) = if in_registers {
         (&TRANSPOSE_BLOCK, Grid::items(pieces(BLOCK)))
     } else {
         (&TRANSPOSE_TILE, Grid::groups(pieces(TILE)))
     };
-    x.gpu().run(kernel, &[&y, x], &params, grid, Work::new(2 * x.bytes(), 0_u32));
+    x.gpu().run(kernel, &[&y, x], &uniforms, grid, Work::new(2 * x.bytes(), 0_u32));
     y
 }
 
@@ -133,7 +133,7 @@ impl Tensor {
         let y = Tensor::alloc(self.gpu(), "cast", self.shape(), dtype);
         let fours = self.len().div_ceil(4);
         let work = Work::new(self.bytes() + y.bytes(), 0_u32);
-        self.gpu().run(kernel, &[&y, self], &CastParams { n: fours as u32 }, Grid::items(fours), work);
+        self.gpu().run(kernel, &[&y, self], &CastUniforms { n: fours as u32 }, Grid::items(fours), work);
         y
     }
 }

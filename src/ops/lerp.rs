@@ -2,7 +2,7 @@
 
 use super::l2_normalize::EPS;
 use super::row_kernel::RowKernel;
-use crate::gpu::{Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Grid, Kernel, Source, Work, source, uniforms};
 use crate::ops::elementwise::assert_f32;
 use crate::tensor::{DType, Tensor};
 
@@ -15,14 +15,14 @@ static LERP_UNIT_ROWS: RowKernel = RowKernel::new(&UNIT_ROWS_SOURCE, "lerp_unit_
 /// Rows that one invocation adds up at most: CPU drivers end its loops after 65,535 turns.
 const MEAN_ROWS: usize = 1 << 15;
 
-params! {
-    struct Params { n: u32, weight: f32 }
+uniforms! {
+    struct Uniforms { n: u32, weight: f32 }
 }
-params! {
-    struct MeanParams { rows: u32, c: u32, weight: f32 }
+uniforms! {
+    struct MeanUniforms { rows: u32, c: u32, weight: f32 }
 }
-params! {
-    struct UnitRowsParams { rows: u32, c: u32, m: u32, weight: f32, eps: f32 }
+uniforms! {
+    struct UnitRowsUniforms { rows: u32, c: u32, m: u32, weight: f32, eps: f32 }
 }
 
 impl Tensor {
@@ -37,8 +37,14 @@ impl Tensor {
         assert_f32("lerp_", &[self, other]);
         assert_eq!(self.shape(), other.shape(), "lerp_: {} towards {}", self.shape(), other.shape());
         let n = self.len();
-        let params = Params { n: n.div_ceil(4) as u32, weight };
-        self.gpu().run(&LERP, &[self, other], &params, Grid::items(n.div_ceil(4)), Work::new(12 * n, 3 * n));
+        let uniforms = Uniforms { n: n.div_ceil(4) as u32, weight };
+        self.gpu().run(
+            &LERP,
+            &[self, other],
+            &uniforms,
+            Grid::items(n.div_ceil(4)),
+            Work::new(12 * n, 3 * n),
+        );
     }
 
     /// `self += weight * (mean of the rows - self)`, in place, for this `[c]` and `rows` `[n, c]`; one launch up to 32,768
@@ -56,9 +62,9 @@ impl Tensor {
             return self.lerp_(&rows.stop_gradient().mean(&[0]), weight);
         }
         let (n, c) = (shape[0], shape[1]);
-        let params = MeanParams { rows: n as u32, c: c as u32, weight };
+        let uniforms = MeanUniforms { rows: n as u32, c: c as u32, weight };
         let work = Work::new(rows.bytes() + 8 * c, rows.len());
-        self.gpu().run(&LERP_MEAN, &[self, rows], &params, Grid::items(c), work);
+        self.gpu().run(&LERP_MEAN, &[self, rows], &uniforms, Grid::items(c), work);
     }
 
     /// Row `indices[i]` moved by `weight` towards row `i` of `rows` and scaled to unit length, in place, in one launch.
@@ -76,9 +82,9 @@ impl Tensor {
         let indexed = indices.dtype() == DType::U32 && **indices.shape() == from[..1];
         assert!(fits && indexed, "lerp_unit_rows_: rows {from} at {indices} of {to}");
         let (n, c) = (from[0], from[1]);
-        let params = UnitRowsParams { rows: n as u32, c: c as u32, m: to[0] as u32, weight, eps: EPS };
+        let uniforms = UnitRowsUniforms { rows: n as u32, c: c as u32, m: to[0] as u32, weight, eps: EPS };
         let work = Work::new(3 * rows.bytes() + indices.bytes(), 6 * rows.len());
-        LERP_UNIT_ROWS.run(self.gpu(), &[self, rows, indices], &params, (n, c), work);
+        LERP_UNIT_ROWS.run(self.gpu(), &[self, rows, indices], &uniforms, (n, c), work);
     }
 }
 
@@ -101,8 +107,9 @@ mod tests {
             let want = crate::reference::lerp::lerp_unit_rows(&f64s(&y), &f64s(&x), &at, c, 0.25);
             let at: Vec<u32> = at.iter().map(|&i| i as u32).collect();
             let (rows, indices) = (gpu.tensor(&x, [n, c]).unwrap(), gpu.tensor_u32(&at, [n]).unwrap());
-            let params = UnitRowsParams { rows: n as u32, c: c as u32, m: m as u32, weight: 0.25, eps: EPS };
-            LERP_UNIT_ROWS.each_form(&gpu, &params, (n, c), |form, _, run| {
+            let uniforms =
+                UnitRowsUniforms { rows: n as u32, c: c as u32, m: m as u32, weight: 0.25, eps: EPS };
+            LERP_UNIT_ROWS.each_form(&gpu, &uniforms, (n, c), |form, _, run| {
                 let bank = gpu.tensor(&y, [m, c]).unwrap();
                 run(&[&bank, &rows, &indices]);
                 for (got, want) in bank.to_vec().unwrap().iter().zip(&want) {

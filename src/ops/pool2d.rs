@@ -4,7 +4,7 @@ use super::binary::expand_scaled;
 use super::conv2d::Pair;
 use super::elementwise::assert_float;
 use super::strips::{Lanes, lanes};
-use crate::gpu::{Bind, Gpu, Grid, Source, Work, params, source};
+use crate::gpu::{Bind, Gpu, Grid, Source, Work, source, uniforms};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
@@ -14,14 +14,14 @@ static MAX_BACKWARD: Lanes = lanes(&SOURCE, "max_pool2d_backward", &[]);
 static AVG: Lanes = lanes(&SOURCE, "avg_pool2d", &[]);
 static AVG_BACKWARD: Lanes = lanes(&SOURCE, "avg_pool2d_backward", &[]);
 
-params! {
-    struct Params {
+uniforms! {
+    struct Uniforms {
         n: u32, h: u32, w: u32, c: u32, oh: u32, ow: u32, kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32,
         run: u32, runs: u32,
     }
 }
 
-impl Params {
+impl Uniforms {
     /// Work of a launch over these tensors: an addition or comparison for each element of each window.
     fn work(&self, tensors: &[&Tensor]) -> Work {
         let bytes: usize = tensors.iter().map(|t| t.bytes()).sum();
@@ -38,9 +38,9 @@ impl Params {
         let runs = width.div_ceil(longest).max(1);
         let wide = self.c.is_multiple_of(4);
         let c = if wide { self.c / 4 } else { self.c };
-        let params = Params { c, run: width.div_ceil(runs), runs, ..*self };
+        let uniforms = Uniforms { c, run: width.div_ceil(runs), runs, ..*self };
         let items = u64::from(self.n) * u64::from(lines) * u64::from(runs) * u64::from(c);
-        gpu.run(&kernel[usize::from(wide)], tensors, &params, Grid::items(items), work);
+        gpu.run(&kernel[usize::from(wide)], tensors, &uniforms, Grid::items(items), work);
     }
 
     fn output(&self) -> Shape {
@@ -134,7 +134,7 @@ fn avg(op: &'static str, x: &Tensor, kernel: Pair, stride: Pair, padding: Pair, 
 }
 
 #[track_caller]
-fn check(op: &str, x: &Tensor, Pair(kernel): Pair, Pair(stride): Pair, Pair(padding): Pair) -> Params {
+fn check(op: &str, x: &Tensor, Pair(kernel): Pair, Pair(stride): Pair, Pair(padding): Pair) -> Uniforms {
     assert_float(op, &[x]);
     let &[n, h, w, c] = &**x.shape() else { panic!("{op}: want [N, H, W, C], not {}", x.shape()) };
     let output = |size: usize, axis: usize| {
@@ -150,5 +150,5 @@ fn check(op: &str, x: &Tensor, Pair(kernel): Pair, Pair(stride): Pair, Pair(padd
     let [n, h, w, c, oh, ow] = [n, h, w, c, oh, ow].map(|d| d as u32);
     let [kh, kw, sh, sw, ph, pw] =
         [kernel[0], kernel[1], stride[0], stride[1], padding[0], padding[1]].map(|d| d as u32);
-    Params { n, h, w, c, oh, ow, kh, kw, sh, sw, ph, pw, run: 0, runs: 0 }
+    Uniforms { n, h, w, c, oh, ow, kh, kw, sh, sw, ph, pw, run: 0, runs: 0 }
 }

@@ -1,6 +1,6 @@
 //! Sums, means and maxima over axes.
 
-use crate::gpu::{Facts, Grid, Source, Work, params, source};
+use crate::gpu::{Facts, Grid, Source, Work, source, uniforms};
 use crate::ops::binary::{equal, expand_scaled};
 use crate::ops::elementwise::{assert_f32, assert_float};
 use crate::ops::strips::{Lanes, Strips, lanes};
@@ -11,8 +11,8 @@ static SOURCE: Source = source!("reduce.wgsl");
 static SUM: Lanes = lanes(&SOURCE, "sum", &[]);
 static MAX: Lanes = lanes(&SOURCE, "max_value", &[]);
 
-params! {
-    struct Params { n: u32, m: u32, c: u32, strips: u32, interleaved: u32, scale: f32 }
+uniforms! {
+    struct Uniforms { n: u32, m: u32, c: u32, strips: u32, interleaved: u32, scale: f32 }
 }
 
 /// Elements one invocation adds up at most, so that rounding errors stay small however large the tensor.
@@ -80,7 +80,7 @@ fn reduce_run(
     let y = Tensor::alloc(gpu, op, &Shape::from([outer * strips * inner]), DType::F32);
     let wide = inner.is_multiple_of(4);
     let c = if wide { inner / 4 } else { inner };
-    let params = Params {
+    let uniforms = Uniforms {
         n: (outer * strips * c) as u32,
         m: cut.m,
         c: c as u32,
@@ -89,7 +89,7 @@ fn reduce_run(
         scale: if strips == 1 { scale } else { 1.0 },
     };
     let work = Work::new(x.bytes() + y.bytes(), x.len());
-    gpu.run(&kernel[usize::from(wide)], &[&y, x], &params, Grid::items(params.n), work);
+    gpu.run(&kernel[usize::from(wide)], &[&y, x], &uniforms, Grid::items(uniforms.n), work);
     if strips == 1 { y } else { reduce_run(op, kernel, &y, [outer, strips, inner], scale) }
 }
 

@@ -1,7 +1,7 @@
 //! Kernels that give a row of a matrix to several invocations (`shaders/lib/row.wgsl`), and how many.
 
 use super::elementwise::assert_float;
-use crate::gpu::{Bind, Gpu, Grid, Kernel, Means, Params, Source, Work};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Means, Source, Uniforms, Work};
 use crate::tensor::{DType, Tensor};
 
 /// How a row is shared.
@@ -94,41 +94,41 @@ impl RowKernel {
 
     /// Launches it over `rows` rows of `c` elements.
     #[track_caller]
-    pub(super) fn run<P: Params>(
+    pub(super) fn run<P: Uniforms>(
         &self,
         gpu: &Gpu,
         tensors: &[&dyn Bind],
-        params: &P,
+        uniforms: &P,
         (rows, c): (usize, usize),
         work: Work,
     ) {
         let (kernels, lane) = self.cells(c);
         let i = choose(gpu, rows, c / lane, lane);
-        launch(&kernels[i], WIDTHS[i], gpu, tensors, params, rows, work);
+        launch(&kernels[i], WIDTHS[i], gpu, tensors, uniforms, rows, work);
     }
 
     /// Launches it over the columns of a matrix of `rows` by `c`, a cell of them at a time.
     #[track_caller]
-    pub(super) fn run_columns<P: Params>(
+    pub(super) fn run_columns<P: Uniforms>(
         &self,
         gpu: &Gpu,
         tensors: &[&dyn Bind],
-        params: &P,
+        uniforms: &P,
         (rows, c): (usize, usize),
         work: Work,
     ) {
         let (kernels, lane) = self.cells(c);
         let i = choose(gpu, c / lane, rows, 1);
-        launch(&kernels[i], WIDTHS[i], gpu, tensors, params, c / lane, work);
+        launch(&kernels[i], WIDTHS[i], gpu, tensors, uniforms, c / lane, work);
     }
 
     /// Calls `check` for every form that runs on `gpu`: each width, with cells of one element, and of four where `c` is a
     /// multiple of four. It gets the form's name, the number of elements of a row that its lanes take at a time, and a launch.
     #[cfg(test)]
-    pub(super) fn each_form<P: Params>(
+    pub(super) fn each_form<P: Uniforms>(
         &self,
         gpu: &Gpu,
-        params: &P,
+        uniforms: &P,
         (rows, c): (usize, usize),
         mut check: impl FnMut(&str, usize, &dyn Fn(&[&dyn Bind])),
     ) {
@@ -138,7 +138,7 @@ impl RowKernel {
                 if !width.shuffled || shuffles(gpu) {
                     let name = format!("{width:?}, cells of {lane}, {rows} x {c}");
                     check(&name, lane * width.lanes as usize, &|tensors| {
-                        launch(kernel, width, gpu, tensors, params, rows, Work::default());
+                        launch(kernel, width, gpu, tensors, uniforms, rows, Work::default());
                     });
                 }
             }
@@ -147,17 +147,17 @@ impl RowKernel {
 }
 
 #[track_caller]
-fn launch<P: Params>(
+fn launch<P: Uniforms>(
     kernel: &Kernel,
     width: Width,
     gpu: &Gpu,
     tensors: &[&dyn Bind],
-    params: &P,
+    uniforms: &P,
     rows: usize,
     work: Work,
 ) {
     let groups = rows.div_ceil((width.workgroup / width.lanes) as usize);
-    gpu.run(kernel, tensors, params, Grid::groups(groups as u64), work);
+    gpu.run(kernel, tensors, uniforms, Grid::groups(groups as u64), work);
 }
 
 const fn widths(source: &'static Source, entry: &'static str, wide: bool) -> [Kernel; 6] {

@@ -1,7 +1,7 @@
 //! Rows of a tensor, that is slices along its first axis: by index, by range, and written in place.
 
 use super::strips::{Lanes, lanes};
-use crate::gpu::{Bind, Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Bind, Grid, Kernel, Source, Work, source, uniforms};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
@@ -17,14 +17,14 @@ const PIECES: usize = 8;
 /// Indices chained at once; see the kernel.
 const BLOCK: usize = 1024;
 
-params! {
-    struct RunParams { length: u32, to: u32, at: u32 }
+uniforms! {
+    struct RunUniforms { length: u32, to: u32, at: u32 }
 }
-params! {
-    struct Params { count: u32, rows: u32, width: u32, takers: u32, block: u32, first: u32 }
+uniforms! {
+    struct Uniforms { count: u32, rows: u32, width: u32, takers: u32, block: u32, first: u32 }
 }
 
-impl Params {
+impl Uniforms {
     /// For rows of `width` elements, and whether a piece of a row is four of them.
     fn new(count: usize, rows: usize, width: usize) -> (Self, bool) {
         let wide = width.is_multiple_of(4);
@@ -61,8 +61,8 @@ fn copy_elements(from: &Tensor, at: usize, to: &Tensor, start: usize, count: usi
     } else if at.is_multiple_of(2) && start.is_multiple_of(2) && count.is_multiple_of(2) {
         gpu.copy(from, at / 2, to, start / 2, count / 2);
     } else {
-        let params = RunParams { length: count as u32, to: start as u32, at: at as u32 };
-        gpu.run(&COPY_RUN, &[to, from], &params, Grid::items(count), Work::new(4 * count, 0_u32));
+        let uniforms = RunUniforms { length: count as u32, to: start as u32, at: at as u32 };
+        gpu.run(&COPY_RUN, &[to, from], &uniforms, Grid::items(count), Work::new(4 * count, 0_u32));
     }
 }
 
@@ -91,14 +91,20 @@ fn by_blocks(
     indices: &Tensor,
 ) {
     let (gpu, count) = (indices.gpu(), indices.len());
-    let (params, wide) = Params::new(count, rows, width);
+    let (uniforms, wide) = Uniforms::new(count, rows, width);
     let links = Tensor::alloc(gpu, "link", &Shape::from([count, 2]), DType::U32);
-    gpu.run(&LINK, &[&links, indices], &params, Grid::items(count), Work::new(12 * count, 0_u32));
+    gpu.run(&LINK, &[&links, indices], &uniforms, Grid::items(count), Work::new(12 * count, 0_u32));
     for first in (0..count).step_by(BLOCK) {
         let block = BLOCK.min(count - first);
         let work = Work::new(12 * block * width, block * width);
-        let params = Params { first: first as u32, ..params };
-        gpu.run(&kernel[usize::from(wide)], &[to, from, indices, &links], &params, params.grid(block), work);
+        let uniforms = Uniforms { first: first as u32, ..uniforms };
+        gpu.run(
+            &kernel[usize::from(wide)],
+            &[to, from, indices, &links],
+            &uniforms,
+            uniforms.grid(block),
+            work,
+        );
     }
 }
 
@@ -123,9 +129,9 @@ impl Tensor {
         };
         let y = Tensor::alloc(self.gpu(), "gather_rows", &with_rows(&from, indices.len()), self.dtype());
         let work = Work::new(2 * y.bytes() + 4 * indices.len(), 0_u32);
-        let (params, wide) = Params::new(indices.len(), from[0], words);
+        let (uniforms, wide) = Uniforms::new(indices.len(), from[0], words);
         let inputs: [&dyn Bind; 3] = [y.storage(), self.storage(), indices];
-        self.gpu().run(&GATHER[usize::from(wide)], &inputs, &params, params.grid(indices.len()), work);
+        self.gpu().run(&GATHER[usize::from(wide)], &inputs, &uniforms, uniforms.grid(indices.len()), work);
         y.with_backward("gather_rows", &[self], &[indices], move |rule| {
             let [indices] = rule.saved();
             let dx = Tensor::filled(rule.dy.gpu(), "gather_rows", &from, rule.dy.dtype(), 0.0);

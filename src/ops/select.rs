@@ -1,6 +1,6 @@
 //! Choosing elements: by a mask, the largest, the index of the largest.
 
-use crate::gpu::{Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Grid, Kernel, Source, Work, source, uniforms};
 use crate::ops::elementwise::assert_f32;
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
@@ -13,11 +13,11 @@ static TOPK_FIND: Kernel = TOPK_SOURCE.kernel("topk_find");
 static TOPK_COLLECT: Kernel = TOPK_SOURCE.kernel("topk_collect");
 static TOPK_BACKWARD: Kernel = TOPK_SOURCE.kernel("topk_backward");
 
-params! {
-    struct WhereParams { n: u32, of_a: u32 }
+uniforms! {
+    struct WhereUniforms { n: u32, of_a: u32 }
 }
-params! {
-    struct TopkParams { rows: u32, cols: u32, k: u32, chunks: u32, chunk: u32, step: u32, steps: u32 }
+uniforms! {
+    struct TopkUniforms { rows: u32, cols: u32, k: u32, chunks: u32, chunk: u32, step: u32, steps: u32 }
 }
 
 /// Elements of a row that one invocation of `topk_find` searches.
@@ -32,7 +32,7 @@ fn topk(x: &Tensor, values: &Tensor, indices: &Tensor, [rows, cols, k]: [usize; 
     let chunks = cols.div_ceil(CHUNK);
     let steps_at_once = if chunks == 1 { VISITS / cols } else { 1 };
     let found = Tensor::alloc(gpu, "topk", &Shape::from([k, rows, chunks, 2]), DType::U32);
-    let params = TopkParams {
+    let uniforms = TopkUniforms {
         rows: rows as u32,
         cols: cols as u32,
         k: k as u32,
@@ -43,22 +43,22 @@ fn topk(x: &Tensor, values: &Tensor, indices: &Tensor, [rows, cols, k]: [usize; 
     };
     for step in (0..k).step_by(steps_at_once) {
         let steps = steps_at_once.min(k - step);
-        let params = TopkParams { step: step as u32, steps: steps as u32, ..params };
+        let uniforms = TopkUniforms { step: step as u32, steps: steps as u32, ..uniforms };
         let work = Work::new(4 * x.len() + 8 * rows * chunks * steps, steps * x.len());
-        gpu.run(&TOPK_FIND, &[&found, x], &params, Grid::items(rows * chunks), work);
+        gpu.run(&TOPK_FIND, &[&found, x], &uniforms, Grid::items(rows * chunks), work);
     }
     let work = Work::new(4 * found.len() + 12 * values.len(), 0_u32);
-    gpu.run(&TOPK_COLLECT, &[values, indices, &found, x], &params, Grid::items(values.len()), work);
+    gpu.run(&TOPK_COLLECT, &[values, indices, &found, x], &uniforms, Grid::items(values.len()), work);
 }
 
 fn topk_backward(dy: &Tensor, indices: &Tensor, shape: Shape, [rows, cols, k]: [usize; 3]) -> Tensor {
     let dx = Tensor::scalar(dy.gpu(), 0.0).expand(shape);
     let [rows, cols, k] = [rows, cols, k].map(|n| n as u32);
-    let params = TopkParams { rows, cols, k, chunks: 0, chunk: 0, step: 0, steps: 0 };
+    let uniforms = TopkUniforms { rows, cols, k, chunks: 0, chunk: 0, step: 0, steps: 0 };
     dy.gpu().run(
         &TOPK_BACKWARD,
         &[&dx, indices, dy],
-        &params,
+        &uniforms,
         Grid::items(dy.len()),
         Work::new(12 * dy.len(), 0_u32),
     );
@@ -68,11 +68,11 @@ fn topk_backward(dy: &Tensor, indices: &Tensor, shape: Shape, [rows, cols, k]: [
 fn where_mask_backward(mask: &Tensor, dy: &Tensor, of_a: bool) -> Tensor {
     let n = dy.len();
     let dx = Tensor::alloc(dy.gpu(), "where_mask", dy.shape(), DType::F32);
-    let params = WhereParams { n: n.div_ceil(4) as u32, of_a: u32::from(of_a) };
+    let uniforms = WhereUniforms { n: n.div_ceil(4) as u32, of_a: u32::from(of_a) };
     dy.gpu().run(
         &WHERE_BACKWARD,
         &[&dx, mask, dy],
-        &params,
+        &uniforms,
         Grid::items(n.div_ceil(4)),
         Work::new(12 * n, 0_u32),
     );
@@ -108,11 +108,11 @@ impl Tensor {
         };
         let n = mask.len();
         let y = Tensor::alloc(mask.gpu(), "where_mask", shape, DType::F32);
-        let params = WhereParams { n: n.div_ceil(4) as u32, of_a: 1 };
+        let uniforms = WhereUniforms { n: n.div_ceil(4) as u32, of_a: 1 };
         mask.gpu().run(
             &WHERE,
             &[&y, mask, &fit(a), &fit(b)],
-            &params,
+            &uniforms,
             Grid::items(n.div_ceil(4)),
             Work::new(16 * n, 0_u32),
         );

@@ -1,7 +1,7 @@
 //! Softmax and its logarithm over the last axis.
 
 use super::row_kernel::{RowKernel, rows_of};
-use crate::gpu::{Source, Work, params, source};
+use crate::gpu::{Source, Work, source, uniforms};
 use crate::tensor::Tensor;
 
 static SOURCE: Source = source!("softmax.wgsl");
@@ -10,7 +10,7 @@ static SOFTMAX_BACKWARD: RowKernel = RowKernel::lanes(&SOURCE, "softmax_backward
 static LOG_SOFTMAX: RowKernel = RowKernel::lanes(&SOURCE, "log_softmax");
 static LOG_SOFTMAX_BACKWARD: RowKernel = RowKernel::lanes(&SOURCE, "log_softmax_backward");
 
-params! { struct Params { rows: u32, c: u32, inv_tau: f32 } }
+uniforms! { struct Uniforms { rows: u32, c: u32, inv_tau: f32 } }
 
 impl Tensor {
     /// `e^(x / tau) / sum e^(x / tau)` over the last axis; `softmax(0.1)`, or `softmax(None)` for `tau = 1`.
@@ -50,16 +50,16 @@ fn run(
     let tau = tau.unwrap_or(1.0);
     assert!(tau > 0.0, "{op}: temperature {tau} is not above zero");
     let (rows, c) = rows_of(op, x);
-    let params = Params { rows: rows as u32, c: c as u32, inv_tau: 1.0 / tau };
+    let uniforms = Uniforms { rows: rows as u32, c: c as u32, inv_tau: 1.0 / tau };
     let n = x.len() as u64;
 
     let y = Tensor::alloc(x.gpu(), op, x.shape(), x.dtype());
-    forward.run(x.gpu(), &[&y, x], &params, (rows, c), Work::new(2 * x.bytes() as u64, 8 * n));
+    forward.run(x.gpu(), &[&y, x], &uniforms, (rows, c), Work::new(2 * x.bytes() as u64, 8 * n));
 
     y.clone().with_backward(op, &[x], &[&y], move |b| {
         let [y] = b.saved();
         let dx = Tensor::alloc(y.gpu(), op, y.shape(), y.dtype());
-        backward.run(y.gpu(), &[&dx, b.dy, y], &params, (rows, c), Work::new(3 * y.bytes() as u64, 5 * n));
+        backward.run(y.gpu(), &[&dx, b.dy, y], &uniforms, (rows, c), Work::new(3 * y.bytes() as u64, 5 * n));
         vec![Some(dx)]
     })
 }
@@ -78,8 +78,8 @@ mod tests {
             let x64: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
             let want = crate::reference::softmax::log_softmax(&x64, c, 0.5);
             let x = gpu.tensor(&x, [rows, c]).unwrap();
-            let params = Params { rows: rows as u32, c: c as u32, inv_tau: 2.0 };
-            LOG_SOFTMAX.each_form(&gpu, &params, (rows, c), |form, _, launch| {
+            let uniforms = Uniforms { rows: rows as u32, c: c as u32, inv_tau: 2.0 };
+            LOG_SOFTMAX.each_form(&gpu, &uniforms, (rows, c), |form, _, launch| {
                 let y = x.full_like(f32::NAN);
                 launch(&[&y, &x]);
                 for (got, want) in y.to_vec().unwrap().iter().zip(&want) {

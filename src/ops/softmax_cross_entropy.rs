@@ -2,14 +2,14 @@
 
 use super::elementwise::assert_f32;
 use super::row_kernel::{RowKernel, rows_of};
-use crate::gpu::{Source, Work, params, source};
+use crate::gpu::{Source, Work, source, uniforms};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = source!("softmax_cross_entropy.wgsl");
 static FORWARD: RowKernel = RowKernel::lanes(&SOURCE, "softmax_cross_entropy");
 static BACKWARD: RowKernel = RowKernel::lanes(&SOURCE, "softmax_cross_entropy_backward");
 
-params! { struct Params { rows: u32, c: u32, inv_tau: f32, grad_scale: f32, nan: f32 } }
+uniforms! { struct Uniforms { rows: u32, c: u32, inv_tau: f32, grad_scale: f32, nan: f32 } }
 
 /// What [`Tensor::softmax_cross_entropy_rows`] finds for each row. Constants: no graph leads to them.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ impl Tensor {
             let dx = Tensor::alloc(x.gpu(), "softmax_cross_entropy", x.shape(), DType::F32);
             let n = x.len() as u64;
             let inputs: [&dyn crate::gpu::Bind; 5] = [&dx, b.dy, x, labels, saved];
-            BACKWARD.run(x.gpu(), &inputs, &params(x, tau), rows_of("", x), Work::new(8 * n, 5 * n));
+            BACKWARD.run(x.gpu(), &inputs, &uniforms(x, tau), rows_of("", x), Work::new(8 * n, 5 * n));
             vec![Some(dx)]
         })
     }
@@ -57,10 +57,10 @@ impl Tensor {
     }
 }
 
-fn params(x: &Tensor, tau: f32) -> Params {
+fn uniforms(x: &Tensor, tau: f32) -> Uniforms {
     let (rows, c) = (x.shape()[0], x.shape()[1]);
     let grad_scale = 1.0 / (rows as f32 * tau);
-    Params { rows: rows as u32, c: c as u32, inv_tau: 1.0 / tau, grad_scale, nan: f32::NAN }
+    Uniforms { rows: rows as u32, c: c as u32, inv_tau: 1.0 / tau, grad_scale, nan: f32::NAN }
 }
 
 /// The row losses, and what backward needs: maximum and `ln sum e^((x - maximum) / tau)` of each row, `[n, 2]`.
@@ -78,6 +78,6 @@ fn forward(x: &Tensor, labels: &Tensor, tau: f32) -> (RowLosses, Tensor) {
     let (losses, lse, saved) = (alloc(&[rows]), alloc(&[rows]), alloc(&[rows, 2]));
     let n = x.len() as u64;
     let work = Work::new(4 * n + 20 * rows as u64, 6 * n);
-    FORWARD.run(x.gpu(), &[&losses, &lse, &saved, x, labels], &params(x, tau), (rows, c), work);
+    FORWARD.run(x.gpu(), &[&losses, &lse, &saved, x, labels], &uniforms(x, tau), (rows, c), work);
     (RowLosses { losses, lse }, saved)
 }

@@ -1,15 +1,15 @@
 //! Softsign: the op that CONTRIBUTING.md shows how to add.
 
 use super::elementwise::{assert_float, elementwise};
-use crate::gpu::{Kernel, Source, params, source};
+use crate::gpu::{Kernel, Source, source, uniforms};
 use crate::tensor::Tensor;
 
 static SOURCE: Source = source!("softsign.wgsl");
 static FORWARD: Kernel = SOURCE.kernel("softsign_forward");
 static BACKWARD: Kernel = SOURCE.kernel("softsign_backward");
 
-params! {
-    struct Params { n: u32 }
+uniforms! {
+    struct Uniforms { n: u32 }
 }
 
 impl Tensor {
@@ -21,13 +21,13 @@ impl Tensor {
     #[must_use]
     pub fn softsign(&self) -> Tensor {
         assert_float("softsign", &[self]);
-        elementwise("softsign", &FORWARD, &[self], |n| Params { n }).with_backward(
+        elementwise("softsign", &FORWARD, &[self], |n| Uniforms { n }).with_backward(
             "softsign",
             &[self],
             &[self],
             |rule| {
                 let [x] = rule.saved();
-                vec![Some(elementwise("softsign", &BACKWARD, &[x, rule.dy], |n| Params { n }))]
+                vec![Some(elementwise("softsign", &BACKWARD, &[x, rule.dy], |n| Uniforms { n }))]
             },
         )
     }

@@ -1,14 +1,14 @@
 //! Long sums cut into parts: how many, where a kernel writes them, and the pass that adds them up.
 
-use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Gpu, Grid, Kernel, Source, Work, source, uniforms};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = source!("matmul/sum_splits.wgsl");
 static SUM_SPLITS: Kernel = SOURCE.kernel("sum_splits");
 
-params! {
-    struct Params { n: u32, splits: u32, columns: u32, add_bias: u32, relu: u32 }
+uniforms! {
+    struct Uniforms { n: u32, splits: u32, columns: u32, add_bias: u32, relu: u32 }
 }
 
 /// The last step for each element of a product before it is stored: `relu(x + bias[column])`, without bias or ReLU where they are
@@ -56,6 +56,6 @@ pub(super) fn finish(y: &Tensor, parts: &Tensor, splits: u32, epilogue: Epilogue
     let [add_bias, relu] = [epilogue.bias.is_some(), epilogue.relu].map(u32::from);
     let bias = epilogue.bias.unwrap_or(parts);
     let work = Work::new((parts.bytes() + y.bytes()) as u64, parts.len() as u64);
-    let p = Params { n, splits, columns, add_bias, relu };
+    let p = Uniforms { n, splits, columns, add_bias, relu };
     y.gpu().run(&SUM_SPLITS, &[y, parts, bias], &p, Grid::items(n), work);
 }

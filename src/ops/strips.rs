@@ -1,14 +1,14 @@
 //! How columns are cut into strips of rows (`shaders/lib/strip.wgsl`), and the second pass of their sums.
 
 use super::row_kernel::RowKernel;
-use crate::gpu::{Bind, Gpu, Grid, Kernel, Params as GpuParams, Source, Work, params, source};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Uniforms as GpuUniforms, Work, source, uniforms};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = source!("add_strips.wgsl");
 static ADD_STRIPS: RowKernel = RowKernel::new(&SOURCE, "add_strips");
 static ADD_STRIP_ROWS: RowKernel = RowKernel::lanes(&SOURCE, "add_strip_rows");
 
-params! { struct Params { c: u32, strips: u32 } }
+uniforms! { struct Uniforms { c: u32, strips: u32 } }
 
 /// A kernel whose invocations take one column each, and the same with four (`shaders/lib/lane_4.wgsl`).
 pub(super) type Lanes = [Kernel; 2];
@@ -62,18 +62,18 @@ impl Strips {
 
     /// Launches `kernel` with an invocation for each column of a strip, or for four where `c` is a multiple of four.
     #[track_caller]
-    pub(super) fn run<P: GpuParams>(
+    pub(super) fn run<P: GpuUniforms>(
         &self,
         gpu: &Gpu,
         kernel: &Lanes,
         tensors: &[&dyn Bind],
-        params: &P,
+        uniforms: &P,
         work: Work,
     ) {
         let wide = self.c.is_multiple_of(4);
         let columns = if wide { self.c / 4 } else { self.c };
         let grid = Grid::items(u64::from(self.strips) * u64::from(columns));
-        gpu.run(&kernel[usize::from(wide)], tensors, params, grid, work);
+        gpu.run(&kernel[usize::from(wide)], tensors, uniforms, grid, work);
     }
 
     /// Room for two numbers a strip of a column: `[c, strips, 2]`.
@@ -83,9 +83,9 @@ impl Strips {
 
     /// Adds up `parts`: two sums a column, each `[c]`.
     pub(super) fn add_up(&self, op: &str, parts: &Tensor) -> (Tensor, Tensor) {
-        self.add(op, parts, |tensors, params, work| {
+        self.add(op, parts, |tensors, uniforms, work| {
             let shape = (self.c as usize, self.strips as usize);
-            ADD_STRIPS.run(parts.gpu(), tensors, params, shape, work);
+            ADD_STRIPS.run(parts.gpu(), tensors, uniforms, shape, work);
         })
     }
 
@@ -96,9 +96,9 @@ impl Strips {
 
     /// Adds up [`Strips::row_parts`]: two sums a column, each `[c]`.
     pub(super) fn add_up_rows(&self, op: &str, parts: &Tensor) -> (Tensor, Tensor) {
-        self.add(op, parts, |tensors, params, work| {
+        self.add(op, parts, |tensors, uniforms, work| {
             let shape = (self.strips as usize, self.c as usize);
-            ADD_STRIP_ROWS.run_columns(parts.gpu(), tensors, params, shape, work);
+            ADD_STRIP_ROWS.run_columns(parts.gpu(), tensors, uniforms, shape, work);
         })
     }
 
@@ -106,12 +106,12 @@ impl Strips {
         &self,
         op: &str,
         parts: &Tensor,
-        launch: impl FnOnce(&[&dyn Bind], &Params, Work),
+        launch: impl FnOnce(&[&dyn Bind], &Uniforms, Work),
     ) -> (Tensor, Tensor) {
         let c = self.c as usize;
         let [first, second] = [(); 2].map(|()| Tensor::alloc(parts.gpu(), op, &[c].into(), DType::F32));
         let work = Work::new(4 * (parts.len() + 2 * c) as u64, parts.len() as u64);
-        launch(&[&first, &second, parts], &Params { c: self.c, strips: self.strips }, work);
+        launch(&[&first, &second, parts], &Uniforms { c: self.c, strips: self.strips }, work);
         (first, second)
     }
 }
@@ -144,9 +144,9 @@ mod tests {
             let mut want = vec![0.0; 2 * c];
             parts.iter().enumerate().for_each(|(i, v)| want[i % (2 * c)] += v);
             let parts = gpu.tensor(&parts, [strips, 2, c]).unwrap();
-            let params = Params { c: c as u32, strips: strips as u32 };
+            let uniforms = Uniforms { c: c as u32, strips: strips as u32 };
             // A row for each column: more than there are cells of four, which the kernel leaves out.
-            ADD_STRIP_ROWS.each_form(&gpu, &params, (c, c), |form, _, launch| {
+            ADD_STRIP_ROWS.each_form(&gpu, &uniforms, (c, c), |form, _, launch| {
                 let sums = [(); 2].map(|()| gpu.full([c], f32::NAN).unwrap());
                 launch(&[&sums[0], &sums[1], &parts]);
                 let sums = sums.map(|sum| sum.to_vec().unwrap()).concat();

@@ -1,14 +1,14 @@
 //! Functions of one variable, element by element.
 
 use super::elementwise::{assert_float, elementwise};
-use crate::gpu::{Kernel, Source, params, source};
+use crate::gpu::{Kernel, Source, source, uniforms};
 use crate::tensor::Tensor;
 
 static SOURCE: Source = source!("unary.wgsl");
 static AFFINE: Kernel = SOURCE.kernel("affine_forward");
 
-params! {
-    struct Params { n: u32, a: f32, b: f32 }
+uniforms! {
+    struct Uniforms { n: u32, a: f32, b: f32 }
 }
 
 /// A function, its derivative, and what the derivative is computed from.
@@ -65,7 +65,7 @@ impl Unary {
 }
 
 fn launch(op: &str, kernel: &Kernel, inputs: &[&Tensor], a: f32, b: f32) -> Tensor {
-    elementwise(op, kernel, inputs, |n| Params { n, a, b })
+    elementwise(op, kernel, inputs, |n| Uniforms { n, a, b })
 }
 
 /// The gradient of a ReLU from its output.

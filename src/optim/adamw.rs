@@ -3,15 +3,15 @@
 use super::optimizer::Optimizer;
 use super::segments::{Group, check_flat, upload_groups};
 use crate::error::Result;
-use crate::gpu::{Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Grid, Kernel, Source, Work, source, uniforms};
 use crate::nn::{Params, Segment};
 use crate::tensor::Tensor;
 
 static SOURCE: Source = source!("adamw.wgsl");
 static ADAMW: Kernel = SOURCE.kernel("adamw");
 
-params! {
-    struct AdamWParams {
+uniforms! {
+    struct AdamWUniforms {
         n: u32,
         lr: f32,
         weight_decay: f32,
@@ -83,7 +83,7 @@ impl Optimizer for AdamW {
         self.steps += 1;
         let AdamWOptions { betas: (b1, b2), eps, weight_decay } = self.options;
         let correct = |beta: f64| (1.0 / (1.0 - beta.powf(self.steps as f64))) as f32;
-        let launch = AdamWParams {
+        let launch = AdamWUniforms {
             n,
             lr,
             weight_decay: weight_decay as f32,

@@ -1,7 +1,7 @@
 //! Gradient clipping by norm.
 
 use super::segments::{Of, check_flat, norms};
-use crate::gpu::{Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Grid, Kernel, Source, Work, source, uniforms};
 use crate::nn::Params;
 use crate::tensor::Tensor;
 
@@ -9,7 +9,7 @@ static SOURCE: Source = source!("clip.wgsl");
 static CLIP_GLOBAL: Kernel = SOURCE.kernel("clip_global");
 static CLIP_PER_TENSOR: Kernel = SOURCE.kernel("clip_per_tensor");
 
-params! { struct ClipParams { n: u32, max_norm: f32 } }
+uniforms! { struct ClipUniforms { n: u32, max_norm: f32 } }
 
 /// Whose norm [`clip_grad_norm`] limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub enum ClipBy {
 #[must_use = "a norm that is not looked at hides a diverging run"]
 pub fn clip_grad_norm(params: &Params, grads: &Tensor, max_norm: f32, by: ClipBy) -> Tensor {
     let n = check_flat("clip_grad_norm", params, grads);
-    let (launch, grid) = (ClipParams { n, max_norm }, Grid::items(n));
+    let (launch, grid) = (ClipUniforms { n, max_norm }, Grid::items(n));
     let work = Work::new(32 * u64::from(n), 4 * u64::from(n));
     match by {
         ClipBy::Global => {

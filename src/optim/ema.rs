@@ -4,7 +4,7 @@ use super::scaler::LossScaler;
 use super::schedule::Schedule;
 use super::segments::check_flat;
 use crate::error::Result;
-use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Gpu, Grid, Kernel, Source, Work, source, uniforms};
 use crate::nn::Params;
 use crate::tensor::{DType, Tensor};
 
@@ -17,8 +17,8 @@ const fn by_class(entry: &'static str) -> [Kernel; 2] {
     [SOURCE.kernel(entry), SOURCE.kernel(entry).with(&[("WG", 8.0), ("LANES", 8.0)])]
 }
 
-params! { struct Move { n: u32 } }
-params! { struct Decide { chunks: u32, shortest: f32, longest: f32 } }
+uniforms! { struct Move { n: u32 } }
+uniforms! { struct Decide { chunks: u32, shortest: f32, longest: f32 } }
 
 /// vec4s that a workgroup moves, as in the WGSL.
 const CHUNK: u32 = 1024;

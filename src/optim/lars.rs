@@ -3,14 +3,14 @@
 use super::optimizer::Optimizer;
 use super::segments::{Group, Of, check_flat, norms, upload_groups};
 use crate::error::Result;
-use crate::gpu::{Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Grid, Kernel, Source, Work, source, uniforms};
 use crate::nn::{Params, Segment};
 use crate::tensor::Tensor;
 
 static SOURCE: Source = source!("lars.wgsl");
 static LARS: Kernel = SOURCE.kernel("lars");
 
-params! { struct LarsParams { n: u32, lr: f32, weight_decay: f32, momentum: f32, eta: f32 } }
+uniforms! { struct LarsUniforms { n: u32, lr: f32, weight_decay: f32, momentum: f32, eta: f32 } }
 
 /// Options of [`Lars`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,7 +64,7 @@ impl Optimizer for Lars {
         params.gpu().run(
             &LARS,
             &[w, &self.velocity, grads, blocks, &self.groups, &norms, guard],
-            &LarsParams { n, lr, weight_decay, momentum, eta },
+            &LarsUniforms { n, lr, weight_decay, momentum, eta },
             Grid::items(n),
             Work::new(80 * u64::from(n), 28 * u64::from(n)),
         );

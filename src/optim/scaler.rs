@@ -3,7 +3,7 @@
 use super::optimizer::Optimizer;
 use super::segments::check_flat;
 use crate::error::Result;
-use crate::gpu::{Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Grid, Kernel, Source, Work, source, uniforms};
 use crate::nn::{Params, Precision};
 use crate::tensor::Tensor;
 
@@ -14,7 +14,7 @@ static UPDATE_SCALE: Kernel = SOURCE.kernel("update_scale");
 /// The scale of a run's first step, as in PyTorch.
 const FIRST_SCALE: f32 = 65_536.0;
 
-params! { struct UnscaleParams { n: u32 } }
+uniforms! { struct UnscaleUniforms { n: u32 } }
 
 /// Dynamic loss scaling (Micikevicius et al. 2018, "Mixed Precision Training"), as `torch.amp.GradScaler`, all of it on the
 /// device: nothing waits to learn whether a gradient was finite.
@@ -86,7 +86,7 @@ impl LossScaler {
         let gradient = params.pack(&loss.mul(scale).backward());
         let (gpu, n) = (params.gpu(), check_flat("LossScaler", params, &gradient));
         let work = Work::new(32 * u64::from(n), 4 * u64::from(n));
-        gpu.run(&UNSCALE, &[&gradient, found, guard], &UnscaleParams { n }, Grid::items(n), work);
+        gpu.run(&UNSCALE, &[&gradient, found, guard], &UnscaleUniforms { n }, Grid::items(n), work);
         gpu.run(&UPDATE_SCALE, &[guard, found], &(), Grid::Groups(1), Work::new(40, 0));
         gradient
     }

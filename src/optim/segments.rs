@@ -1,7 +1,7 @@
 //! Hyper-parameters by tensor, and norms by tensor.
 
 use crate::error::Result;
-use crate::gpu::{Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Grid, Kernel, Source, Work, source, uniforms};
 use crate::nn::{Params, Segment};
 use crate::tensor::{DType, Tensor};
 
@@ -15,9 +15,9 @@ const fn by_class(entry: &'static str) -> [Kernel; 2] {
     [SOURCE.kernel(entry), SOURCE.kernel(entry).with(&[("WG", 8.0)])]
 }
 
-params! { struct Chunks { chunks: u32, weight_decay: f32 } }
-params! { struct Plain { chunks: u32 } }
-params! { struct Ranges { ranges: u32 } }
+uniforms! { struct Chunks { chunks: u32, weight_decay: f32 } }
+uniforms! { struct Plain { chunks: u32 } }
+uniforms! { struct Ranges { ranges: u32 } }
 
 /// How an optimiser treats one parameter. The learning rate is `lr_scale * lr + lr_fixed`.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -3,7 +3,7 @@
 use super::optimizer::Optimizer;
 use super::segments::{Group, check_flat, upload_groups};
 use crate::error::Result;
-use crate::gpu::{Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Grid, Kernel, Source, Work, source, uniforms};
 use crate::nn::{Params, Segment};
 use crate::tensor::Tensor;
 
@@ -11,8 +11,8 @@ static SOURCE: Source = source!("sgd.wgsl");
 static SGD: Kernel = SOURCE.kernel("sgd");
 static SGD_MOMENTUM: Kernel = SOURCE.kernel("sgd_momentum");
 
-params! { struct Plain { n: u32, lr: f32, weight_decay: f32 } }
-params! { struct Momentum { n: u32, lr: f32, weight_decay: f32, momentum: f32, nesterov: u32 } }
+uniforms! { struct Plain { n: u32, lr: f32, weight_decay: f32 } }
+uniforms! { struct Momentum { n: u32, lr: f32, weight_decay: f32, momentum: f32, nesterov: u32 } }
 
 /// Options of [`Sgd`], with `torch.optim.SGD`'s defaults (all off).
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

@@ -1,7 +1,7 @@
 //! Tensors from host values, constants and random numbers.
 
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Gpu, Grid, Kernel, Source, Work, source, uniforms};
 use crate::rng::Rng;
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
@@ -10,8 +10,8 @@ static SOURCE: Source = source!("random.wgsl");
 static UNIFORM: Kernel = SOURCE.kernel("random_uniform");
 static NORMAL: Kernel = SOURCE.kernel("random_normal");
 
-params! {
-    struct RandomParams { n: u32, draw: u32, seed: u32, stream: u32, a: f32, b: f32 }
+uniforms! {
+    struct RandomUniforms { n: u32, draw: u32, seed: u32, stream: u32, a: f32, b: f32 }
 }
 
 impl Gpu {
@@ -137,8 +137,14 @@ impl Gpu {
         let tensor = self.create("random", shape, DType::F32)?;
         let n = tensor.len() as u32;
         let [seed, stream] = rng.key();
-        let params = RandomParams { n, draw: rng.next_tensor(), seed, stream, a, b };
-        self.run(kernel, &[&tensor], &params, Grid::items(n.div_ceil(4)), Work::new(4 * u64::from(n), 0_u64));
+        let uniforms = RandomUniforms { n, draw: rng.next_tensor(), seed, stream, a, b };
+        self.run(
+            kernel,
+            &[&tensor],
+            &uniforms,
+            Grid::items(n.div_ceil(4)),
+            Work::new(4 * u64::from(n), 0_u64),
+        );
         Ok(tensor)
     }
 }

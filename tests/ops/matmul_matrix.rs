@@ -4,7 +4,7 @@ use crate::common::*;
 use crate::matmul::{FORMS, Form, SIZES};
 use wgrad::gpu::Grid;
 use wgrad::reference::{matmul as reference, split};
-use wgrad::{DType, Gpu, Kernel, Tensor, params};
+use wgrad::{DType, Gpu, Kernel, Tensor, uniforms};
 
 /// Values that f16 holds exactly: multiples of 1/256 in [-1, 1).
 pub(crate) fn half_data(seed: u32, n: usize) -> Vec<f32> {
@@ -193,10 +193,10 @@ fn error_of_the_specification_by_spread_within_a_row() {
     }
 }
 
-params! {
+uniforms! {
     struct Scales { count: u32, rows: u32, k: u32, step: u32, k_step: u32, lanes: u32 }
 }
-params! {
+uniforms! {
     struct Split { count: u32, columns: u32, k: u32, along_k: u32 }
 }
 

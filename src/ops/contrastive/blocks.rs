@@ -6,7 +6,7 @@
 //! products in all instead of five, each as fast as the matmul ladder makes it. Scratch is one block, whatever N and M.
 
 use super::call::{Call, Passes, Saved, Wanted};
-use crate::gpu::{Bind, Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Bind, Grid, Kernel, Source, Work, source, uniforms};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = source!("contrastive/4_blocks.wgsl");
@@ -14,8 +14,8 @@ static STATES: Kernel = SOURCE.kernel("contrastive_states");
 static WEIGHTS: [Kernel; 2] =
     [SOURCE.kernel("contrastive_weights"), SOURCE.kernel("contrastive_weights").with(&[("BOTH", 1.0)])];
 
-params! {
-    struct Params {
+uniforms! {
+    struct Uniforms {
         n: u32, m4: u32, row: u32, column4: u32, queries: u32, keys: u32, inv_tau: f32, scale: f32,
     }
 }
@@ -82,7 +82,7 @@ impl Passes for Blocks {
 /// A pass over the block of `products` whose first row and column are `at`.
 fn run(call: &Call, kernel: &Kernel, at: [usize; 2], products: &Tensor, bindings: &[&dyn Bind]) {
     let (n, m) = (products.shape()[0], products.shape()[1]);
-    let params = Params {
+    let uniforms = Uniforms {
         n: n as u32,
         m4: m as u32 / 4,
         row: at[0] as u32,
@@ -93,7 +93,7 @@ fn run(call: &Call, kernel: &Kernel, at: [usize; 2], products: &Tensor, bindings
         scale: call.scale(),
     };
     let work = Work::new(8 * products.len() as u64, 4 * products.len() as u64);
-    products.gpu().run(kernel, bindings, &params, Grid::items(n * m.div_ceil(STRIP)), work);
+    products.gpu().run(kernel, bindings, &uniforms, Grid::items(n * m.div_ceil(STRIP)), work);
 }
 
 /// Rows of a block against these keys, so that it has [`BLOCK`] squared logits.

@@ -1,7 +1,7 @@
 //! The contrastive loss on matrix units: logits of f16 rows, f32 sums.
 
 use super::call::{Call, Passes, Saved, Wanted};
-use crate::gpu::{Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Grid, Kernel, Source, Work, source, uniforms};
 use crate::ops::matmul::job::Form;
 use crate::ops::matmul::matrix::{pack, parts, tile, workgroup};
 use crate::shape::Shape;
@@ -14,13 +14,13 @@ static WEIGHTS: Kernel = WEIGHTS_SOURCE.kernel("contrastive_weights");
 static SUM_SOURCE: Source = source!("contrastive/5_matrix_sum.wgsl");
 static SUM: Kernel = SUM_SOURCE.kernel("contrastive_sum_weighted");
 
-params! {
+uniforms! {
     struct Forward { n: u32, m: u32, d: u32, chunk: u32, chunks: u32, begin: u32, end: u32, inv_tau: f32 }
 }
-params! {
+uniforms! {
     struct Weights { first: u32, last: u32, m: u32, d: u32, inv_tau: f32 }
 }
-params! {
+uniforms! {
     struct Sum { n: u32, splits: u32, scale: f32 }
 }
 

@@ -1,7 +1,7 @@
 //! The passes of the contrastive loss over rows alone: columns, the loss from the rows' states, extra candidates.
 
 use super::call::{Call, Column, Saved};
-use crate::gpu::{Bind, Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Bind, Grid, Kernel, Source, Work, source, uniforms};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
@@ -11,13 +11,13 @@ static FINISH: Kernel = ROWS_SOURCE.kernel("contrastive_finish");
 static EXTRA_BACKWARD: Kernel = ROWS_SOURCE.kernel("contrastive_extra_backward");
 static SUM_CHUNKS: Kernel = ROWS_SOURCE.kernel("contrastive_sum_chunks");
 
-params! {
+uniforms! {
     struct Columns { n: u32, m: u32, offset: u32 }
 }
-params! {
+uniforms! {
     struct Rows { n: u32, m: u32, d4: u32, chunks: u32, extra: u32, inv_tau: f32, scale: f32 }
 }
-params! {
+uniforms! {
     struct Sum { n: u32, chunks: u32 }
 }
 
@@ -34,12 +34,12 @@ impl Call {
         let &Self { n, d4, .. } = self;
         let (row_losses, lse) = (self.alloc(&[n]), self.alloc(&[n]));
         let bindings: [&dyn Bind; 6] = [&row_losses, &lse, state, q, extra.unwrap_or(k), positive];
-        let params = self.rows(states, extra.is_some());
+        let uniforms = self.rows(states, extra.is_some());
         let bytes = u64::from(n) * (32 * u64::from(d4) + 8 * u64::from(states) + 12);
         self.gpu.run(
             &FINISH,
             &bindings,
-            &params,
+            &uniforms,
             Grid::items(n),
             Work::new(bytes, u64::from(n) * self.flops(1)),
         );
@@ -84,9 +84,9 @@ impl Call {
 
     fn offset(&self, offset: u32) -> Tensor {
         let column = Tensor::alloc(&self.gpu, "contrastive", &Shape::new(&[self.n as usize]), DType::U32);
-        let params = Columns { n: self.n, m: self.m, offset };
+        let uniforms = Columns { n: self.n, m: self.m, offset };
         let work = Work::new(4 * u64::from(self.n), 0_u64);
-        self.gpu.run(&COLUMNS, &[&column], &params, Grid::items(self.n), work);
+        self.gpu.run(&COLUMNS, &[&column], &uniforms, Grid::items(self.n), work);
         column
     }
 

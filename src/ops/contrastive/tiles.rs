@@ -1,7 +1,7 @@
 //! The contrastive loss by tiles of logits that are never stored: how rows and columns are cut into invocations and dispatches.
 
 use super::call::{Call, Passes, Saved, Wanted};
-use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, params, source};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, source, uniforms};
 use crate::tensor::Tensor;
 
 static NAIVE_SOURCE: Source = source!("contrastive/1_naive.wgsl");
@@ -61,10 +61,10 @@ pub(super) static WORKGROUP: Tiled = Tiled([
     Tiles::new(WORKGROUP_BACKWARD_SOURCE.kernel("contrastive_backward"), 64, 64).invocations(16),
 ]);
 
-params! {
+uniforms! {
     struct Forward { n: u32, m: u32, d4: u32, chunk: u32, begin: u32, end: u32, inv_tau: f32 }
 }
-params! {
+uniforms! {
     struct Backward {
         n: u32, m: u32, d4: u32, chunk: u32, begin: u32, end: u32, inv_tau: f32, scale: f32, queries: u32,
     }
@@ -142,12 +142,12 @@ impl Passes for Tiled {
         let kept_rows = if cut.part < cut.chunk { cut.chunks * n } else { 1 };
         let kept = (tiles.kept > 0).then(|| call.alloc(&[tiles.kept, kept_rows, 2]));
         for (begin, end) in cut.parts() {
-            let params = Forward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau: tau.recip() };
+            let uniforms = Forward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau: tau.recip() };
             let work = call.work(n, cut.columns(begin, end, m), 1);
             let mut bindings: Vec<&dyn Bind> = vec![&state];
             bindings.extend(kept.iter().map(|kept| kept as &dyn Bind));
             bindings.extend([q, k, excluded].map(|tensor| tensor as &dyn Bind));
-            call.gpu.run(&tiles.kernel, &bindings, &params, tiles.grid(n, &cut), work);
+            call.gpu.run(&tiles.kernel, &bindings, &uniforms, tiles.grid(n, &cut), work);
         }
         (state, cut.chunks)
     }
@@ -177,11 +177,11 @@ impl Tiled {
         for (begin, end) in cut.parts() {
             let (inv_tau, scale) = (tau.recip(), call.scale());
             let queries = role as u32;
-            let params = Backward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau, scale, queries };
+            let uniforms = Backward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau, scale, queries };
             let bindings: [&dyn Bind; 7] =
                 [&parts, a, b, saved.excluded, saved.positive, saved.lse, saved.dloss];
             let work = call.work(n, cut.columns(begin, end, m), 2);
-            call.gpu.run(&tiles.kernel, &bindings, &params, tiles.grid(n, &cut), work);
+            call.gpu.run(&tiles.kernel, &bindings, &uniforms, tiles.grid(n, &cut), work);
         }
         if cut.chunks == 1 { parts.reshape(*a.shape()) } else { call.sum_chunks(&parts, n, cut.chunks) }
     }

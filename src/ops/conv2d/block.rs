@@ -1,7 +1,7 @@
 //! `4_block_*`: implicit GEMMs with 2-D register blocking, in four sizes of tiles.
 
 use super::job::{Gemm, Job, Pass, SplitSizes};
-use crate::gpu::{Grid, Kernel, Source, params, source};
+use crate::gpu::{Grid, Kernel, Source, source, uniforms};
 use crate::ops::channel_stats::Stats;
 use crate::ops::split_sums::{split_output, splits, sum_splits};
 use crate::tensor::{DType, Tensor};
@@ -57,7 +57,7 @@ fn tile(gemm: &Gemm, side: u32) -> usize {
     TILES.iter().position(fits).unwrap_or(if gemm.columns > 32 { 2 } else { 3 })
 }
 
-params! {
+uniforms! {
     struct ForwardSizes {
         n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
         kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32, strips: u32,

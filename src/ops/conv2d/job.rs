@@ -1,6 +1,6 @@
 //! A convolution to compute: sizes, operands, and the matrix product that it is.
 
-use crate::gpu::{Gpu, Work, params};
+use crate::gpu::{Gpu, Work, uniforms};
 use crate::tensor::{DType, Tensor};
 
 /// Which of the three products of a convolution.
@@ -11,7 +11,7 @@ pub(in crate::ops) enum Pass {
     WeightGradient,
 }
 
-params! {
+uniforms! {
     /// A convolution: images, outputs, kernel, stride, padding.
     #[derive(Debug)]
     pub(in crate::ops) struct Sizes {
@@ -19,7 +19,7 @@ params! {
         kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32,
     }
 }
-params! {
+uniforms! {
     /// The same with a cut of the sums: split s takes terms (or lines) in `[s chunk, (s + 1) chunk)`.
     pub(super) struct SplitSizes {
         n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,

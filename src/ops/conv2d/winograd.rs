@@ -1,7 +1,7 @@
 //! `6_winograd`: 3x3 convolutions of stride 1 as 16 matrix products between two transforms.
 
 use super::job::{Job, Pass, Sizes, product};
-use crate::gpu::{Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Grid, Kernel, Source, Work, source, uniforms};
 use crate::ops::channel_stats::Stats;
 use crate::tensor::{DType, Tensor};
 
@@ -10,8 +10,8 @@ static INPUT: Kernel = SOURCE.kernel("transform_input");
 static WEIGHTS: Kernel = SOURCE.kernel("transform_weights");
 static OUTPUT: Kernel = SOURCE.kernel("transform_output");
 
-params! {
-    struct Params {
+uniforms! {
+    struct Uniforms {
         n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32, ph: u32, pw: u32, th: u32, tw: u32, rotate: u32,
     }
 }
@@ -42,7 +42,7 @@ pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
     let (rotate, [h, w, cin, oh, ow, cout, ph, pw]) =
         if job.pass == Pass::Forward { forward } else { backward() };
     let (th, tw) = (oh.div_ceil(2), ow.div_ceil(2));
-    let p = Params { n, h, w, cin, oh, ow, cout, ph, pw, th, tw, rotate };
+    let p = Uniforms { n, h, w, cin, oh, ow, cout, ph, pw, th, tw, rotate };
     let gpu = job.gpu();
     let tiles = product(&[n, p.th, p.tw]);
     let [rows, cin, cout] = [tiles as usize, p.cin as usize, p.cout as usize];

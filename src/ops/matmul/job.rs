@@ -1,6 +1,6 @@
 //! A matrix product to compute.
 
-use crate::gpu::{Gpu, Work, params};
+use crate::gpu::{Gpu, Work, uniforms};
 use crate::ops::split_sums::{Epilogue, split_output, splits};
 use crate::tensor::{DType, Tensor};
 
@@ -30,9 +30,9 @@ pub(in crate::ops) struct Job<'a> {
     pub(in crate::ops) epilogue: Epilogue<'a>,
 }
 
-params! {
+uniforms! {
     #[derive(Default)]
-    pub(super) struct Params {
+    pub(super) struct Uniforms {
         batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32,
     }
 }
@@ -74,13 +74,13 @@ impl Job<'_> {
 
     /// Cuts the sums over k for a kernel whose `groups` workgroups of `invocations` each make a part of C: the tensor that it
     /// writes, and its parameters: sizes, strides that the form stands for, and the cut.
-    pub(super) fn cut(&self, groups: u64, invocations: u32) -> (Tensor, Params) {
+    pub(super) fn cut(&self, groups: u64, invocations: u32) -> (Tensor, Uniforms) {
         let &Job { form, batch, m, n, k, .. } = self;
         let chunk = k.div_ceil(splits(self.gpu(), groups, invocations, u64::from(k))).next_multiple_of(4);
         let splits = k.div_ceil(chunk);
         let (a_row, a_k) = if form == Form::Tn { (1, m) } else { (k, 1) };
         let (b_k, b_col) = if form == Form::Nt { (1, k) } else { (n, 1) };
-        let params = Params { batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col };
-        (split_output(self.op, self.c, splits), params)
+        let uniforms = Uniforms { batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col };
+        (split_output(self.op, self.c, splits), uniforms)
     }
 }

@@ -1,8 +1,8 @@
 //! The rungs of `shaders/matmul/` and how each is launched. A further rung is one line in the table.
 
-use super::job::{Job, Params};
+use super::job::{Job, Uniforms};
 use super::matrix;
-use crate::gpu::{Bind, Gpu, Grid, Kernel, Means, Source, Work, params, source};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Means, Source, Work, source, uniforms};
 use crate::ops::ladder::{Candidates, Family, Ladder, Rung as RungOf};
 use crate::ops::split_sums::{Epilogue, finish};
 use crate::ops::tune;
@@ -93,7 +93,7 @@ impl Family for Products {
 
 /// [`Job::cut`], `launch` with the output, the parameters and the number of workgroups, and the sum of the splits. The epilogue
 /// comes with that sum; where there is none, it is the kernel's.
-fn split(job: &Job<'_>, groups: u64, invocations: u32, launch: impl FnOnce(&Tensor, Params, Grid)) {
+fn split(job: &Job<'_>, groups: u64, invocations: u32, launch: impl FnOnce(&Tensor, Uniforms, Grid)) {
     let (part, p) = job.cut(groups, invocations);
     launch(&part, p, Grid::groups(groups * u64::from(p.splits)));
     if p.splits > 1 {
@@ -120,7 +120,7 @@ fn plain(job: &Job<'_>, launch: impl FnOnce(&Job<'_>)) {
     finish(job.c, &sums, 1, job.epilogue);
 }
 
-/// Launches a kernel that takes [`Params`] alone, of workgroups of `invocations`.
+/// Launches a kernel that takes [`Uniforms`] alone, of workgroups of `invocations`.
 fn whole(job: &Job<'_>, kernel: &Kernel, groups: u64, invocations: u32) {
     plain(job, |job| {
         split(job, groups, invocations, |part, p, grid| {
@@ -139,14 +139,14 @@ fn elements(job: &Job<'_>, kernel: &Kernel) {
     whole(job, kernel, job.blocks(1, 1).div_ceil(64), 64);
 }
 
-params! {
-    struct RegisterParams {
+uniforms! {
+    struct RegisterUniforms {
         batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32,
         lanes_n: u32, add_bias: u32, relu: u32,
     }
 }
-params! {
-    struct BroadcastParams {
+uniforms! {
+    struct BroadcastUniforms {
         batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32,
         add_bias: u32, relu: u32, transposed: u32,
     }
@@ -164,8 +164,8 @@ const SIDES: [u32; 3] = [128, 64, 32];
 /// Invocations of those workgroups.
 const WORKGROUPS: [u32; 3] = [256, 128, 64];
 
-params! {
-    struct TiledParams {
+uniforms! {
+    struct TiledUniforms {
         batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32, add_bias: u32, relu: u32,
     }
 }
@@ -177,7 +177,7 @@ fn tiled(job: &Job<'_>, kernels: &[Forms; 3]) {
     let kernel = of(&kernels[size], job);
     let side = SIDES[size];
     let groups = job.blocks(side, side);
-    let (part, Params { batch, m, n, k, chunk, splits, .. }) = job.cut(groups, WORKGROUPS[size]);
+    let (part, Uniforms { batch, m, n, k, chunk, splits, .. }) = job.cut(groups, WORKGROUPS[size]);
     let (bias, [add_bias, relu]) = fused(job, splits);
     let groups = groups * u64::from(splits);
     let most = (job.gpu().facts().launch_multiply_adds / (u64::from(side * side) * u64::from(chunk))).max(1);
@@ -186,7 +186,7 @@ fn tiled(job: &Job<'_>, kernels: &[Forms; 3]) {
         let count = most.min(groups - first);
         let share = |all: u64| (u128::from(all) * u128::from(count) / u128::from(groups)) as u64;
         let work = Work::new(share(work.bytes), share(work.flops));
-        let p = TiledParams { batch, m, n, k, chunk, splits, first: first as u32, add_bias, relu };
+        let p = TiledUniforms { batch, m, n, k, chunk, splits, first: first as u32, add_bias, relu };
         job.gpu().run(kernel, &[&part, job.a, job.b, bias], &p, Grid::groups(count), work);
     }
     if splits > 1 {
@@ -218,10 +218,10 @@ fn register(job: &Job<'_>) {
     // Of a workgroup's 8 invocations as many lie along the columns as there are columns for, and the others along the rows.
     let lanes_n = job.n.div_ceil(8).next_power_of_two().min(8);
     split(job, job.blocks(8 * (8 / lanes_n), 8 * lanes_n), 8, |part, p, grid| {
-        let Params { batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col } = p;
+        let Uniforms { batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col } = p;
         let (bias, [add_bias, relu]) = fused(job, splits);
         #[rustfmt::skip]
-        let p = RegisterParams {
+        let p = RegisterUniforms {
             batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col, lanes_n, add_bias, relu,
         };
         job.gpu().run(kernel, &[part, job.a, job.b, bias], &p, grid, job.work(part));
@@ -240,7 +240,7 @@ fn broadcast(job: &Job<'_>) {
     let transposed = !job.vectors() && job.n <= ROWS && job.m > ROWS;
     let groups = if transposed { job.blocks(COLUMNS, ROWS) } else { job.blocks(ROWS, COLUMNS) };
     split(job, groups, 8, |part, p, grid| {
-        let Params { batch, mut m, mut n, k, chunk, splits, mut a_row, mut a_k, mut b_k, mut b_col } = p;
+        let Uniforms { batch, mut m, mut n, k, chunk, splits, mut a_row, mut a_k, mut b_k, mut b_col } = p;
         let (mut a, mut b) = (job.a, job.b);
         if transposed {
             (m, n, a, b) = (n, m, b, a);
@@ -249,7 +249,7 @@ fn broadcast(job: &Job<'_>) {
         let (bias, [add_bias, relu]) = fused(job, splits);
         let transposed = u32::from(transposed);
         #[rustfmt::skip]
-        let p = BroadcastParams {
+        let p = BroadcastUniforms {
             batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col, add_bias, relu, transposed,
         };
         job.gpu().run(kernel, &[part, a, b, bias], &p, grid, job.work(part));

@@ -1,7 +1,7 @@
 //! Products on matrix units: f16 operands as they are (`11_matrix`), f32 operands as two f16 each (`12_split_f32`).
 
 use super::job::{Form, Job};
-use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Work, params, source};
+use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Work, source, uniforms};
 use crate::ops::split_sums::{split_output, splits, sum_splits};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
@@ -28,17 +28,17 @@ static SPLIT_SOURCE: Source = source!("matmul/split.wgsl");
 static SCALES: Kernel = SPLIT_SOURCE.kernel("scales");
 static SPLIT: Kernel = SPLIT_SOURCE.kernel("split");
 
-params! {
-    struct MatrixParams { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, lda: u32, ldb: u32 }
+uniforms! {
+    struct MatrixUniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, lda: u32, ldb: u32 }
 }
-params! {
-    struct PackParams { rows: u32, columns: u32 }
+uniforms! {
+    struct PackUniforms { rows: u32, columns: u32 }
 }
-params! {
-    struct ScalesParams { count: u32, rows: u32, k: u32, step: u32, k_step: u32, lanes: u32 }
+uniforms! {
+    struct ScalesUniforms { count: u32, rows: u32, k: u32, step: u32, k_step: u32, lanes: u32 }
 }
-params! {
-    struct SplitParams { count: u32, columns: u32, k: u32, along_k: u32 }
+uniforms! {
+    struct SplitUniforms { count: u32, columns: u32, k: u32, along_k: u32 }
 }
 
 /// Invocations of a workgroup of `split.wgsl`.
@@ -88,22 +88,22 @@ pub(in crate::ops) fn parts(
     b: &Tensor,
 ) -> (Tensor, u32) {
     let cut = Cut::of(a.gpu(), 8 * tile, [1, m, n, k], [lda, ldb]);
-    let shape = [cut.params.splits, m, n].map(|length| length as usize);
+    let shape = [cut.uniforms.splits, m, n].map(|length| length as usize);
     let part = Tensor::alloc(a.gpu(), op, &Shape::new(&shape), DType::F32);
     cut.launch(&MATRIX[form as usize], &part, &[a, b]);
-    (part, cut.params.splits)
+    (part, cut.uniforms.splits)
 }
 
 /// Launches a kernel that makes `side` squared of C a workgroup, and adds up its splits.
 fn run(op: &str, kernel: &Kernel, cut: &Cut, c: &Tensor, inputs: &[&Tensor]) {
-    let part = split_output(op, c, cut.params.splits);
+    let part = split_output(op, c, cut.uniforms.splits);
     cut.launch(kernel, &part, inputs);
-    sum_splits(c, &part, cut.params.splits);
+    sum_splits(c, &part, cut.uniforms.splits);
 }
 
 /// How a product is cut into workgroups and splits.
 struct Cut {
-    params: MatrixParams,
+    uniforms: MatrixUniforms,
     groups: u64,
 }
 
@@ -112,17 +112,17 @@ impl Cut {
         let blocks = u64::from(batch) * u64::from(m.div_ceil(side)) * u64::from(n.div_ceil(side));
         let chunk = k.div_ceil(splits(gpu, blocks, workgroup(gpu), u64::from(k))).next_multiple_of(32);
         let splits = k.div_ceil(chunk);
-        let params = MatrixParams { batch, m, n, k, chunk, splits, lda, ldb };
-        Self { params, groups: blocks * u64::from(splits) }
+        let uniforms = MatrixUniforms { batch, m, n, k, chunk, splits, lda, ldb };
+        Self { uniforms, groups: blocks * u64::from(splits) }
     }
 
     fn launch(&self, kernel: &Kernel, part: &Tensor, inputs: &[&Tensor]) {
-        let MatrixParams { batch, m, n, k, .. } = self.params;
+        let MatrixUniforms { batch, m, n, k, .. } = self.uniforms;
         let bytes = (inputs.iter().map(|t| t.bytes()).sum::<usize>() + part.bytes()) as u64;
         let flops = 2 * [batch, m, n, k].into_iter().map(u64::from).product::<u64>();
         let mut tensors: Vec<&dyn Bind> = vec![part];
         tensors.extend(inputs.iter().map(|&t| t as &dyn Bind));
-        part.gpu().run(kernel, &tensors, &self.params, Grid::groups(self.groups), Work::new(bytes, flops));
+        part.gpu().run(kernel, &tensors, &self.uniforms, Grid::groups(self.groups), Work::new(bytes, flops));
     }
 }
 
@@ -143,7 +143,7 @@ pub(in crate::ops) fn pack(op: &str, x: &Tensor) -> (Tensor, u32) {
     let y = Tensor::alloc(x.gpu(), op, &Shape::new(&[rows as usize, padded as usize]), DType::F16);
     let work = Work::new((x.bytes() + y.bytes()) as u64, 0_u64);
     let kernel = if half { &PACK_F16 } else { &PACK };
-    x.gpu().run(kernel, &[&y, x], &PackParams { rows, columns }, Grid::items(rows * padded / 4), work);
+    x.gpu().run(kernel, &[&y, x], &PackUniforms { rows, columns }, Grid::items(rows * padded / 4), work);
     (y, padded)
 }
 
@@ -154,14 +154,14 @@ fn split(op: &str, x: &Tensor, batch: u32, rows: u32, k: u32, along_k: bool) -> 
     let count = batch * rows;
     let e = Tensor::alloc(gpu, op, &Shape::new(&[count as usize]), DType::U32);
     let (step, k_step, lanes) = if along_k { (k, 1, WG) } else { (1, rows, 8) };
-    let p = ScalesParams { count, rows, k, step, k_step, lanes };
+    let p = ScalesUniforms { count, rows, k, step, k_step, lanes };
     let grid = Grid::groups(u64::from(count.div_ceil(WG / lanes)));
     gpu.run(&SCALES, &[&e, x], &p, grid, Work::new((x.bytes() + e.bytes()) as u64, x.len() as u64));
 
     let (count, columns) = rows_columns(x);
     let padded = columns.next_multiple_of(4);
     let y = Tensor::alloc(gpu, op, &Shape::new(&[2, count as usize, padded as usize]), DType::F16);
-    let p = SplitParams { count, columns, k, along_k: u32::from(along_k) };
+    let p = SplitUniforms { count, columns, k, along_k: u32::from(along_k) };
     let work = Work::new((x.bytes() + y.bytes() + e.bytes()) as u64, 6 * x.len() as u64);
     gpu.run(&SPLIT, &[&y, x, &e], &p, Grid::items(count * padded / 4), work);
     (y, e, padded)
