@@ -1,15 +1,36 @@
-//! Test support: a shared device, data, comparison that fails on NaN, and the check every op goes through.
+//! Test support: a device for each test, data, comparison that fails on NaN, and the check every op goes through.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+use std::cell::OnceCell;
 use std::io::Write as _;
-use std::sync::OnceLock;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 
 use wgrad::{Gpu, Rng, Tensor};
 
-/// One device for the whole test binary.
+/// The device of this test: no other test uses it at the same time, so an error that a launch leaves on it fails the test that
+/// launched and no other. Tests hand devices on, as each device compiles its kernels anew; one with an error is left behind.
 pub(crate) fn gpu() -> &'static Gpu {
-    static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(own_gpu)
+    static IDLE: Mutex<Vec<&'static Gpu>> = Mutex::new(Vec::new());
+    struct Lent(&'static Gpu);
+    impl Drop for Lent {
+        fn drop(&mut self) {
+            IDLE.lock().expect("no panic among idle devices").push(self.0);
+        }
+    }
+    // A panic may have left the device's work half done, after which every call on it panics.
+    let is_sound = |gpu: &Gpu| catch_unwind(AssertUnwindSafe(|| gpu.sync().is_ok())).unwrap_or(false);
+    thread_local! {
+        static LENT: OnceCell<Lent> = const { OnceCell::new() };
+    }
+    LENT.with(|lent| {
+        lent.get_or_init(|| {
+            let next = || IDLE.lock().expect("no panic among idle devices").pop();
+            let idle = std::iter::from_fn(next).find(|gpu| is_sound(gpu));
+            Lent(idle.unwrap_or_else(|| Box::leak(Box::new(own_gpu()))))
+        })
+        .0
+    })
 }
 
 /// A device of its own, for tests that count memory or provoke errors.
@@ -96,7 +117,8 @@ pub(crate) fn check_op(
     let y = op(&leaves);
     let x: Vec<Vec<f64>> = inputs.iter().map(|(data, _)| f64s(data)).collect();
     let want = forward(&x);
-    assert_close(&format!("{name}: value"), &y.to_vec().unwrap(), &want, value);
+    let read = |x: &Tensor| x.to_vec().unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_close(&format!("{name}: value"), &read(&y), &want, value);
 
     let w = data(9973, want.len());
     let weights = gpu().tensor(&w, y.shape()).unwrap();
@@ -106,7 +128,7 @@ pub(crate) fn check_op(
     for (i, leaf) in leaves.iter().enumerate() {
         let got = grads.get(leaf).unwrap_or_else(|| panic!("{name}: no gradient for input {i}"));
         assert_eq!(got.shape(), leaf.shape(), "{name}: gradient {i} has another shape");
-        assert_close(&format!("{name}: gradient {i}"), &got.to_vec().unwrap(), &want[i], grad);
+        assert_close(&format!("{name}: gradient {i}"), &read(got), &want[i], grad);
     }
     check_reference(name, &x, &forward, &f64s(&w), &want);
 }
