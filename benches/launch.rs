@@ -20,8 +20,8 @@ struct Uniforms { n: u32 }
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 
 @compute @workgroup_size(64)
-fn add(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, 64u);
+fn add(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, 64u);
     if i < p.n { y[i] += x[i]; }
 }
 ";

@@ -14,12 +14,8 @@ struct Uniforms { n: u32, a: f32 }
 
 // One invocation computes one element.
 @compute @workgroup_size(64)
-fn saxpy(
-    @builtin(workgroup_id) wid: vec3u,
-    @builtin(num_workgroups) nwg: vec3u,
-    @builtin(local_invocation_index) lid: u32,
-) {
-    let i = item_index(wid, nwg, lid, 64u);      // from shaders/lib/grid.wgsl
+fn saxpy(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, 64u);      // from shaders/lib/grid.wgsl
     if i >= p.n { return; }
     y[i] = p.a * x[i] + y[i];
 }";

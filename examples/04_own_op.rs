@@ -23,16 +23,16 @@ struct Uniforms { fours: u32 }
 @group(0) @binding(5) var<storage, read_write> db: array<Elem4>;
 
 @compute @workgroup_size(64)
-fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, 64u);
+fn forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, 64u);
     if i >= p.fours { return; }
     let v = vec4f(a[i]);
     y[i] = Elem4(v / (1.0 + exp(-v)) * vec4f(b[i]));
 }
 
 @compute @workgroup_size(64)
-fn backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, 64u);
+fn backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, 64u);
     if i >= p.fours { return; }
     let v = vec4f(a[i]);
     let s = 1.0 / (1.0 + exp(-v));

@@ -37,8 +37,8 @@ fn rest(x: vec2f) -> vec2f {
 
 // One invocation: four neighbouring weights and their two moments.
 @compute @workgroup_size(WG)
-fn adamw(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn adamw(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n || guard.z != 0.0 { return; }
     let group = groups[block_segment[block_of(i)]];
     let lr = group_lr(group, p.lr);

@@ -14,8 +14,8 @@ struct Uniforms { c: u32, strips: u32 }
 
 // Pairs that lie together: parts (c, strips) -> first and second sum of every column.
 @compute @workgroup_size(WG)
-fn add_strips(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, p.c, p.strips);
+fn add_strips(at: At, @builtin(local_invocation_index) lid: u32) {
+    let row = row_of(group_index(at), lid, p.c, p.strips);
     var part = vec2f();
     for (var i = row.begin; i < row.end; i += LANES) { part += parts[i]; }
     let sum = row_sum(part, lid);
@@ -26,9 +26,9 @@ fn add_strips(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: v
 
 // Pairs of rows: rows (strips, 2, c) -> the same.
 @compute @workgroup_size(WG)
-fn add_strip_rows(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn add_strip_rows(at: At, @builtin(local_invocation_index) lid: u32) {
     let cells = p.c / LANE;
-    let columns = row_of(group_index(wid, nwg), lid, cells, 1u);
+    let columns = row_of(group_index(at), lid, cells, 1u);
     var a = Lane();
     var b = Lane();
     for (var s = columns.lane; columns.live && s < p.strips; s += LANES) {

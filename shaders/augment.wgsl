@@ -164,8 +164,8 @@ fn load(at: u32) -> vec3f {
 
 // One workgroup makes one view of one image; an invocation makes every WG-th pixel.
 @compute @workgroup_size(WG)
-fn augment(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = group_index(wid, nwg);
+fn augment(at: At, @builtin(local_invocation_index) lid: u32) {
+    let row = group_index(at);
     if row >= p.images * p.views { return; }
     let v = draw(row);
     var contrast = 0u;
@@ -188,16 +188,16 @@ fn augment(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3
     if contrast == 4u { return; }
     let mean = partial[0] / f32(pixels);
     for (var i = lid; i < pixels; i += WG) {
-        let at = (row * pixels + i) * CHANNELS;
-        let c = saturate(mix(vec3f(mean), load(at), v.factors.y));
-        store(at, finish(v, jitter(v, c, contrast + 1u, 4u)));
+        let e = (row * pixels + i) * CHANNELS;
+        let c = saturate(mix(vec3f(mean), load(e), v.factors.y));
+        store(e, finish(v, jitter(v, c, contrast + 1u, 4u)));
     }
 }
 
 // The rest of a view that a blur may stand in: as `augment`, all taps read directly.
 @compute @workgroup_size(WG)
-fn blur(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = group_index(wid, nwg);
+fn blur(at: At, @builtin(local_invocation_index) lid: u32) {
+    let row = group_index(at);
     if row >= p.images * p.views { return; }
     let v = draw(row);
     let radius = i32(select(p.radius, 0u, v.sigma == 0.0));
@@ -216,12 +216,12 @@ fn blur(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, 
         for (var dy = -radius; dy <= radius; dy++) {
             let line = (row * p.out_height + reflect_index(center.x + dy, p.out_height)) * p.out_width;
             for (var dx = -radius; dx <= radius; dx++) {
-                let at = (line + reflect_index(center.y + dx, p.out_width)) * CHANNELS;
+                let e = (line + reflect_index(center.y + dx, p.out_width)) * CHANNELS;
                 let weight = weights[abs(dy)] * weights[abs(dx)];
                 if CHANNELS == 1u {
-                    sum.x += weight * f32(sharp[at]);
+                    sum.x += weight * f32(sharp[e]);
                 } else {
-                    sum += weight * vec3f(f32(sharp[at]), f32(sharp[at + 1u]), f32(sharp[at + 2u]));
+                    sum += weight * vec3f(f32(sharp[e]), f32(sharp[e + 1u]), f32(sharp[e + 2u]));
                 }
             }
         }

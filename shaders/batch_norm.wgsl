@@ -52,19 +52,19 @@ fn write_partial(i: u32, first: Lane, second: Lane) {
 // Mean and m2 of the columns of one strip, as distances from row 0 of x, which keeps a large common mean out of the sums.
 // Four rows at a time: their own mean and m2, merged into the strip's (Chan, Golub, LeVeque 1983).
 @compute @workgroup_size(WG)
-fn batch_norm_strips(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn batch_norm_strips(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.strips * (p.c / LANE) { return; }
     let s = strip_at(i);
     let origin = Lane(x[i % (p.c / LANE)]);
-    var at = s.at;
+    var e = s.at;
     var mean = Lane();
     var m2 = Lane();
     for (var k = 0u; k < s.count / 4u; k++) {
-        let v0 = Lane(x[at]) - origin;
-        let v1 = Lane(x[at + s.stride]) - origin;
-        let v2 = Lane(x[at + 2u * s.stride]) - origin;
-        let v3 = Lane(x[at + 3u * s.stride]) - origin;
+        let v0 = Lane(x[e]) - origin;
+        let v1 = Lane(x[e + s.stride]) - origin;
+        let v2 = Lane(x[e + 2u * s.stride]) - origin;
+        let v3 = Lane(x[e + 3u * s.stride]) - origin;
         let mean4 = 0.25 * ((v0 + v1) + (v2 + v3));
         let d0 = v0 - mean4;
         let d1 = v1 - mean4;
@@ -74,22 +74,22 @@ fn batch_norm_strips(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups)
         let share = 1.0 / f32(k + 1u);                   // of the four new rows in all so far
         mean += step * share;
         m2 += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3) + step * step * (4.0 - 4.0 * share);
-        at += 4u * s.stride;
+        e += 4u * s.stride;
     }
     for (var k = s.count - s.count % 4u; k < s.count; k++) {
-        let step = Lane(x[at]) - origin - mean;
+        let step = Lane(x[e]) - origin - mean;
         let share = 1.0 / f32(k + 1u);
         mean += step * share;
         m2 += step * step * (1.0 - share);
-        at += s.stride;
+        e += s.stride;
     }
     write_partial(i, mean, m2);
 }
 
 @compute @workgroup_size(WG)
-fn batch_norm(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn batch_norm(at: At, @builtin(local_invocation_index) lid: u32) {
     let lanes = p.c / LANE;
-    let i = item_index(wid, nwg, lid, WG);
+    let i = item_index(at, lid, WG);
     if i >= p.strips * lanes { return; }
     let col = i % lanes;
     let s = strip_at(i);
@@ -97,19 +97,19 @@ fn batch_norm(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: v
     let scale = stats[2u * lanes + col];
     let shift = stats[3u * lanes + col];
     for (var k = 0u; k < s.count; k++) {
-        let at = s.at + k * s.stride;
-        var v = (Lane(x[at]) - mean) * scale + shift;
-        if ADD == 1u { v += Lane(r[at]); }
+        let e = s.at + k * s.stride;
+        var v = (Lane(x[e]) - mean) * scale + shift;
+        if ADD == 1u { v += Lane(r[e]); }
         if RELU == 1u { v = select(v, Lane(), v <= Lane()); }
-        y[at] = Cell(v);
+        y[e] = Cell(v);
     }
 }
 
 // Sums of g and of g xhat over the columns of one strip; add_strips.wgsl adds up the strips.
 @compute @workgroup_size(WG)
-fn batch_norm_backward_strips(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn batch_norm_backward_strips(at: At, @builtin(local_invocation_index) lid: u32) {
     let lanes = p.c / LANE;
-    let i = item_index(wid, nwg, lid, WG);
+    let i = item_index(at, lid, WG);
     if i >= p.strips * lanes { return; }
     let col = i % lanes;
     let s = strip_at(i);
@@ -119,12 +119,12 @@ fn batch_norm_backward_strips(@builtin(workgroup_id) wid: vec3u, @builtin(num_wo
     var sum = Lane();
     var sum_d = Lane();
     for (var k = 0u; k < s.count; k++) {
-        let at = s.at + k * s.stride;
-        let d = Lane(x[at]) - mean;
-        var g = Lane(dy[at]);
+        let e = s.at + k * s.stride;
+        let d = Lane(x[e]) - mean;
+        var g = Lane(dy[e]);
         if RELU == 1u {
             var v = d * scale + shift;
-            if ADD == 1u { v = Lane(sums_y[at]); }
+            if ADD == 1u { v = Lane(sums_y[e]); }
             g = select(g, Lane(), v <= Lane());
         }
         sum += g;
@@ -134,9 +134,9 @@ fn batch_norm_backward_strips(@builtin(workgroup_id) wid: vec3u, @builtin(num_wo
 }
 
 @compute @workgroup_size(WG)
-fn batch_norm_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn batch_norm_backward(at: At, @builtin(local_invocation_index) lid: u32) {
     let lanes = p.c / LANE;
-    let i = item_index(wid, nwg, lid, WG);
+    let i = item_index(at, lid, WG);
     if i >= p.strips * lanes { return; }
     let col = i % lanes;
     let s = strip_at(i);
@@ -146,18 +146,18 @@ fn batch_norm_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroup
     let mean_g = dbeta[col] * p.inv_m;
     let slope = dgamma[col] * p.inv_m * stats[lanes + col];
     for (var k = 0u; k < s.count; k++) {
-        let at = s.at + k * s.stride;
-        let d = Lane(x[at]) - mean;
-        var g = Lane(dy[at]);
+        let e = s.at + k * s.stride;
+        let d = Lane(x[e]) - mean;
+        var g = Lane(dy[e]);
         if RELU == 1u { g = select(g, Lane(), d * scale + shift <= Lane()); }
-        dx[at] = Cell(scale * (g - mean_g - d * slope));
+        dx[e] = Cell(scale * (g - mean_g - d * slope));
     }
 }
 
 @compute @workgroup_size(WG)
-fn batch_norm_add_relu_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn batch_norm_add_relu_backward(at: At, @builtin(local_invocation_index) lid: u32) {
     let lanes = p.c / LANE;
-    let i = item_index(wid, nwg, lid, WG);
+    let i = item_index(at, lid, WG);
     if i >= p.strips * lanes { return; }
     let col = i % lanes;
     let s = strip_at(i);
@@ -166,9 +166,9 @@ fn batch_norm_add_relu_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_
     let mean_g = add_dbeta[col] * p.inv_m;
     let slope = add_dgamma[col] * p.inv_m * add_stats[lanes + col];
     for (var k = 0u; k < s.count; k++) {
-        let at = s.at + k * s.stride;
-        let g = select(Lane(add_dy[at]), Lane(), Lane(add_y[at]) <= Lane());
-        dr[at] = Cell(g);
-        dx[at] = Cell(scale * (g - mean_g - (Lane(add_x[at]) - mean) * slope));
+        let e = s.at + k * s.stride;
+        let g = select(Lane(add_dy[e]), Lane(), Lane(add_y[e]) <= Lane());
+        dr[e] = Cell(g);
+        dx[e] = Cell(scale * (g - mean_g - (Lane(add_x[e]) - mean) * slope));
     }
 }

@@ -42,8 +42,8 @@ fn part_rows(s: u32) -> f32 {
 
 // Merges the strips of one column: the mean first, then m2 about it. Moves the running statistics.
 @compute @workgroup_size(WG)
-fn batch_norm_merge(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, q.c, q.strips);
+fn batch_norm_merge(at: At, @builtin(local_invocation_index) lid: u32) {
+    let row = row_of(group_index(at), lid, q.c, q.strips);
     let first = row.index * q.strips;
     var part = 0.0;
     for (var i = row.begin; i < row.end; i += LANES) {
@@ -66,7 +66,7 @@ fn batch_norm_merge(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) 
 
 // The statistics of evaluation, one invocation a column.
 @compute @workgroup_size(WG)
-fn batch_norm_fixed(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let col = item_index(wid, nwg, lid, WG);
+fn batch_norm_fixed(at: At, @builtin(local_invocation_index) lid: u32) {
+    let col = item_index(at, lid, WG);
     if col < q.c { write_stats(col, fixed_mean[col], fixed_var[col]); }
 }

@@ -40,26 +40,38 @@ struct Flat { fours: u32 }
 @group(0) @binding(2) var<storage, read> a4: array<Elem4>;
 @group(0) @binding(3) var<storage, read> b4: array<Elem4>;
 
-struct At {
-    @builtin(workgroup_id) wid: vec3u,
-    @builtin(num_workgroups) nwg: vec3u,
-    @builtin(local_invocation_index) lid: u32,
-}
-
-fn index(at: At) -> u32 { return item_index(at.wid, at.nwg, at.lid, WG); }
+fn index(at: At, lid: u32) -> u32 { return item_index(at, lid, WG); }
 
 // Equal shapes. Each invocation: one vec4.
 @compute @workgroup_size(WG)
-fn add(at: At) { let i = index(at); if i < flat.fours { y4[i] = Elem4(vec4f(a4[i]) + vec4f(b4[i])); } }
+fn add(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < flat.fours { y4[i] = Elem4(vec4f(a4[i]) + vec4f(b4[i])); }
+}
+
 @compute @workgroup_size(WG)
-fn sub(at: At) { let i = index(at); if i < flat.fours { y4[i] = Elem4(vec4f(a4[i]) - vec4f(b4[i])); } }
+fn sub(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < flat.fours { y4[i] = Elem4(vec4f(a4[i]) - vec4f(b4[i])); }
+}
+
 @compute @workgroup_size(WG)
-fn mul(at: At) { let i = index(at); if i < flat.fours { y4[i] = Elem4(vec4f(a4[i]) * vec4f(b4[i])); } }
+fn mul(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < flat.fours { y4[i] = Elem4(vec4f(a4[i]) * vec4f(b4[i])); }
+}
+
 @compute @workgroup_size(WG)
-fn div(at: At) { let i = index(at); if i < flat.fours { y4[i] = Elem4(vec4f(a4[i]) / vec4f(b4[i])); } }
+fn div(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < flat.fours { y4[i] = Elem4(vec4f(a4[i]) / vec4f(b4[i])); }
+}
 // -a b: the gradient of a quotient by its denominator, from a = dy / denominator and b = quotient.
 @compute @workgroup_size(WG)
-fn neg_mul(at: At) { let i = index(at); if i < flat.fours { y4[i] = Elem4(-vec4f(a4[i]) * vec4f(b4[i])); } }
+fn neg_mul(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < flat.fours { y4[i] = Elem4(-vec4f(a4[i]) * vec4f(b4[i])); }
+}
 
 // Where an invocation begins, in cells of y and elements of a and b, and its steps from row to row.
 struct Walk { y: u32, a: u32, b: u32, y_step: u32, a_step: u32, b_step: u32, count: u32 }
@@ -121,20 +133,20 @@ fn broadcast(i: u32, op: u32) {
 }
 
 @compute @workgroup_size(WG)
-fn add_broadcast(at: At) { broadcast(index(at), ADD); }
+fn add_broadcast(at: At, @builtin(local_invocation_index) lid: u32) { broadcast(index(at, lid), ADD); }
 @compute @workgroup_size(WG)
-fn sub_broadcast(at: At) { broadcast(index(at), SUB); }
+fn sub_broadcast(at: At, @builtin(local_invocation_index) lid: u32) { broadcast(index(at, lid), SUB); }
 @compute @workgroup_size(WG)
-fn mul_broadcast(at: At) { broadcast(index(at), MUL); }
+fn mul_broadcast(at: At, @builtin(local_invocation_index) lid: u32) { broadcast(index(at, lid), MUL); }
 @compute @workgroup_size(WG)
-fn div_broadcast(at: At) { broadcast(index(at), DIV); }
+fn div_broadcast(at: At, @builtin(local_invocation_index) lid: u32) { broadcast(index(at, lid), DIV); }
 // 1 where a = b, else 0: marks the maxima that share a gradient.
 @compute @workgroup_size(WG)
-fn equal_broadcast(at: At) { broadcast(index(at), EQUAL); }
+fn equal_broadcast(at: At, @builtin(local_invocation_index) lid: u32) { broadcast(index(at, lid), EQUAL); }
 
 @compute @workgroup_size(WG)
-fn expand(at: At) {
-    let i = index(at);
+fn expand(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     if i >= p.n { return; }
     let w = walk(i);
     var v = p.scale * lane_of_a(w.a);

@@ -15,34 +15,28 @@ struct Uniforms { n: u32 } // groups of four
 @group(0) @binding(1) var<storage, read_write> singles_out: array<vec4f>;
 @group(0) @binding(2) var<storage, read> singles_in: array<vec4f>;
 
-struct At {
-    @builtin(workgroup_id) wid: vec3u,
-    @builtin(num_workgroups) nwg: vec3u,
-    @builtin(local_invocation_index) lid: u32,
-}
-
 // One invocation converts four elements.
 @compute @workgroup_size(WG)
-fn to_u32(at: At) {
-    let i = item_index(at.wid, at.nwg, at.lid, WG);
+fn to_u32(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i < p.n { integers_out[i] = vec4u(clamp(vec4f(reals_in[i]), vec4f(), vec4f(4294967040.0))); }
 }
 
 @compute @workgroup_size(WG)
-fn to_float(at: At) {
-    let i = item_index(at.wid, at.nwg, at.lid, WG);
+fn to_float(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i < p.n { reals_out[i] = Elem4(vec4f(integers_in[i])); }
 }
 
 // f32 to f16, and back.
 @compute @workgroup_size(WG)
-fn narrow(at: At) {
-    let i = item_index(at.wid, at.nwg, at.lid, WG);
+fn narrow(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i < p.n { reals_out[i] = Elem4(singles_in[i]); }
 }
 
 @compute @workgroup_size(WG)
-fn widen(at: At) {
-    let i = item_index(at.wid, at.nwg, at.lid, WG);
+fn widen(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i < p.n { singles_out[i] = vec4f(reals_in[i]); }
 }

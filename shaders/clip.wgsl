@@ -13,14 +13,14 @@ fn clip_scale(norm: f32) -> f32 { return min(1.0, p.max_norm / (norm + 1e-6)); }
 
 // One invocation: four neighbouring gradients, scaled by the norm of the whole model.
 @compute @workgroup_size(WG)
-fn clip_global(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn clip_global(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i < p.n { g[i] *= clip_scale(norms[0].y); }
 }
 
 // The same, scaled by the norm of their own tensor.
 @compute @workgroup_size(WG)
-fn clip_per_tensor(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn clip_per_tensor(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i < p.n { g[i] *= clip_scale(norms[block_segment[block_of(i)]].y); }
 }

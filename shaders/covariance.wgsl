@@ -22,16 +22,16 @@ struct Uniforms { n: u32, d: u32, s: f32 }
 
 // One invocation an element of a.
 @compute @workgroup_size(WG)
-fn covariance_center(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn covariance_center(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n * p.d { return; }
     a[i] = Elem((f32(x[i]) - mean[i % p.d]) * p.s);
 }
 
 // One invocation an element of h.
 @compute @workgroup_size(WG)
-fn covariance_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn covariance_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.d * p.d { return; }
     h[i] = (dcov[i] + dcov[(i % p.d) * p.d + i / p.d]) * p.s;
 }
@@ -42,8 +42,8 @@ fn covariance_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroup
 
 // One invocation a column: its squares off the diagonal, over d. Neighbours read along a row.
 @compute @workgroup_size(WG)
-fn covariance_penalty(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let j = item_index(wid, nwg, lid, WG);
+fn covariance_penalty(at: At, @builtin(local_invocation_index) lid: u32) {
+    let j = item_index(at, lid, WG);
     if j >= p.d { return; }
     var sum = 0.0;
     for (var i = 0u; i < p.d; i++) {
@@ -55,8 +55,8 @@ fn covariance_penalty(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
 
 // One invocation an element of h.
 @compute @workgroup_size(WG)
-fn covariance_penalty_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn covariance_penalty_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.d * p.d { return; }
     h[i] = select(4.0 * p.s / f32(p.d) * dterm[0] * cov[i], 0.0, i / p.d == i % p.d);
 }
@@ -71,16 +71,16 @@ struct Hinge { n: u32, d: u32, gamma: f32, unbias: f32 }                 // unbi
 
 // One invocation a column.
 @compute @workgroup_size(WG)
-fn variance_hinge(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let j = item_index(wid, nwg, lid, WG);
+fn variance_hinge(at: At, @builtin(local_invocation_index) lid: u32) {
+    let j = item_index(at, lid, WG);
     if j >= q.d { return; }
     term[j] = max(0.0, q.gamma - q.unbias / stats[q.d + j]) / f32(q.d);
 }
 
 // One invocation an element: -dhinge (x - mean) / (d (n - 1) std) in columns whose std is below gamma.
 @compute @workgroup_size(WG)
-fn variance_hinge_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn variance_hinge_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= q.n * q.d { return; }
     let j = i % q.d;
     let deviation = q.unbias / stats_of_x[q.d + j];

@@ -39,8 +39,8 @@ struct Move { n: u32 } // vec4s
 
 // One workgroup: one chunk of the model. As in lerp.wgsl, weight 0 leaves the teacher and weight 1 copies the student.
 @compute @workgroup_size(WG)
-fn ema_move(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let chunk = group_index(wid, nwg);
+fn ema_move(at: At, @builtin(local_invocation_index) lid: u32) {
+    let chunk = group_index(at);
     let weight = decided.weight;
     let skipped = vec4<bool>(guard.z != 0.0);
     var sum = vec2f();
@@ -69,7 +69,7 @@ fn finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000
 
 // One workgroup in all. A step that is skipped decides nothing, nor do sums that are not finite.
 @compute @workgroup_size(WG)
-fn ema_decide(@builtin(local_invocation_index) lid: u32) {
+fn ema_decide(at: At, @builtin(local_invocation_index) lid: u32) {
     var sum = vec2f();
     for (var k = lid; k < d.chunks; k += WG) { sum += all_sums[k]; }
     sum = row_sum(sum, lid);

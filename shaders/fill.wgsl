@@ -9,8 +9,8 @@ struct Uniforms { n: u32, value: u32 } // n: groups of four
 
 // One invocation writes four elements.
 @compute @workgroup_size(WG)
-fn fill(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn fill(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n { return; }
     y[i] = vec4u(p.value);
 }

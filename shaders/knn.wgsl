@@ -91,8 +91,8 @@ fn keep(i: u32, which: Bits, end: Bits, v: Lane, index: Bits) {
 
 // One invocation a lane of queries: the k best of those kept and the strip.
 @compute @workgroup_size(WG)
-fn knn_select(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn knn_select(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n { return; }
     let held = select(p.k, 0u, p.base == 0u);
 
@@ -154,8 +154,8 @@ fn knn_select(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: v
 // One invocation: eight neighbours of a query's k, to their places in the result, best first: as many places from the front
 // as there are better ones. Of equal ones the first is better.
 @compute @workgroup_size(WG)
-fn knn_sort(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn knn_sort(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     let q = i % p.n;
     let first = i / p.n * 8u;
     if first >= p.k { return; }

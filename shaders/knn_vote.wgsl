@@ -18,8 +18,8 @@ struct Uniforms {
 
 // One invocation: eight classes of a query. It sums exp((s - 1) / tau) over the neighbours of each class, best first.
 @compute @workgroup_size(WG)
-fn knn_vote(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn knn_vote(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     let parts = (v.classes + 7u) / 8u;
     let q = i / parts;
     if q >= v.n { return; }

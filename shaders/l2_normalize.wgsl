@@ -22,8 +22,8 @@ struct Uniforms { rows: u32, c: u32, eps: f32 }
 @group(0) @binding(4) var<storage, read> saved_norms: array<f32>;        // (rows)
 
 @compute @workgroup_size(WG)
-fn l2_normalize(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c / LANE);
+fn l2_normalize(at: At, @builtin(local_invocation_index) lid: u32) {
+    let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
     var part = Lane();
     for (var i = row.begin; i < row.end; i += LANES) {
         let v = Lane(x[i]);
@@ -36,8 +36,8 @@ fn l2_normalize(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg:
 }
 
 @compute @workgroup_size(WG)
-fn l2_normalize_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c / LANE);
+fn l2_normalize_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
     var part = Lane();
     for (var i = row.begin; i < row.end; i += LANES) { part += Lane(result[i]) * Lane(dy[i]); }
     var dot = row_sum(vec2f(lane_sum(part)), lid).x;

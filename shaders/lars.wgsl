@@ -17,8 +17,8 @@ struct Uniforms { n: u32, lr: f32, weight_decay: f32, momentum: f32, eta: f32 } 
 
 // One invocation: four neighbouring weights and their momentum.
 @compute @workgroup_size(WG)
-fn lars(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn lars(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n || guard.z != 0.0 { return; }
     let segment = block_segment[block_of(i)];
     let group = groups[segment];

@@ -30,8 +30,8 @@ struct StripUniforms { m: u32, c: u32, strips: u32, interleaved: u32 }
 // mean first and m2 about it (Chan, Golub, LeVeque 1983). Means are distances from the row's first element, which keeps a
 // large common mean out of the sums.
 @compute @workgroup_size(WG)
-fn layer_norm(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c / LANE);
+fn layer_norm(at: At, @builtin(local_invocation_index) lid: u32) {
+    let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
     let first = row.index * (p.c / LANE);
     var origin = 0.0;
     if row.live { origin = lane_at(Lane(x[first]), 0u); }
@@ -100,9 +100,9 @@ const ROWS: u32 = 4;
 
 // The sums of a strip's columns lie in `partial`, of which a strip's part stays in a cache; add_strips.wgsl adds up the strips.
 @compute @workgroup_size(WG)
-fn layer_norm_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let strip = group_index(wid, nwg) * (WG / LANES) + lid / LANES;
-    let at = strip * 2u * (q.c / LANE);
+fn layer_norm_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let strip = group_index(at) * (WG / LANES) + lid / LANES;
+    let e = strip * 2u * (q.c / LANE);
     let longest = strip_count(0u, q.strips, q.m, q.interleaved);
     for (var k = 0u; k < longest; k += ROWS) {
         var rows: array<StripRow, ROWS>;
@@ -114,12 +114,12 @@ fn layer_norm_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroup
         let cells = rows[0].cells;
         for (var j = lid % LANES; j < cells; j += LANES) {
             var sums = Sums();
-            if k > 0u { sums = Sums(partial[at + j], partial[at + cells + j]); }
+            if k > 0u { sums = Sums(partial[e + j], partial[e + cells + j]); }
             for (var r = 0u; r < ROWS; r++) {
                 if j < rows[r].cells { sums = add_cell(sums, rows[r], j, means[r]); }
             }
-            partial[at + j] = sums.dy;
-            partial[at + cells + j] = sums.dy_xhat;
+            partial[e + j] = sums.dy;
+            partial[e + cells + j] = sums.dy_xhat;
         }
     }
 }
@@ -129,8 +129,8 @@ const HELD: u32 = 8;
 
 // The same with the sums in registers, for rows of at most HELD cells a lane.
 @compute @workgroup_size(WG)
-fn layer_norm_backward_held(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let strip = group_index(wid, nwg) * (WG / LANES) + lid / LANES;
+fn layer_norm_backward_held(at: At, @builtin(local_invocation_index) lid: u32) {
+    let strip = group_index(at) * (WG / LANES) + lid / LANES;
     let longest = strip_count(0u, q.strips, q.m, q.interleaved);
     var sums: array<Sums, HELD>;
     for (var k = 0u; k < longest; k++) {

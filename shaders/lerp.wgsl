@@ -19,12 +19,8 @@ const RUN = 32u; // rows added up before the sum joins the others, so that round
 
 // One invocation updates four elements.
 @compute @workgroup_size(WG)
-fn lerp(
-    @builtin(workgroup_id) wid: vec3u,
-    @builtin(num_workgroups) nwg: vec3u,
-    @builtin(local_invocation_index) lid: u32,
-) {
-    let i = item_index(wid, nwg, lid, WG);
+fn lerp(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n { return; }
     let from_y = vec4f(y[i]);
     let to_x = vec4f(x[i]);
@@ -34,12 +30,8 @@ fn lerp(
 
 // One invocation moves one column.
 @compute @workgroup_size(WG)
-fn lerp_mean(
-    @builtin(workgroup_id) wid: vec3u,
-    @builtin(num_workgroups) nwg: vec3u,
-    @builtin(local_invocation_index) lid: u32,
-) {
-    let j = item_index(wid, nwg, lid, WG);
+fn lerp_mean(at: At, @builtin(local_invocation_index) lid: u32) {
+    let j = item_index(at, lid, WG);
     if j >= of_mean.c { return; }
     var sum = 0.0;
     for (var start = 0u; start < of_mean.rows; start += RUN) {

@@ -10,13 +10,13 @@ struct Uniforms { rows: u32, c: u32, m: u32, weight: f32, eps: f32 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;  // (m, c)
 @group(0) @binding(2) var<storage, read> x: array<f32>;        // (rows, c)
-@group(0) @binding(3) var<storage, read> at: array<u32>;       // (rows)
+@group(0) @binding(3) var<storage, read> indices: array<u32>;       // (rows)
 
 // An index of m or above writes nothing.
 @compute @workgroup_size(WG)
-fn lerp_unit_rows(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c);
-    let target_row = at[min(row.index, p.rows - 1u)];
+fn lerp_unit_rows(at: At, @builtin(local_invocation_index) lid: u32) {
+    let row = row_of(group_index(at), lid, p.rows, p.c);
+    let target_row = indices[min(row.index, p.rows - 1u)];
     let end = select(row.begin, row.end, target_row < p.m);
     let first = row.index * p.c;
     let to = target_row * p.c;

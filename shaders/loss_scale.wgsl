@@ -18,8 +18,8 @@ struct Uniforms { n: u32 }                                                // vec
 
 // One invocation: four neighbouring gradients. The scale is a power of two, so dividing by it rounds nothing.
 @compute @workgroup_size(WG)
-fn unscale(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn unscale(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n { return; }
     let v = g[i] / guard.x;
     // By its bits: a compiler may assume that no value is infinite or NaN.

@@ -13,15 +13,15 @@ struct Uniforms {
 
 // One invocation makes the four values of one word.
 @compute @workgroup_size(WG)
-fn normalize_bytes(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let word = item_index(wid, nwg, lid, WG);
+fn normalize_bytes(at: At, @builtin(local_invocation_index) lid: u32) {
+    let word = item_index(at, lid, WG);
     if word > (p.n - 1u) / 4u { return; }
     let mean = vec3f(p.mean_0, p.mean_1, p.mean_2);
     let inverse_std = vec3f(p.inverse_std_0, p.inverse_std_1, p.inverse_std_2);
     let values = unpack4x8unorm(bytes[word]);
     for (var lane = 0u; lane < 4u; lane++) {
-        let at = 4u * word + lane;
-        let channel = at % p.channels;
-        if at < p.n { y[at] = Elem((values[lane] - mean[channel]) * inverse_std[channel]); }
+        let e = 4u * word + lane;
+        let channel = e % p.channels;
+        if e < p.n { y[e] = Elem((values[lane] - mean[channel]) * inverse_std[channel]); }
     }
 }

@@ -10,8 +10,8 @@ struct Uniforms { n: u32, before: u32, after: u32 }   // n: elements of y
 
 // One invocation, one element.
 @compute @workgroup_size(WG)
-fn pad_columns(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn pad_columns(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n { return; }
     let c = i % p.after;
     var v = Elem();

@@ -27,17 +27,11 @@ struct Uniforms {
 @group(0) @binding(2) var<storage, read> dy: array<Cell>;               // (N, OH, OW, C)
 @group(0) @binding(3) var<storage, read> tap: array<Bits>;              // (N, OH, OW, C)
 
-struct At {
-    @builtin(workgroup_id) wid: vec3u,
-    @builtin(num_workgroups) nwg: vec3u,
-    @builtin(local_invocation_index) lid: u32,
-}
-
 // Columns first..end of a row of an (N, height, width, C) array, and its lane of channels.
 struct Run { n: u32, row: u32, first: u32, end: u32, lane: u32 }
 
-fn run_of(at: At, height: u32, width: u32) -> Run {
-    let i = item_index(at.wid, at.nwg, at.lid, WG);
+fn run_of(at: At, lid: u32, height: u32, width: u32) -> Run {
+    let i = item_index(at, lid, WG);
     let piece = i / p.c;
     let line = piece / p.runs;
     let n = line / height;
@@ -68,8 +62,8 @@ fn covering(windows: vec2u, i: u32, stride: u32, kernel: u32, padding: u32, coun
 }
 
 @compute @workgroup_size(WG)
-fn max_pool2d(at: At) {
-    let o = run_of(at, p.oh, p.ow);
+fn max_pool2d(at: At, @builtin(local_invocation_index) lid: u32) {
+    let o = run_of(at, lid, p.oh, p.ow);
     let rows = covered(o.row, p.sh, p.kh, p.ph, p.h);
     for (var ox = o.first; ox < o.end; ox++) {
         let columns = covered(ox, p.sw, p.kw, p.pw, p.w);
@@ -85,15 +79,15 @@ fn max_pool2d(at: At) {
                 best_tap = select(best_tap, Bits(t + ix), wins);
             }
         }
-        let place = ((o.n * p.oh + o.row) * p.ow + ox) * p.c + o.lane;
-        y[place] = OutCell(best);
-        tap_out[place] = best_tap;
+        let e = ((o.n * p.oh + o.row) * p.ow + ox) * p.c + o.lane;
+        y[e] = OutCell(best);
+        tap_out[e] = best_tap;
     }
 }
 
 @compute @workgroup_size(WG)
-fn avg_pool2d(at: At) {
-    let o = run_of(at, p.oh, p.ow);
+fn avg_pool2d(at: At, @builtin(local_invocation_index) lid: u32) {
+    let o = run_of(at, lid, p.oh, p.ow);
     let rows = covered(o.row, p.sh, p.kh, p.ph, p.h);
     for (var ox = o.first; ox < o.end; ox++) {
         let columns = covered(ox, p.sw, p.kw, p.pw, p.w);
@@ -108,8 +102,8 @@ fn avg_pool2d(at: At) {
 }
 
 @compute @workgroup_size(WG)
-fn max_pool2d_backward(at: At) {
-    let i = run_of(at, p.h, p.w);
+fn max_pool2d_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = run_of(at, lid, p.h, p.w);
     let rows = covering(before(i.row, p.sh, p.kh, p.ph), i.row, p.sh, p.kh, p.ph, p.oh);
     var columns = before(i.first, p.sw, p.kw, p.pw);
     for (var ix = i.first; ix < i.end; ix++) {
@@ -127,8 +121,8 @@ fn max_pool2d_backward(at: At) {
 }
 
 @compute @workgroup_size(WG)
-fn avg_pool2d_backward(at: At) {
-    let i = run_of(at, p.h, p.w);
+fn avg_pool2d_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = run_of(at, lid, p.h, p.w);
     let rows = covering(before(i.row, p.sh, p.kh, p.ph), i.row, p.sh, p.kh, p.ph, p.oh);
     var columns = before(i.first, p.sw, p.kw, p.pw);
     for (var ix = i.first; ix < i.end; ix++) {

@@ -24,8 +24,8 @@ fn store(block: u32, values: vec4f) {
 }
 
 @compute @workgroup_size(WG)
-fn random_uniform(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let block = item_index(wid, nwg, lid, WG);
+fn random_uniform(at: At, @builtin(local_invocation_index) lid: u32) {
+    let block = item_index(at, lid, WG);
     if block > (p.n - 1u) / 4u { return; }
     store(block, vec4f(p.a) + (p.b - p.a) * units(block));
 }
@@ -33,8 +33,8 @@ fn random_uniform(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nw
 // Box-Muller: words 0 and 1 give a radius and an angle, 2 and 3 the next; each pair makes a cosine and a sine.
 // 1 - u is in (0, 1], so the logarithm is finite.
 @compute @workgroup_size(WG)
-fn random_normal(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let block = item_index(wid, nwg, lid, WG);
+fn random_normal(at: At, @builtin(local_invocation_index) lid: u32) {
+    let block = item_index(at, lid, WG);
     if block > (p.n - 1u) / 4u { return; }
     let u = units(block);
     let radius = sqrt(-2.0 * log(1.0 - u.xz));

@@ -13,12 +13,6 @@ struct Uniforms { n: u32, m: u32, c: u32, strips: u32, interleaved: u32, scale: 
 @group(0) @binding(1) var<storage, read_write> y: array<OutCell>;
 @group(0) @binding(2) var<storage, read> x: array<Cell>;
 
-struct At {
-    @builtin(workgroup_id) wid: vec3u,
-    @builtin(num_workgroups) nwg: vec3u,
-    @builtin(local_invocation_index) lid: u32,
-}
-
 // The strip and lane of columns of invocation i, which is also its place in y.
 fn strip_at(i: u32) -> Strip {
     let row = i / p.c;
@@ -36,8 +30,8 @@ fn larger(a: Lane, b: Lane) -> Lane {
 
 // One invocation: the sums of its elements times scale. Four partial sums shorten the rounding chain.
 @compute @workgroup_size(WG)
-fn sum(at: At) {
-    let i = item_index(at.wid, at.nwg, at.lid, WG);
+fn sum(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n { return; }
     let s = strip_at(i);
     var k = s.at;
@@ -61,8 +55,8 @@ fn sum(at: At) {
 
 // One invocation: the maxima of its elements (there is at least one).
 @compute @workgroup_size(WG)
-fn max_value(at: At) {
-    let i = item_index(at.wid, at.nwg, at.lid, WG);
+fn max_value(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n { return; }
     let s = strip_at(i);
     var m = Lane(x[s.at]);

@@ -10,16 +10,16 @@ struct Uniforms { n: u32, rounds: u32 }
 
 // One invocation copies 16 bytes: 32 bytes moved.
 @compute @workgroup_size(WG)
-fn copy(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn copy(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n { return; }
     y[i] = x[i];
 }
 
 // One invocation does 8 independent chains of `rounds` vec4 multiply-adds: 64 flops a round.
 @compute @workgroup_size(WG)
-fn multiply_add(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn multiply_add(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n { return; }
     let a = x[i];
     var s0 = a; var s1 = a + 1.0; var s2 = a + 2.0; var s3 = a + 3.0;

@@ -16,8 +16,8 @@ var<workgroup> b_tile: array<Stage, 4u * SIZE / WIDE>;
 
 // A subgroup makes 8 independent chains of `rounds` products: 16 TILE^3 flops a round.
 @compute @workgroup_size(WG)
-fn matrix_multiply_add(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
-    let group = group_index(wid, nwg);
+fn matrix_multiply_add(at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
+    let group = group_index(at);
     for (var i = 4u * lid; i < 4u * SIZE; i += 4u * WG) {
         if i < 2u * SIZE { put_a(i, x[i / 4u]); }
         put_b(i, x[i / 4u]);
@@ -44,16 +44,16 @@ fn matrix_multiply_add(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroup
         c13 = coopMultiplyAdd(a1, b3, c13);
     }
     // A workgroup past the work, which folding the grid may add, writes what the first one does.
-    let at = (group % p.n * 4u + subgroup % 4u) * 8u * SIZE;
-    let at1 = at + SIZE;
-    let at2 = at + 2u * SIZE;
-    let at3 = at + 3u * SIZE;
-    let at4 = at + 4u * SIZE;
-    let at5 = at + 5u * SIZE;
-    let at6 = at + 6u * SIZE;
-    let at7 = at + 7u * SIZE;
+    let at0 = (group % p.n * 4u + subgroup % 4u) * 8u * SIZE;
+    let at1 = at0 + SIZE;
+    let at2 = at0 + 2u * SIZE;
+    let at3 = at0 + 3u * SIZE;
+    let at4 = at0 + 4u * SIZE;
+    let at5 = at0 + 5u * SIZE;
+    let at6 = at0 + 6u * SIZE;
+    let at7 = at0 + 7u * SIZE;
     let column = TILE;
-    coopStoreT(c00, &y[at], column);
+    coopStoreT(c00, &y[at0], column);
     coopStoreT(c01, &y[at1], column);
     coopStoreT(c02, &y[at2], column);
     coopStoreT(c03, &y[at3], column);

@@ -36,18 +36,12 @@ struct Run { length: u32, to: u32, at: u32 }
 @group(0) @binding(1) var<storage, read_write> run_out: array<Elem>;
 @group(0) @binding(2) var<storage, read> run_in: array<Elem>;
 
-struct At {
-    @builtin(workgroup_id) wid: vec3u,
-    @builtin(num_workgroups) nwg: vec3u,
-    @builtin(local_invocation_index) lid: u32,
-}
-
-fn index(at: At) -> u32 { return item_index(at.wid, at.nwg, at.lid, WG); }
+fn index(at: At, lid: u32) -> u32 { return item_index(at, lid, WG); }
 
 // One invocation: pieces of one row of the result (count, width). An index out of range gives NaNs, not another row.
 @compute @workgroup_size(WG)
-fn gather(at: At) {
-    let i = index(at);
+fn gather(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     let n = i / p.takers;
     if n >= p.count { return; }
     let row = indices[n];
@@ -59,8 +53,8 @@ fn gather(at: At) {
 
 // One invocation: one index. Finds the next one equal to it in its block, and whether an earlier one is.
 @compute @workgroup_size(WG)
-fn link(at: At) {
-    let i = index(at);
+fn link(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     if i >= p.count { return; }
     let own = to_link[i / 4u][i % 4u];
     let begin = i / p.block * p.block;
@@ -68,18 +62,18 @@ fn link(at: At) {
     var next = vec4u(NONE);
     var before = vec4<bool>();
     for (var four = begin / 4u; four < (end + 3u) / 4u; four++) {
-        let place = vec4u(0u, 1u, 2u, 3u) + 4u * four;
-        let same = (to_link[four] == vec4u(own)) & (place < vec4u(end));
-        next = min(next, select(vec4u(NONE), place, same & (place > vec4u(i))));
-        before |= same & (place < vec4u(i));
+        let candidates = vec4u(0u, 1u, 2u, 3u) + 4u * four;
+        let same = (to_link[four] == vec4u(own)) & (candidates < vec4u(end));
+        next = min(next, select(vec4u(NONE), candidates, same & (candidates > vec4u(i))));
+        before |= same & (candidates < vec4u(i));
     }
     links_out[i] = vec2u(min(min(next.x, next.y), min(next.z, next.w)), select(1u, 0u, any(before)));
 }
 
 // One invocation: pieces of one row of the block's (block, width). The head of a chain adds it to its row, first to last.
 @compute @workgroup_size(WG)
-fn gather_backward(at: At) {
-    let i = index(at);
+fn gather_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     let head = p.first + i / p.takers;
     if head >= min(p.first + p.block, p.count) || links[head].y == 0u || indices[head] >= p.rows { return; }
     let row = indices[head] * p.width;
@@ -92,8 +86,8 @@ fn gather_backward(at: At) {
 
 // One invocation: pieces of one row of the block's (block, width). The tail of a chain is what stays.
 @compute @workgroup_size(WG)
-fn put(at: At) {
-    let i = index(at);
+fn put(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     let tail = p.first + i / p.takers;
     if tail >= min(p.first + p.block, p.count) || links[tail].x != NONE || indices[tail] >= p.rows { return; }
     let row = indices[tail] * p.width;
@@ -102,7 +96,7 @@ fn put(at: At) {
 
 // One invocation: one element of the run.
 @compute @workgroup_size(WG)
-fn copy_run(at: At) {
-    let i = index(at);
+fn copy_run(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     if i < run.length { run_out[run.to + i] = run_in[run.at + i]; }
 }

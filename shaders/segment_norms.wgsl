@@ -36,8 +36,8 @@ fn sum_lanes(lid: u32, x: vec2f) -> vec2f {
 
 // One workgroup: one chunk, sums of w^2 and of (g + wd w)^2.
 @compute @workgroup_size(WG)
-fn chunk_update_squares(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let k = group_index(wid, nwg);
+fn chunk_update_squares(at: At, @builtin(local_invocation_index) lid: u32) {
+    let k = group_index(at);
     if k >= c.chunks { return; }
     let chunk = chunks[k];
     let decay = group_decay(groups[chunk.z], c.weight_decay);
@@ -52,8 +52,8 @@ fn chunk_update_squares(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgrou
 
 // One workgroup: one chunk, the sum of g^2 in the second place.
 @compute @workgroup_size(WG)
-fn chunk_squares(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let k = group_index(wid, nwg);
+fn chunk_squares(at: At, @builtin(local_invocation_index) lid: u32) {
+    let k = group_index(at);
     if k >= plain.chunks { return; }
     let chunk = chunks[k];
     var sum = 0.0;
@@ -66,8 +66,8 @@ fn chunk_squares(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg
 
 // One workgroup: one segment (or the whole model, as one range of all chunks), the roots of its sums.
 @compute @workgroup_size(WG)
-fn range_norms(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let s = group_index(wid, nwg);
+fn range_norms(at: At, @builtin(local_invocation_index) lid: u32) {
+    let s = group_index(at);
     if s >= r.ranges { return; }
     let range = ranges[s];
     var sum = vec2f();

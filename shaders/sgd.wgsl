@@ -22,8 +22,8 @@ struct Plain { n: u32, lr: f32, weight_decay: f32 }
 
 // One invocation: four neighbouring weights and their momentum.
 @compute @workgroup_size(WG)
-fn sgd_momentum(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn sgd_momentum(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n || guard.z != 0.0 { return; }
     let group = groups[block_segment[block_of(i)]];
     let grad = g[i] + group_decay(group, p.weight_decay) * w[i];
@@ -34,8 +34,8 @@ fn sgd_momentum(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg:
 
 // The same with m = 0: no momentum buffer to read or write.
 @compute @workgroup_size(WG)
-fn sgd(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn sgd(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= q.n || plain_guard.z != 0.0 { return; }
     let group = plain_groups[plain_block_segment[block_of(i)]];
     w[i] -= group_lr(group, q.lr) * (plain_g[i] + group_decay(group, q.weight_decay) * w[i]);

@@ -29,24 +29,24 @@ fn peak_and_sum(row: Row, lid: u32) -> vec2f {
 }
 
 @compute @workgroup_size(WG)
-fn softmax(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c / LANE);
+fn softmax(at: At, @builtin(local_invocation_index) lid: u32) {
+    let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
     let s = peak_and_sum(row, lid);
     let scale = 1.0 / s.y;
     for (var i = row.begin; i < row.end; i += LANES) { y[i] = Cell(exp((Lane(x[i]) - s.x) * p.inv_tau) * scale); }
 }
 
 @compute @workgroup_size(WG)
-fn log_softmax(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c / LANE);
+fn log_softmax(at: At, @builtin(local_invocation_index) lid: u32) {
+    let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
     let s = peak_and_sum(row, lid);
     let log_sum = log(s.y);
     for (var i = row.begin; i < row.end; i += LANES) { y[i] = Cell((Lane(x[i]) - s.x) * p.inv_tau - log_sum); }
 }
 
 @compute @workgroup_size(WG)
-fn softmax_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c / LANE);
+fn softmax_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
     var sum = Lane();
     for (var i = row.begin; i < row.end; i += LANES) { sum += Lane(result[i]) * Lane(dy[i]); }
     let dot = row_sum(vec2f(lane_sum(sum)), lid).x;
@@ -56,8 +56,8 @@ fn softmax_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) 
 }
 
 @compute @workgroup_size(WG)
-fn log_softmax_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c / LANE);
+fn log_softmax_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
     var sum = Lane();
     for (var i = row.begin; i < row.end; i += LANES) { sum += Lane(dy[i]); }
     let total = row_sum(vec2f(lane_sum(sum)), lid).x;

@@ -28,8 +28,8 @@ struct Uniforms { rows: u32, c: u32, inv_tau: f32, grad_scale: f32, nan: f32 }
 
 // LANES invocations take one row: maximum and sum in one pass, then lane 0 writes.
 @compute @workgroup_size(WG)
-fn softmax_cross_entropy(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c / LANE);
+fn softmax_cross_entropy(at: At, @builtin(local_invocation_index) lid: u32) {
+    let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
     var sum = ExpSum(Lane(-3.4e38), Lane());
     for (var i = row.begin; i < row.end; i += LANES) { sum = exp_sum_add(sum, Lane(x[i])); }
     let peak_and_sum = exp_sum_row(sum, lid);
@@ -38,8 +38,8 @@ fn softmax_cross_entropy(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgro
     if !row.live || row.lane != 0u { return; }
     let label = labels[row.index];
     if label < p.c {
-        let at = row.index * p.c + label;
-        losses[row.index] = log_sum - (lane_at(Lane(x[at / LANE]), at % LANE) - peak) * p.inv_tau;
+        let e = row.index * p.c + label;
+        losses[row.index] = log_sum - (lane_at(Lane(x[e / LANE]), e % LANE) - peak) * p.inv_tau;
     } else {
         losses[row.index] = p.nan;
     }
@@ -49,8 +49,8 @@ fn softmax_cross_entropy(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgro
 
 // LANES invocations take one row, with no sum to share.
 @compute @workgroup_size(WG)
-fn softmax_cross_entropy_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let row = row_of(group_index(wid, nwg), lid, p.rows, p.c / LANE);
+fn softmax_cross_entropy_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
     if !row.live { return; }
     let label = row_labels[row.index];
     let s = saved[row.index];

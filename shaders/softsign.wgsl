@@ -18,8 +18,8 @@ struct Uniforms { n: u32 }
 
 // An invocation computes four elements of y, a workgroup 4 WG.
 @compute @workgroup_size(WG)
-fn softsign_forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn softsign_forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n { return; }
     let v = vec4f(x[i]);
     y[i] = Elem4(v / (1.0 + abs(v)));
@@ -27,8 +27,8 @@ fn softsign_forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) 
 
 // An invocation computes four elements of dx, a workgroup 4 WG.
 @compute @workgroup_size(WG)
-fn softsign_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn softsign_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n { return; }
     let slope = 1.0 / (1.0 + abs(vec4f(x[i])));
     dx[i] = Elem4(vec4f(dy[i]) * slope * slope);

@@ -25,13 +25,7 @@ struct Uniforms { rows: u32, cols: u32, k: u32, chunks: u32, chunk: u32, step: u
 @group(0) @binding(2) var<storage, read> chosen: array<u32>;         // (rows, k)
 @group(0) @binding(3) var<storage, read> dy: array<Elem>;            // (rows, k)
 
-struct At {
-    @builtin(workgroup_id) wid: vec3u,
-    @builtin(num_workgroups) nwg: vec3u,
-    @builtin(local_invocation_index) lid: u32,
-}
-
-fn index(at: At) -> u32 { return item_index(at.wid, at.nwg, at.lid, WG); }
+fn index(at: At, lid: u32) -> u32 { return item_index(at, lid, WG); }
 
 const NAN_KEY: u32 = 0xfffffffeu;
 
@@ -46,8 +40,8 @@ fn key(v: f32) -> u32 {
 
 // One invocation: one chunk of one row, steps step..step + steps.
 @compute @workgroup_size(WG)
-fn topk_find(at: At) {
-    let i = index(at);
+fn topk_find(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     let row = i / p.chunks;
     if row >= p.rows { return; }
     let begin = i % p.chunks * p.chunk;
@@ -73,8 +67,8 @@ fn topk_find(at: At) {
 
 // One invocation: one choice of one row.
 @compute @workgroup_size(WG)
-fn topk_collect(at: At) {
-    let i = index(at);
+fn topk_collect(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     if i >= p.rows * p.k { return; }
     let row = i / p.k;
     var best = vec2u(0u);
@@ -88,8 +82,8 @@ fn topk_collect(at: At) {
 
 // One invocation: one choice. A row's choices differ, so no two invocations write the same place.
 @compute @workgroup_size(WG)
-fn topk_backward(at: At) {
-    let i = index(at);
+fn topk_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     if i >= p.rows * p.k { return; }
     dx[i / p.k * p.cols + chosen[i]] = dy[i];
 }

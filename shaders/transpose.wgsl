@@ -15,30 +15,24 @@ struct Uniforms { batch: u32, rows: u32, cols: u32 }
 
 var<workgroup> tile: array<f32, TILE * (TILE + 1)>; // (TILE, TILE + 1): the extra column avoids bank conflicts
 
-struct At {
-    @builtin(workgroup_id) wid: vec3u,
-    @builtin(num_workgroups) nwg: vec3u,
-    @builtin(local_invocation_index) lid: u32,
-}
-
 // One workgroup turns one tile of (TILE, TILE).
 @compute @workgroup_size(TILE, ROWS)
-fn transpose_tile(at: At) {
+fn transpose_tile(at: At, @builtin(local_invocation_index) lid: u32) {
     let across = (p.cols + TILE - 1u) / TILE;
     let down = (p.rows + TILE - 1u) / TILE;
-    let group = group_index(at.wid, at.nwg);
+    let group = group_index(at);
     let b = group / (across * down);
     let row = group / across % down * TILE;
     let col = group % across * TILE;
     let first = b * p.rows * p.cols;
-    let tx = at.lid % TILE;
-    for (var ty = at.lid / TILE; ty < TILE; ty += ROWS) {
+    let tx = lid % TILE;
+    for (var ty = lid / TILE; ty < TILE; ty += ROWS) {
         if b < p.batch && row + ty < p.rows && col + tx < p.cols {
             tile[ty * (TILE + 1u) + tx] = f32(x[first + (row + ty) * p.cols + col + tx]);
         }
     }
     workgroupBarrier();
-    for (var ty = at.lid / TILE; ty < TILE; ty += ROWS) {
+    for (var ty = lid / TILE; ty < TILE; ty += ROWS) {
         if b < p.batch && col + ty < p.cols && row + tx < p.rows {
             y[first + (col + ty) * p.rows + row + tx] = Elem(tile[tx * (TILE + 1u) + ty]);
         }
@@ -56,10 +50,10 @@ fn store(i: u32, v: vec4f) {
 
 // One invocation turns one block of (4, 4).
 @compute @workgroup_size(WG)
-fn transpose_block(at: At) {
+fn transpose_block(at: At, @builtin(local_invocation_index) lid: u32) {
     let across = (p.cols + 3u) / 4u;
     let down = (p.rows + 3u) / 4u;
-    let i = item_index(at.wid, at.nwg, at.lid, WG);
+    let i = item_index(at, lid, WG);
     let b = i / (across * down);
     if b >= p.batch { return; }
     let row = i / across % down * 4u;
@@ -67,15 +61,15 @@ fn transpose_block(at: At) {
     let first = b * p.rows * p.cols;
     if row + 4u <= p.rows && col + 4u <= p.cols {
         let source = first + row * p.cols + col;
-        let place = first + col * p.rows + row;
+        let e = first + col * p.rows + row;
         let r0 = load(source);
         let r1 = load(source + p.cols);
         let r2 = load(source + 2u * p.cols);
         let r3 = load(source + 3u * p.cols);
-        store(place, vec4f(r0.x, r1.x, r2.x, r3.x));
-        store(place + p.rows, vec4f(r0.y, r1.y, r2.y, r3.y));
-        store(place + 2u * p.rows, vec4f(r0.z, r1.z, r2.z, r3.z));
-        store(place + 3u * p.rows, vec4f(r0.w, r1.w, r2.w, r3.w));
+        store(e, vec4f(r0.x, r1.x, r2.x, r3.x));
+        store(e + p.rows, vec4f(r0.y, r1.y, r2.y, r3.y));
+        store(e + 2u * p.rows, vec4f(r0.z, r1.z, r2.z, r3.z));
+        store(e + 3u * p.rows, vec4f(r0.w, r1.w, r2.w, r3.w));
         return;
     }
     for (var c = col; c < min(col + 4u, p.cols); c++) {

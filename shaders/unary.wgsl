@@ -18,13 +18,7 @@ struct Uniforms { n: u32, a: f32, b: f32 }
 @group(0) @binding(2) var<storage, read> saved: array<Elem4>;
 @group(0) @binding(3) var<storage, read> dy: array<Elem4>;
 
-struct At {
-    @builtin(workgroup_id) wid: vec3u,
-    @builtin(num_workgroups) nwg: vec3u,
-    @builtin(local_invocation_index) lid: u32,
-}
-
-fn index(at: At) -> u32 { return item_index(at.wid, at.nwg, at.lid, WG); }
+fn index(at: At, lid: u32) -> u32 { return item_index(at, lid, WG); }
 
 const SQRT_HALF: f32 = 0.70710678;
 const INV_SQRT_2PI: f32 = 0.39894228;
@@ -48,62 +42,109 @@ fn power(v: vec4f, e: f32, kind: f32) -> vec4f {
 
 // Each invocation of each entry point handles four elements.
 @compute @workgroup_size(WG)
-fn affine_forward(at: At) { let i = index(at); if i < p.n { y[i] = Elem4(p.a * vec4f(x[i]) + vec4f(p.b)); } }
+fn affine_forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < p.n { y[i] = Elem4(p.a * vec4f(x[i]) + vec4f(p.b)); }
+}
 
 @compute @workgroup_size(WG)
-fn exp_forward(at: At) { let i = index(at); if i < p.n { let v = vec4f(x[i]); y[i] = Elem4(keep_nan(v, exp(v))); } }
-@compute @workgroup_size(WG)
-fn exp_backward(at: At) { let i = index(at); if i < p.n { dx[i] = Elem4(vec4f(saved[i]) * vec4f(dy[i])); } }
+fn exp_forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < p.n { let v = vec4f(x[i]); y[i] = Elem4(keep_nan(v, exp(v))); }
+}
 
 @compute @workgroup_size(WG)
-fn ln_forward(at: At) { let i = index(at); if i < p.n { y[i] = Elem4(log(vec4f(x[i]))); } }
-@compute @workgroup_size(WG)
-fn ln_backward(at: At) { let i = index(at); if i < p.n { dx[i] = Elem4(vec4f(dy[i]) / vec4f(saved[i])); } }
+fn exp_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < p.n { dx[i] = Elem4(vec4f(saved[i]) * vec4f(dy[i])); }
+}
 
 @compute @workgroup_size(WG)
-fn sqrt_forward(at: At) { let i = index(at); if i < p.n { y[i] = Elem4(sqrt(vec4f(x[i]))); } }
-@compute @workgroup_size(WG)
-fn sqrt_backward(at: At) { let i = index(at); if i < p.n { dx[i] = Elem4(0.5 * vec4f(dy[i]) / vec4f(saved[i])); } }
+fn ln_forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < p.n { y[i] = Elem4(log(vec4f(x[i]))); }
+}
 
 @compute @workgroup_size(WG)
-fn square_forward(at: At) { let i = index(at); if i < p.n { let v = vec4f(x[i]); y[i] = Elem4(v * v); } }
-@compute @workgroup_size(WG)
-fn square_backward(at: At) { let i = index(at); if i < p.n { dx[i] = Elem4(2.0 * vec4f(saved[i]) * vec4f(dy[i])); } }
+fn ln_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < p.n { dx[i] = Elem4(vec4f(dy[i]) / vec4f(saved[i])); }
+}
 
 @compute @workgroup_size(WG)
-fn recip_forward(at: At) { let i = index(at); if i < p.n { y[i] = Elem4(vec4f(p.a) / vec4f(x[i])); } }
+fn sqrt_forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < p.n { y[i] = Elem4(sqrt(vec4f(x[i]))); }
+}
+
 @compute @workgroup_size(WG)
-fn recip_backward(at: At) {
-    let i = index(at);
+fn sqrt_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < p.n { dx[i] = Elem4(0.5 * vec4f(dy[i]) / vec4f(saved[i])); }
+}
+
+@compute @workgroup_size(WG)
+fn square_forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < p.n { let v = vec4f(x[i]); y[i] = Elem4(v * v); }
+}
+
+@compute @workgroup_size(WG)
+fn square_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < p.n { dx[i] = Elem4(2.0 * vec4f(saved[i]) * vec4f(dy[i])); }
+}
+
+@compute @workgroup_size(WG)
+fn recip_forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < p.n { y[i] = Elem4(vec4f(p.a) / vec4f(x[i])); }
+}
+
+@compute @workgroup_size(WG)
+fn recip_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     if i < p.n { let v = vec4f(saved[i]); dx[i] = Elem4(-(vec4f(p.a) / v) / v * vec4f(dy[i])); }
 }
 
 @compute @workgroup_size(WG)
-fn powf_forward(at: At) { let i = index(at); if i < p.n { y[i] = Elem4(power(vec4f(x[i]), p.a, p.b)); } }
+fn powf_forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < p.n { y[i] = Elem4(power(vec4f(x[i]), p.a, p.b)); }
+}
+
 @compute @workgroup_size(WG)
-fn powf_backward(at: At) {
-    let i = index(at);
+fn powf_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     let kind = select(1.0 - p.b, p.b, p.b == 2.0); // e - 1 is odd where e is even
     if i < p.n { dx[i] = Elem4(p.a * power(vec4f(saved[i]), p.a - 1.0, kind) * vec4f(dy[i])); }
 }
 
 @compute @workgroup_size(WG)
-fn abs_forward(at: At) { let i = index(at); if i < p.n { y[i] = Elem4(abs(vec4f(x[i]))); } }
-@compute @workgroup_size(WG)
-fn abs_backward(at: At) { let i = index(at); if i < p.n { dx[i] = Elem4(sign(vec4f(saved[i])) * vec4f(dy[i])); } }
+fn abs_forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < p.n { y[i] = Elem4(abs(vec4f(x[i]))); }
+}
 
 @compute @workgroup_size(WG)
-fn clamp_forward(at: At) {
-    let i = index(at);
+fn abs_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < p.n { dx[i] = Elem4(sign(vec4f(saved[i])) * vec4f(dy[i])); }
+}
+
+@compute @workgroup_size(WG)
+fn clamp_forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     if i >= p.n { return; }
     let v = vec4f(x[i]);
     let lo = vec4f(p.a);
     let hi = vec4f(p.b);
     y[i] = Elem4(select(select(v, lo, v < lo), hi, v > hi));
 }
+
 @compute @workgroup_size(WG)
-fn clamp_backward(at: At) {
-    let i = index(at);
+fn clamp_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     if i >= p.n { return; }
     let v = vec4f(saved[i]);
     let lo = vec4f(p.a);
@@ -112,46 +153,56 @@ fn clamp_backward(at: At) {
 }
 
 @compute @workgroup_size(WG)
-fn relu_forward(at: At) {
-    let i = index(at);
+fn relu_forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     if i >= p.n { return; }
     let v = vec4f(x[i]);
     y[i] = Elem4(select(v, vec4f(), v <= vec4f()));
 }
+
 @compute @workgroup_size(WG)
-fn relu_backward(at: At) {
-    let i = index(at);
+fn relu_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     if i >= p.n { return; }
     dx[i] = Elem4(select(vec4f(dy[i]), vec4f(), vec4f(saved[i]) <= vec4f()));
 }
 
 @compute @workgroup_size(WG)
-fn gelu_forward(at: At) { let i = index(at); if i < p.n { let v = vec4f(x[i]); y[i] = Elem4(v * normal_cdf(v)); } }
+fn gelu_forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < p.n { let v = vec4f(x[i]); y[i] = Elem4(v * normal_cdf(v)); }
+}
+
 @compute @workgroup_size(WG)
-fn gelu_backward(at: At) {
-    let i = index(at);
+fn gelu_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     if i >= p.n { return; }
     let v = vec4f(saved[i]);
     dx[i] = Elem4((normal_cdf(v) + v * INV_SQRT_2PI * exp(-0.5 * v * v)) * vec4f(dy[i]));
 }
 
 @compute @workgroup_size(WG)
-fn sigmoid_forward(at: At) { let i = index(at); if i < p.n { let v = vec4f(x[i]); y[i] = Elem4(keep_nan(v, vec4f(1.0) / (1.0 + exp(-vec4f(x[i]))))); } }
+fn sigmoid_forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
+    if i < p.n { let v = vec4f(x[i]); y[i] = Elem4(keep_nan(v, vec4f(1.0) / (1.0 + exp(-vec4f(x[i]))))); }
+}
+
 @compute @workgroup_size(WG)
-fn sigmoid_backward(at: At) {
-    let i = index(at);
+fn sigmoid_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     if i < p.n { let v = vec4f(saved[i]); dx[i] = Elem4(v * (1.0 - v) * vec4f(dy[i])); }
 }
 
 @compute @workgroup_size(WG)
-fn tanh_forward(at: At) {
-    let i = index(at);
+fn tanh_forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     if i >= p.n { return; }
     let v = vec4f(x[i]);
     y[i] = Elem4(vec4f(tanh_accurate(v.x), tanh_accurate(v.y), tanh_accurate(v.z), tanh_accurate(v.w)));
 }
+
 @compute @workgroup_size(WG)
-fn tanh_backward(at: At) {
-    let i = index(at);
+fn tanh_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = index(at, lid);
     if i < p.n { let v = vec4f(saved[i]); dx[i] = Elem4((1.0 - v * v) * vec4f(dy[i])); }
 }

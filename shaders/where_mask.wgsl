@@ -14,21 +14,15 @@ struct Uniforms { n: u32, of_a: u32 } // n: groups of four. of_a: 1 for the grad
 @group(0) @binding(1) var<storage, read_write> dx: array<Elem4>;
 @group(0) @binding(3) var<storage, read> dy: array<Elem4>;
 
-struct At {
-    @builtin(workgroup_id) wid: vec3u,
-    @builtin(num_workgroups) nwg: vec3u,
-    @builtin(local_invocation_index) lid: u32,
-}
-
 // One invocation chooses four elements.
 @compute @workgroup_size(WG)
-fn where_mask(at: At) {
-    let i = item_index(at.wid, at.nwg, at.lid, WG);
+fn where_mask(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i < p.n { y[i] = select(b[i], a[i], mask[i] != vec4u()); }
 }
 
 @compute @workgroup_size(WG)
-fn where_mask_backward(at: At) {
-    let i = item_index(at.wid, at.nwg, at.lid, WG);
+fn where_mask_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i < p.n { dx[i] = select(Elem4(), dy[i], (mask[i] != vec4u()) == vec4<bool>(p.of_a == 1u)); }
 }

@@ -23,12 +23,8 @@ fn doubled() -> Kernel {
         @group(0) @binding(1) var<storage, read_write> y: array<f32>;
         @group(0) @binding(2) var<storage, read> x: array<f32>;
         @compute @workgroup_size(64)
-        fn doubled(
-            @builtin(workgroup_id) wid: vec3u,
-            @builtin(num_workgroups) nwg: vec3u,
-            @builtin(local_invocation_index) lid: u32,
-        ) {
-            let i = item_index(wid, nwg, lid, 64u);
+        fn doubled(at: At, @builtin(local_invocation_index) lid: u32) {
+            let i = item_index(at, lid, 64u);
             if i < arrayLength(&x) { y[i] = x[i] + x[i]; }
         }";
     Kernel::new(wgsl, "doubled").unwrap()

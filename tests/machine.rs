@@ -19,22 +19,22 @@ struct Uniforms { n: u32 }
 
 // y += x
 @compute @workgroup_size(64)
-fn accumulate(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, 64u);
+fn accumulate(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, 64u);
     if i < p.n { y[i] += x[i]; }
 }
 
 // index[i] += i, by one invocation an item
 @compute @workgroup_size(8)
-fn items(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, 8u);
+fn items(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, 8u);
     if i < p.n { index[i] += i; }
 }
 
 // index[g] += g, by one workgroup an item
 @compute @workgroup_size(1)
-fn groups(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u) {
-    let g = group_index(wid, nwg);
+fn groups(at: At) {
+    let g = group_index(at);
     if g < p.n { index[g] += g; }
 }
 ";

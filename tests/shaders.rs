@@ -271,7 +271,7 @@ fn errors_name_the_line_of_the_file() {
     let error = |line_4: &str| {
         let wgsl = format!(
             "// Broken on line 4.\n// lib: grid philox\n@group(0) @binding(1) var<storage, read_write> y: array<u32>;\n\
-             {line_4}\n@compute @workgroup_size(64)\nfn main() {{ y[0] = group_index(vec3u(f()), vec3u(1u)); }}\n"
+             {line_4}\n@compute @workgroup_size(64)\nfn main() {{ y[0] = group_index(At(vec3u(f()), vec3u(1u))); }}\n"
         );
         Kernel::new(&wgsl, "main").map(|_| ()).map_err(|e| e.to_string())
     };

@@ -34,9 +34,9 @@ fn dot_rows(i: u32, j: u32, d4: u32) -> f32 {
 
 // One invocation: row i against its chunk of the keys, or the part of it that this dispatch is bounded to.
 @compute @workgroup_size(WG)
-fn contrastive_forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn contrastive_forward(at: At, @builtin(local_invocation_index) lid: u32) {
     let row_groups = (f.n + WG - 1u) / WG;
-    let group = group_index(wid, nwg);
+    let group = group_index(at);
     let chunk = group / row_groups;
     let i = group % row_groups * WG + lid;
     let start = chunk * f.chunk + f.begin;
@@ -61,9 +61,9 @@ fn weight(s: f32, query: u32, key: u32) -> f32 {
 
 // One invocation: the gradient of row i from its chunk of b, or a part of it.
 @compute @workgroup_size(WG)
-fn contrastive_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn contrastive_backward(at: At, @builtin(local_invocation_index) lid: u32) {
     let row_groups = (p.n + WG - 1u) / WG;
-    let group = group_index(wid, nwg);
+    let group = group_index(at);
     let chunk = group / row_groups;
     let i = group % row_groups * WG + lid;
     let start = chunk * p.chunk + p.begin;

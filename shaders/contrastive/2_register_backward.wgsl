@@ -79,13 +79,9 @@ fn add_rows(at: vec4u, c: u32, x: mat4x4f) {
 // One invocation: 8 rows of a, of which it owns the gradient, against a chunk of b or a part of it.
 // One workgroup: 8 WG rows, one chunk. Rows past the end repeat the last one and add zero to it, one after the other.
 @compute @workgroup_size(WG)
-fn contrastive_backward(
-    @builtin(workgroup_id) wid: vec3u,
-    @builtin(num_workgroups) nwg: vec3u,
-    @builtin(local_invocation_index) lid: u32,
-) {
+fn contrastive_backward(at: At, @builtin(local_invocation_index) lid: u32) {
     let row_groups = (p.n + TILE_ROWS * WG - 1) / (TILE_ROWS * WG);
-    let group = group_index(wid, nwg);
+    let group = group_index(at);
     let chunk = group / row_groups;
     let i = ((group % row_groups) * WG + lid) * TILE_ROWS;
     let start = chunk * p.chunk + p.begin;

@@ -65,13 +65,9 @@ fn four_excluded(i: vec4u) -> vec4u { return vec4u(excluded[i.x], excluded[i.y],
 // One invocation: 8 queries against a chunk of the keys, or the part of it that this dispatch is bounded to.
 // One workgroup: 8 WG queries, one chunk. Rows past the end repeat the last one and store the same values.
 @compute @workgroup_size(WG)
-fn contrastive_forward(
-    @builtin(workgroup_id) wid: vec3u,
-    @builtin(num_workgroups) nwg: vec3u,
-    @builtin(local_invocation_index) lid: u32,
-) {
+fn contrastive_forward(at: At, @builtin(local_invocation_index) lid: u32) {
     let row_groups = (p.n + TILE_ROWS * WG - 1) / (TILE_ROWS * WG);
-    let group = group_index(wid, nwg);
+    let group = group_index(at);
     let chunk = group / row_groups;
     let i = ((group % row_groups) * WG + lid) * TILE_ROWS;
     let start = chunk * p.chunk + p.begin;

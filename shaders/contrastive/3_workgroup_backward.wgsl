@@ -35,7 +35,7 @@ struct Uniforms {
 
 // Where the weights of row j of the block with rows 4 i.. of a lie, (BLOCK_COLUMNS, 16): xor spreads the lanes, which differ in j
 // when they write, over the banks.
-fn place(j: u32, i: u32) -> u32 { return j * 16 + (i ^ (j % 16)); }
+fn swizzled(j: u32, i: u32) -> u32 { return j * 16 + (i ^ (j % 16)); }
 
 struct Query { lse: f32, positive: u32, excluded: u32 }
 
@@ -64,7 +64,7 @@ fn weigh(dots: Block, i: u32, j: u32, lid: u32, g: f32) {
                 let both = weight(s, row_b, query(min(row_a, p.n - 1), 1)) + weight(s, row_a, streamed);
                 w[r] = select(0.0, g * both, row_a < p.n && row_b < p.m);
             }
-            block_memory[place(lid % 16 + 16 * q, lid / 16 * 2 + half)] = w;
+            block_memory[swizzled(lid % 16 + 16 * q, lid / 16 * 2 + half)] = w;
         }
     }
 }
@@ -72,9 +72,9 @@ fn weigh(dots: Block, i: u32, j: u32, lid: u32, g: f32) {
 // One workgroup: 64 rows of a, of which it owns the gradient, against a chunk of b or a part of it.
 // One invocation: 8 rows of a; in the first product every 16th row of b, in the second every 16th vec4 of d.
 @compute @workgroup_size(BLOCK_WG)
-fn contrastive_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn contrastive_backward(at: At, @builtin(local_invocation_index) lid: u32) {
     let row_groups = (p.n + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    let group = group_index(wid, nwg);
+    let group = group_index(at);
     let chunk = group / row_groups;
     let i = group % row_groups * BLOCK_ROWS;
     let own = i + lid / 16 * 8;
@@ -95,9 +95,9 @@ fn contrastive_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgrou
             if !resident || j == start {
                 for (var r = 0u; r < 16; r++) {
                     sum[r] = vec4f();
-                    let at = c + r % 2 * 16;
-                    if (p.begin > 0 || j > start) && own + r / 2 < p.n && at < p.d4 {
-                        sum[r] = da[(chunk * p.n + own + r / 2) * p.d4 + at];
+                    let e = c + r % 2 * 16;
+                    if (p.begin > 0 || j > start) && own + r / 2 < p.n && e < p.d4 {
+                        sum[r] = da[(chunk * p.n + own + r / 2) * p.d4 + e];
                     }
                 }
             }
@@ -105,7 +105,7 @@ fn contrastive_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgrou
                 let y0 = vec4f(b[(j + k) * p.d4 + c_read.x]);
                 let y1 = vec4f(b[(j + k) * p.d4 + c_read.y]);
                 for (var half = 0u; half < 2; half++) {
-                    let w = block_memory[place(k, lid / 16 * 2 + half)];
+                    let w = block_memory[swizzled(k, lid / 16 * 2 + half)];
                     for (var r = 0u; r < 4; r++) {
                         sum[8 * half + 2 * r] += w[r] * y0;
                         sum[8 * half + 2 * r + 1] += w[r] * y1;
@@ -114,8 +114,8 @@ fn contrastive_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgrou
             }
             if !resident || j + BLOCK_COLUMNS >= stop {
                 for (var r = 0u; r < 16; r++) {
-                    let at = c + r % 2 * 16;
-                    if own + r / 2 < p.n && at < p.d4 { da[(chunk * p.n + own + r / 2) * p.d4 + at] = sum[r]; }
+                    let e = c + r % 2 * 16;
+                    if own + r / 2 < p.n && e < p.d4 { da[(chunk * p.n + own + r / 2) * p.d4 + e] = sum[r]; }
                 }
             }
         }

@@ -33,9 +33,9 @@ fn merge(x: vec2f, y: vec2f) -> vec2f {
 // One workgroup: 64 queries against a chunk of the keys, or the part of it that this dispatch is bounded to.
 // One invocation: 8 queries against every 16th key.
 @compute @workgroup_size(BLOCK_WG)
-fn contrastive_forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn contrastive_forward(at: At, @builtin(local_invocation_index) lid: u32) {
     let row_groups = (p.n + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    let group = group_index(wid, nwg);
+    let group = group_index(at);
     let chunk = group / row_groups;
     let i = group % row_groups * BLOCK_ROWS;
     let own = i + lid / 16 * 8;

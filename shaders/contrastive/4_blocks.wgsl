@@ -47,8 +47,8 @@ fn highest(s: vec4f) -> f32 { return max(max(s.x, s.y), max(s.z, s.w)); }
 
 // Sums made while every key was masked count ones; the first real maximum multiplies them by exp(-3.4e38 - top) = 0.
 @compute @workgroup_size(WG)
-fn contrastive_states(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = strip_of(item_index(wid, nwg, lid, WG));
+fn contrastive_states(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = strip_of(item_index(at, lid, WG));
     if t.begin >= p.m4 { return; }
     let to = t.number * p.queries + t.i;
     var pair = select(state[to], vec2f(MASKED, 0.0), p.column4 == 0u);
@@ -77,22 +77,22 @@ fn weight(s: vec4f, key: vec4u, lse: vec4f, positive: vec4u, excluded: vec4u) ->
 }
 
 @compute @workgroup_size(WG)
-fn contrastive_weights(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = strip_of(item_index(wid, nwg, lid, WG));
+fn contrastive_weights(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = strip_of(item_index(at, lid, WG));
     if t.begin >= p.m4 { return; }
     let g = p.scale * dloss[0];
     let row_lse = vec4f(lse[t.i / 4u][t.i % 4u]);
     let row_positive = vec4u(positive[t.i / 4u][t.i % 4u]);
     let row_excluded = vec4u(excluded[t.i / 4u][t.i % 4u]);
     for (var c = t.begin; c < t.end; c++) {
-        let at = t.r * p.m4 + c;
+        let e = t.r * p.m4 + c;
         let key = keys_at(c);
-        let s = w[at] * p.inv_tau;
+        let s = w[e] * p.inv_tau;
         var sum = weight(s, key, row_lse, row_positive, row_excluded);
         if BOTH {
             let j4 = p.column4 + c;
             sum += weight(s, vec4u(t.i), lse[j4], positive[j4], excluded[j4]);
         }
-        w[at] = select(vec4f(), g * sum, key < vec4u(p.keys));
+        w[e] = select(vec4f(), g * sum, key < vec4u(p.keys));
     }
 }

@@ -2,7 +2,7 @@ enable f16, wgpu_cooperative_matrix;
 // forward.wgsl on matrix units: lse_i = ln sum_j exp(s_ij) over logits s_ij = a_i . b_j / tau of f16 rows, never stored.
 //
 // A workgroup owns BM queries and streams a chunk of the keys, BN at a time: each block of logits is a product of
-// lib/matrix.wgsl, of which `take` gets a strip of rows at a time. WG / (2 TILE) lanes share a row of it; each keeps its
+// lib/matrix.wgsl, of which `use_strip` gets a strip of rows at a time. WG / (2 TILE) lanes share a row of it; each keeps its
 // own pair (max, sum of exp(s - max)), which `contrastive_finish` adds up as it does those of chunks.
 // lib: grid stage tile matrix
 
@@ -42,7 +42,7 @@ fn logit(row: u32, column: u32, j: u32, out: u32) -> f32 {
     return select(MASKED, c_tile[strip_at(row, column)] * p.inv_tau, j < p.m && j != out);
 }
 
-fn take(i0: u32, j0: u32, r: u32, lid: u32) {
+fn use_strip(i0: u32, j0: u32, r: u32, lid: u32) {
     let lanes = WG / (2u * TILE);
     let row = lid / lanes;
     let out = excluded[min(i0 + strip_row(r, row), p.n - 1u)];
@@ -55,9 +55,9 @@ fn take(i0: u32, j0: u32, r: u32, lid: u32) {
 }
 
 @compute @workgroup_size(WG)
-fn contrastive_forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
+fn contrastive_forward(at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
     let blocks = (p.n + BM - 1u) / BM;
-    let group = group_index(wid, nwg);
+    let group = group_index(at);
     let chunk = group / blocks;
     let i0 = group % blocks * BM;
     let lanes = WG / (2u * TILE);

@@ -10,8 +10,8 @@ struct Uniforms { n: u32, splits: u32, scale: f32 }
 @group(0) @binding(3) var<storage, read> dloss: array<f32>;
 
 @compute @workgroup_size(WG)
-fn contrastive_sum_weighted(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn contrastive_sum_weighted(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n { return; }
     var sum = 0.0;
     for (var s = 0u; s < p.splits; s++) { sum += part[s * p.n + i]; }

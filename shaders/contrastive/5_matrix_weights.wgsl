@@ -35,7 +35,7 @@ fn load_b(l: u32, j: u32, l1: u32) -> vec4<f16> {
 }
 
 // A probability is at most 1: the bound holds rounding, and the excluded logit, which may lie far above lse.
-fn take(i0: u32, j0: u32, r: u32, lid: u32) {
+fn use_strip(i0: u32, j0: u32, r: u32, lid: u32) {
     let quads = (p.m + 3u) / 4u;
     for (var e = lid; e < 2u * TILE * BN / 4u; e += WG) {
         let row = e / (BN / 4u);
@@ -54,9 +54,9 @@ fn take(i0: u32, j0: u32, r: u32, lid: u32) {
 }
 
 @compute @workgroup_size(WG)
-fn contrastive_weights(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
+fn contrastive_weights(at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
     let blocks = (p.m + BN - 1u) / BN;
-    let group = group_index(wid, nwg);
+    let group = group_index(at);
     let i0 = p.first + group / blocks * BM;
     // A workgroup past the work, which folding the grid may add, sums and writes nothing.
     product(i0, group % blocks * BN, 0u, select(0u, p.d, i0 < p.last), lid, subgroup);

@@ -10,8 +10,8 @@ struct Columns { n: u32, m: u32, offset: u32 }
 
 // One invocation: column[i] = (i + offset) mod m; offsets of m or more stand for no column.
 @compute @workgroup_size(WG)
-fn contrastive_columns(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn contrastive_columns(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= columns.n { return; }
     column[i] = select((i % columns.m + columns.offset) % columns.m, 0xffffffffu, columns.offset >= columns.m);
 }
@@ -36,8 +36,8 @@ struct Rows {
 // One invocation, one row: the chunks' pairs in their order, then
 // lse = max + ln sum,  loss = lse - s_positive, taken as (max - s_positive) + ln sum, which loses less.
 @compute @workgroup_size(WG)
-fn contrastive_finish(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn contrastive_finish(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n { return; }
     var row = i;
     if p.extra == 0 { row = min(positive[i], p.m - 1); }
@@ -68,14 +68,14 @@ fn contrastive_finish(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups
 
 // One invocation, one row: with w = g (exp(s - lse) - 1), dq_i = w extra_i and dextra_i = w q_i.
 @compute @workgroup_size(WG)
-fn contrastive_extra_backward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn contrastive_extra_backward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n { return; }
-    let at = i * p.d4;
+    let e = i * p.d4;
     var s = 0.0;
-    for (var c = 0u; c < p.d4; c += 1) { s += dot(vec4f(q[at + c]), vec4f(extra[at + c])); }
+    for (var c = 0u; c < p.d4; c += 1) { s += dot(vec4f(q[e + c]), vec4f(extra[e + c])); }
     let w = p.scale * dloss[0] * (exp(min(s * p.inv_tau - lse[i], 0.0)) - 1.0);
-    for (var c = at; c < at + p.d4; c += 1) {
+    for (var c = e; c < e + p.d4; c += 1) {
         dquery[c] = Elem4(w * vec4f(extra[c]));
         dextra[c] = Elem4(w * vec4f(q[c]));
     }
@@ -88,8 +88,8 @@ struct Sum { n: u32, chunks: u32 }
 
 // One invocation, one element: the chunks added in their order.
 @compute @workgroup_size(WG)
-fn contrastive_sum_chunks(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn contrastive_sum_chunks(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= sum.n { return; }
     var t = 0.0;
     for (var k = 0u; k < sum.chunks; k += 1) { t += f32(part[k * sum.n + i]); }

@@ -28,13 +28,13 @@ struct Uniforms {
 @group(0) @binding(3) var<storage, read> dy_of_dw: array<Elem>;
 
 @compute @workgroup_size(WG)
-fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let at = item_index(wid, nwg, lid, WG);
-    if at >= p.n * p.oh * p.ow * p.cout { return; }
-    let co = at % p.cout;
-    let ox = at / p.cout % p.ow;
-    let oy = at / p.cout / p.ow % p.oh;
-    let n = at / p.cout / p.ow / p.oh;
+fn forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let e = item_index(at, lid, WG);
+    if e >= p.n * p.oh * p.ow * p.cout { return; }
+    let co = e % p.cout;
+    let ox = e / p.cout % p.ow;
+    let oy = e / p.cout / p.ow % p.oh;
+    let n = e / p.cout / p.ow / p.oh;
     var sum = 0.0;
     for (var ky = 0u; ky < p.kh; ky++) {
         for (var kx = 0u; kx < p.kw; kx++) {
@@ -46,17 +46,17 @@ fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3
             for (var ci = 0u; ci < p.cin; ci++) { sum += f32(x[x0 + ci]) * f32(w[(w0 + ci) * p.cout + co]); }
         }
     }
-    y[at] = Out(sum);
+    y[e] = Out(sum);
 }
 
 @compute @workgroup_size(WG)
-fn input_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let at = item_index(wid, nwg, lid, WG);
-    if at >= p.n * p.h * p.w * p.cin { return; }
-    let ci = at % p.cin;
-    let ix = at / p.cin % p.w;
-    let iy = at / p.cin / p.w % p.h;
-    let n = at / p.cin / p.w / p.h;
+fn input_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
+    let e = item_index(at, lid, WG);
+    if e >= p.n * p.h * p.w * p.cin { return; }
+    let ci = e % p.cin;
+    let ix = e / p.cin % p.w;
+    let iy = e / p.cin / p.w % p.h;
+    let n = e / p.cin / p.w / p.h;
     var sum = 0.0;
     for (var ky = 0u; ky < p.kh; ky++) {
         for (var kx = 0u; kx < p.kw; kx++) {
@@ -68,18 +68,18 @@ fn input_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nw
             for (var co = 0u; co < p.cout; co++) { sum += f32(dy_of_dx[y0 + co]) * f32(w[w0 + co]); }
         }
     }
-    dx[at] = Out(sum);
+    dx[e] = Out(sum);
 }
 
 @compute @workgroup_size(WG)
-fn weight_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let at = item_index(wid, nwg, lid, WG);
-    let split = at / (p.kh * p.kw * p.cin * p.cout);
+fn weight_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
+    let e = item_index(at, lid, WG);
+    let split = e / (p.kh * p.kw * p.cin * p.cout);
     if split >= p.splits { return; }
-    let co = at % p.cout;
-    let ci = at / p.cout % p.cin;
-    let kx = at / p.cout / p.cin % p.kw;
-    let ky = at / p.cout / p.cin / p.kw % p.kh;
+    let co = e % p.cout;
+    let ci = e / p.cout % p.cin;
+    let kx = e / p.cout / p.cin % p.kw;
+    let ky = e / p.cout / p.cin / p.kw % p.kh;
     var sum = 0.0;
     for (var row = split * p.chunk; row < min((split + 1u) * p.chunk, p.n * p.oh); row++) {
         let iy = row % p.oh * p.sh + ky - p.ph;
@@ -90,5 +90,5 @@ fn weight_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) n
             sum += f32(x[((row / p.oh * p.h + iy) * p.w + ix) * p.cin + ci]) * f32(dy_of_dw[(row * p.ow + ox) * p.cout + co]);
         }
     }
-    dw[at] = Out(sum);
+    dw[e] = Out(sum);
 }

@@ -61,8 +61,8 @@ fn taps(t: Pixels, ky: u32, kx: u32) -> Taps {
 
 // Cin and Cout are multiples of 4.
 @compute @workgroup_size(WG)
-fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let group = group_index(wid, nwg);
+fn forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let group = group_index(at);
     let tiles_c = (p.cout + 7u) / 8u;
     let t = pixels((group / tiles_c * WG + lid) * 8u);
     let cin4 = p.cin / 4u;
@@ -99,8 +99,8 @@ fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3
 
 // Any number of channels, scalar loads.
 @compute @workgroup_size(WG)
-fn forward_ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let group = group_index(wid, nwg);
+fn forward_ragged(at: At, @builtin(local_invocation_index) lid: u32) {
+    let group = group_index(at);
     let tiles_c = (p.cout + 7u) / 8u;
     let t = pixels((group / tiles_c * WG + lid) * 8u);
     let c0 = group % tiles_c * 8u;

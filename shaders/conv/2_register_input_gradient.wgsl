@@ -68,8 +68,8 @@ fn taps(t: Pixels, ky: u32, kx: u32) -> Taps {
 
 // Cin and Cout are multiples of 4.
 @compute @workgroup_size(WG)
-fn input_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = pixels(group_index(wid, nwg), lid);
+fn input_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = pixels(group_index(at), lid);
     let cin4 = p.cin / 4u;
     let cout4 = p.cout / 4u;
     var lo: array<vec4f, 8>;        // (pixels, 4 channels)
@@ -95,16 +95,16 @@ fn input_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nw
         }
     }
     for (var r = 0u; r < 8u; r++) {
-        let at = ((t.n[r] * p.h + t.iy[r]) * p.w + t.ix[r]) * cin4 + 2u * t.tile;
-        if (t.valid >> r & 1u) == 1u { dx[at] = Out4(lo[r]); }
-        if (t.valid >> r & 1u) == 1u && 2u * t.tile + 1u < cin4 { dx[at + 1u] = Out4(hi[r]); }
+        let e = ((t.n[r] * p.h + t.iy[r]) * p.w + t.ix[r]) * cin4 + 2u * t.tile;
+        if (t.valid >> r & 1u) == 1u { dx[e] = Out4(lo[r]); }
+        if (t.valid >> r & 1u) == 1u && 2u * t.tile + 1u < cin4 { dx[e + 1u] = Out4(hi[r]); }
     }
 }
 
 // Any number of channels, scalar loads.
 @compute @workgroup_size(WG)
-fn input_gradient_ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = pixels(group_index(wid, nwg), lid);
+fn input_gradient_ragged(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = pixels(group_index(at), lid);
     var sum: array<array<f32, 8>, 8>;       // (pixels, channels)
     for (var ky = (t.cy + p.ph) % p.sh; ky < p.kh; ky += p.sh) {
         for (var kx = (t.cx + p.pw) % p.sw; kx < p.kw; kx += p.sw) {
@@ -122,10 +122,10 @@ fn input_gradient_ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgro
         }
     }
     for (var r = 0u; r < 8u; r++) {
-        let at = ((t.n[r] * p.h + t.iy[r]) * p.w + t.ix[r]) * p.cin;
+        let e = ((t.n[r] * p.h + t.iy[r]) * p.w + t.ix[r]) * p.cin;
         for (var q = 0u; q < 8u; q++) {
             let ci = 8u * t.tile + q;
-            if (t.valid >> r & 1u) == 1u && ci < p.cin { dx1[at + ci] = Out(sum[r][q]); }
+            if (t.valid >> r & 1u) == 1u && ci < p.cin { dx1[e + ci] = Out(sum[r][q]); }
         }
     }
 }

@@ -41,8 +41,8 @@ fn tap_of(row: u32) -> vec3u {
 
 // Cin and Cout are multiples of 4, so rows i.. i + 3 share a tap and are one vec4 of x.
 @compute @workgroup_size(WG)
-fn weight_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(item_index(wid, nwg, lid, WG));
+fn weight_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(item_index(at, lid, WG));
     let tap0 = tap_of(t.i);
     let tap1 = tap_of(t.i + 4u);
     let cin4 = p.cin / 4u;
@@ -58,9 +58,9 @@ fn weight_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) n
         for (var ox = 0u; ox < p.ow; ox++) {
             let ix = vec2u(tap0.y, tap1.y) + ox * p.sw;
             let inside = iy < vec2u(p.h) & ix < vec2u(p.w);
-            let at = select(vec2u(), (x0 + ix) * cin4 + vec2u(tap0.z, tap1.z) / 4u, inside);
-            let v0 = select(vec4f(), vec4f(x[at.x]), inside.x);
-            let v1 = select(vec4f(), vec4f(x[at.y]), inside.y);
+            let e = select(vec2u(), (x0 + ix) * cin4 + vec2u(tap0.z, tap1.z) / 4u, inside);
+            let v0 = select(vec4f(), vec4f(x[e.x]), inside.x);
+            let v1 = select(vec4f(), vec4f(x[e.y]), inside.y);
             let u0 = vec4f(dy[(line * p.ow + ox) * cout4 + j0]);
             let u1 = vec4f(dy[(line * p.ow + ox) * cout4 + j1]);
             for (var r = 0u; r < 4u; r++) {
@@ -73,16 +73,16 @@ fn weight_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) n
     }
     let rows = p.kh * p.kw * p.cin;
     for (var r = 0u; r < 8u; r++) {
-        let at = (t.split * rows + t.i + r) * cout4 + j0;
-        if t.i + r < rows { dw[at] = Out4(lo[r]); }
-        if t.i + r < rows && j0 + 1u < cout4 { dw[at + 1u] = Out4(hi[r]); }
+        let e = (t.split * rows + t.i + r) * cout4 + j0;
+        if t.i + r < rows { dw[e] = Out4(lo[r]); }
+        if t.i + r < rows && j0 + 1u < cout4 { dw[e + 1u] = Out4(hi[r]); }
     }
 }
 
 // Any number of channels, scalar loads.
 @compute @workgroup_size(WG)
-fn weight_gradient_ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(item_index(wid, nwg, lid, WG));
+fn weight_gradient_ragged(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(item_index(at, lid, WG));
     var tap: array<vec3u, 8>;
     for (var r = 0u; r < 8u; r++) { tap[r] = tap_of(t.i + r); }
     var sum: array<array<f32, 8>, 8>;       // (rows, columns)
@@ -94,8 +94,8 @@ fn weight_gradient_ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgr
                 let iy = tap[r].x + line % p.oh * p.sh;
                 let ix = tap[r].y + ox * p.sw;
                 let inside = iy < p.h && ix < p.w;
-                let at = select(0u, ((line / p.oh * p.h + iy) * p.w + ix) * p.cin + tap[r].z, inside);
-                let v = select(0.0, f32(x1[at]), inside);
+                let e = select(0u, ((line / p.oh * p.h + iy) * p.w + ix) * p.cin + tap[r].z, inside);
+                let v = select(0.0, f32(x1[e]), inside);
                 for (var q = 0u; q < 8u; q++) { sum[r][q] += v * u[q]; }
             }
         }

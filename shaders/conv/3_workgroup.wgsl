@@ -153,8 +153,8 @@ fn row_at(t: Tile, i: u32) -> u32 {
 }
 
 @compute @workgroup_size(WG)
-fn conv(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(wid, nwg));
+fn conv(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(group_index(at));
     let sum = product(t, lid);
     for (var r = 0u; r < 8u; r++) {
         let row = row_at(t, t.i0 + 8u * (lid / 16u) + r);

@@ -35,7 +35,7 @@ var<private> tap: vec3u;        // ky, kx, ci of its next term
 fn begin(lid: u32, i0: u32, j0: u32, l0: u32, l1: u32) {
     own.end = l1;
     if reads_a(lid) {
-        let at = place_a(lid);
+        let at = block_a(lid);
         let pixel = vec4u(i0 + 4u * at.y) + vec4u(0u, 1u, 2u, 3u);
         own.image = pixel / (p.oh * p.ow);
         let there = pixel < vec4u(p.n * p.oh * p.ow);
@@ -44,7 +44,7 @@ fn begin(lid: u32, i0: u32, j0: u32, l0: u32, l1: u32) {
         own.k = 4u * at.x;
         tap = digits(l0 + own.k, p.kw, p.cin);
     } else {
-        let at = place_b(lid);
+        let at = block_b(lid);
         own.k = 4u * at.x;
         own.j = j0 + 4u * at.y;
     }
@@ -161,8 +161,8 @@ fn write_stats(t: Tile, lid: u32, sum: array<vec4f, 16>) {
 
 // Cout is a multiple of 4.
 @compute @workgroup_size(WG)
-fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(wid, nwg));
+fn forward(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(group_index(at));
     let sum = product(t, lid);
     for (var r = 0u; r < 16u; r++) {
         let i = t.i0 + own_row(lid) + r / 2u;
@@ -175,8 +175,8 @@ fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3
 
 // Any number of channels.
 @compute @workgroup_size(WG)
-fn forward_ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(wid, nwg));
+fn forward_ragged(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(group_index(at));
     let sum = product(t, lid);
     for (var r = 0u; r < 16u; r++) {
         let i = t.i0 + own_row(lid) + r / 2u;

@@ -62,7 +62,7 @@ fn begin(lid: u32, t: Tile) {
     own.first = t.first;
     own.taps = t.taps;
     if reads_a(lid) {
-        let at = place_a(lid);
+        let at = block_a(lid);
         own.k = 4u * at.x;
         for (var r = 0u; r < 4u; r++) {
             let to = pixel(t, t.i0 + 4u * at.y + r);
@@ -71,7 +71,7 @@ fn begin(lid: u32, t: Tile) {
             own.ox[r] = (to.z + p.pw - t.first.y) / p.sw;
         }
     } else {
-        let at = place_b(lid);
+        let at = block_b(lid);
         own.k = 4u * at.x;
         own.j = t.j0 + 4u * at.y;
     }
@@ -150,8 +150,8 @@ fn row_at(t: Tile, i: u32) -> u32 {
 
 // Cin is a multiple of 4.
 @compute @workgroup_size(WG)
-fn input_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(wid, nwg));
+fn input_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(group_index(at));
     let sum = product(t, lid);
     for (var r = 0u; r < 8u; r++) {
         let row = row_at(t, t.i0 + own_row(lid) + r);
@@ -163,8 +163,8 @@ fn input_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nw
 
 // Any number of channels.
 @compute @workgroup_size(WG)
-fn input_gradient_ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(wid, nwg));
+fn input_gradient_ragged(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(group_index(at));
     let sum = product(t, lid);
     for (var r = 0u; r < 8u; r++) {
         let row = row_at(t, t.i0 + own_row(lid) + r);

@@ -30,7 +30,7 @@ var<private> pixel: vec3u;      // n, oy, ox of its next term
 fn begin(lid: u32, i0: u32, j0: u32, l0: u32, l1: u32) {
     own.end = l1;
     if reads_a(lid) {
-        let at = place_a(lid);
+        let at = block_a(lid);
         let row = vec4u(i0 + 4u * at.y) + vec4u(0u, 1u, 2u, 3u);
         own.ky = select(vec4u(1u << 31u), row / p.cin / p.kw - p.ph, row < vec4u(p.kh * p.kw * p.cin));
         own.kx = row / p.cin % p.kw - p.pw;
@@ -38,7 +38,7 @@ fn begin(lid: u32, i0: u32, j0: u32, l0: u32, l1: u32) {
         own.k = 4u * at.x;
         pixel = digits(l0 + own.k, p.oh, p.ow);
     } else {
-        let at = place_b(lid);
+        let at = block_b(lid);
         own.k = 4u * at.x;
         own.j = j0 + 4u * at.y;
     }
@@ -100,8 +100,8 @@ fn product(t: Tile, lid: u32) -> array<vec4f, 16> {
 
 // Cout is a multiple of 4.
 @compute @workgroup_size(WG)
-fn weight_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(wid, nwg));
+fn weight_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(group_index(at));
     let sum = product(t, lid);
     let rows = p.kh * p.kw * p.cin;
     for (var r = 0u; r < 16u; r++) {
@@ -113,8 +113,8 @@ fn weight_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) n
 
 // Any number of channels.
 @compute @workgroup_size(WG)
-fn weight_gradient_ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(wid, nwg));
+fn weight_gradient_ragged(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(group_index(at));
     let sum = product(t, lid);
     let rows = p.kh * p.kw * p.cin;
     for (var r = 0u; r < 16u; r++) {

@@ -56,8 +56,8 @@ fn load(tap: Taps, r: u32, ci: u32) -> vec4f {
 }
 
 @compute @workgroup_size(LANES)
-fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-    let group = group_index(wid, nwg);
+fn forward(at: At, @builtin(subgroup_invocation_id) lane: u32) {
+    let group = group_index(at);
     let tiles_c = (p.cout + 15u) / 16u;
     let t = pixels(group / tiles_c * PIXELS * LANES + lane);
     let cin4 = p.cin / 4u;
@@ -85,17 +85,17 @@ fn forward(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3
         }
     }
     for (var r = 0u; r < PIXELS; r++) {
-        let at = t.first + r * LANES;
+        let e = t.first + r * LANES;
         for (var q = 0u; q < 4u; q++) {
-            if at < p.n * p.oh * p.ow && c0 + q < cout4 { y[at * cout4 + c0 + q] = Out4(sum[r][q]); }
+            if e < p.n * p.oh * p.ow && c0 + q < cout4 { y[e * cout4 + c0 + q] = Out4(sum[r][q]); }
         }
     }
 }
 
 // At most 8 output channels.
 @compute @workgroup_size(LANES)
-fn forward_8(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-    let t = pixels(group_index(wid, nwg) * PIXELS * LANES + lane);
+fn forward_8(at: At, @builtin(subgroup_invocation_id) lane: u32) {
+    let t = pixels(group_index(at) * PIXELS * LANES + lane);
     let cin4 = p.cin / 4u;
     let cout4 = p.cout / 4u;
     let c_lane = min(lane % 2u, cout4 - 1u);
@@ -118,9 +118,9 @@ fn forward_8(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: ve
         }
     }
     for (var r = 0u; r < PIXELS; r++) {
-        let at = t.first + r * LANES;
+        let e = t.first + r * LANES;
         for (var q = 0u; q < 2u; q++) {
-            if at < p.n * p.oh * p.ow && q < cout4 { y[at * cout4 + q] = Out4(sum[r][q]); }
+            if e < p.n * p.oh * p.ow && q < cout4 { y[e * cout4 + q] = Out4(sum[r][q]); }
         }
     }
 }

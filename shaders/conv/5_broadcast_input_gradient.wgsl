@@ -70,8 +70,8 @@ fn broadcast(u: vec4f, s: u32, first: u32) -> vec4f {
 }
 
 @compute @workgroup_size(LANES)
-fn input_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-    let t = pixels(group_index(wid, nwg), lane, 16u);
+fn input_gradient(at: At, @builtin(subgroup_invocation_id) lane: u32) {
+    let t = pixels(group_index(at), lane, 16u);
     let cin4 = p.cin / 4u;
     let cout4 = p.cout / 4u;
     var sum: array<array<vec4f, 4>, PIXELS>;        // (pixels, channels)
@@ -96,17 +96,17 @@ fn input_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nw
         }
     }
     for (var r = 0u; r < PIXELS; r++) {
-        let at = ((t.n[r] * p.h + t.iy[r]) * p.w + t.ix[r]) * cin4 + t.c0;
+        let e = ((t.n[r] * p.h + t.iy[r]) * p.w + t.ix[r]) * cin4 + t.c0;
         for (var q = 0u; q < 4u; q++) {
-            if (t.valid >> r & 1u) == 1u && t.c0 + q < cin4 { dx[at + q] = Out4(sum[r][q]); }
+            if (t.valid >> r & 1u) == 1u && t.c0 + q < cin4 { dx[e + q] = Out4(sum[r][q]); }
         }
     }
 }
 
 // At most 8 input channels.
 @compute @workgroup_size(LANES)
-fn input_gradient_8(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-    let t = pixels(group_index(wid, nwg), lane, 8u);
+fn input_gradient_8(at: At, @builtin(subgroup_invocation_id) lane: u32) {
+    let t = pixels(group_index(at), lane, 8u);
     let cin4 = p.cin / 4u;
     let cout4 = p.cout / 4u;
     var sum: array<array<vec4f, 2>, PIXELS>;
@@ -128,9 +128,9 @@ fn input_gradient_8(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) 
         }
     }
     for (var r = 0u; r < PIXELS; r++) {
-        let at = ((t.n[r] * p.h + t.iy[r]) * p.w + t.ix[r]) * cin4;
+        let e = ((t.n[r] * p.h + t.iy[r]) * p.w + t.ix[r]) * cin4;
         for (var q = 0u; q < 2u; q++) {
-            if (t.valid >> r & 1u) == 1u && q < cin4 { dx[at + q] = Out4(sum[r][q]); }
+            if (t.valid >> r & 1u) == 1u && q < cin4 { dx[e + q] = Out4(sum[r][q]); }
         }
     }
 }

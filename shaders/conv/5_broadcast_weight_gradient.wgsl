@@ -44,10 +44,10 @@ fn load_dy(line: u32, ox: u32, column: u32) -> vec4f {
 }
 
 @compute @workgroup_size(LANES)
-fn weight_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+fn weight_gradient(at: At, @builtin(subgroup_invocation_id) lane: u32) {
     let tiles_i = (p.kh * p.kw * p.cin + 63u) / 64u;
     let tiles_j = (p.cout + 15u) / 16u;
-    let group = group_index(wid, nwg);
+    let group = group_index(at);
     let split = group / (tiles_i * tiles_j);
     if split >= p.splits { return; }        // the whole subgroup
     let i = rows_of(group / tiles_j % tiles_i * 16u + lane);
@@ -83,9 +83,9 @@ fn weight_gradient(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) n
 
 // At most 8 columns: 96 rows, 12 a lane.
 @compute @workgroup_size(LANES)
-fn weight_gradient_8(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+fn weight_gradient_8(at: At, @builtin(subgroup_invocation_id) lane: u32) {
     let tiles_i = (p.kh * p.kw * p.cin + 95u) / 96u;
-    let group = group_index(wid, nwg);
+    let group = group_index(at);
     let split = group / tiles_i;
     if split >= p.splits { return; }
     let i = rows_of(group % tiles_i * 24u + lane);

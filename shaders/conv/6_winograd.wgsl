@@ -37,38 +37,38 @@ fn output_1d(m: array<vec4f, 4>) -> array<vec4f, 2> {
 
 // One invocation takes 4 channels of one tile; it reads 16 vec4, of which 12 belong to neighbouring tiles too.
 @compute @workgroup_size(WG)
-fn transform_input(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let at = item_index(wid, nwg, lid, WG);
+fn transform_input(at: At, @builtin(local_invocation_index) lid: u32) {
+    let e = item_index(at, lid, WG);
     let c4 = p.cin / 4u;
     let items = p.n * p.th * p.tw * c4;
-    if at >= items { return; }
-    let n = at / c4 / p.tw / p.th;
-    let iy = at / c4 / p.tw % p.th * 2u - p.ph;         // wraps above the image
-    let ix = at / c4 % p.tw * 2u - p.pw;
+    if e >= items { return; }
+    let n = e / c4 / p.tw / p.th;
+    let iy = e / c4 / p.tw % p.th * 2u - p.ph;         // wraps above the image
+    let ix = e / c4 % p.tw * 2u - p.pw;
     var columns: array<array<vec4f, 4>, 4>;             // B^T d, by column
     for (var j = 0u; j < 4u; j++) {
         var d: array<vec4f, 4>;
         for (var i = 0u; i < 4u; i++) {
             let inside = iy + i < p.h && ix + j < p.w;
-            let from_x = select(0u, ((n * p.h + iy + i) * p.w + ix + j) * c4 + at % c4, inside);
+            let from_x = select(0u, ((n * p.h + iy + i) * p.w + ix + j) * c4 + e % c4, inside);
             d[i] = select(vec4f(), vec4f(x[from_x]), inside);
         }
         columns[j] = input_1d(d);
     }
     for (var i = 0u; i < 4u; i++) {
         let row = input_1d(array<vec4f, 4>(columns[0][i], columns[1][i], columns[2][i], columns[3][i]));
-        for (var j = 0u; j < 4u; j++) { v[(4u * i + j) * items + at] = row[j]; }
+        for (var j = 0u; j < 4u; j++) { v[(4u * i + j) * items + e] = row[j]; }
     }
 }
 
 // One invocation takes one pair of channels.
 @compute @workgroup_size(WG)
-fn transform_weights(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let at = item_index(wid, nwg, lid, WG);
+fn transform_weights(at: At, @builtin(local_invocation_index) lid: u32) {
+    let e = item_index(at, lid, WG);
     let pairs = p.cin * p.cout;
-    if at >= pairs { return; }
+    if e >= pairs { return; }
     let rotate = p.rotate == 1u;
-    let pair = select(at, at % p.cout * p.cin + at / p.cout, rotate);
+    let pair = select(e, e % p.cout * p.cin + e / p.cout, rotate);
     var columns: array<vec4f, 3>;                       // G g, by column
     for (var kx = 0u; kx < 3u; kx++) {
         var g: vec3f;
@@ -80,30 +80,30 @@ fn transform_weights(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups)
     }
     for (var i = 0u; i < 4u; i++) {
         let row = weights_1d(vec3f(columns[0][i], columns[1][i], columns[2][i]));
-        for (var j = 0u; j < 4u; j++) { u[(4u * i + j) * pairs + at] = row[j]; }
+        for (var j = 0u; j < 4u; j++) { u[(4u * i + j) * pairs + e] = row[j]; }
     }
 }
 
 // One invocation takes 4 channels of one tile: 16 vec4 in, up to 4 out.
 @compute @workgroup_size(WG)
-fn transform_output(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let at = item_index(wid, nwg, lid, WG);
+fn transform_output(at: At, @builtin(local_invocation_index) lid: u32) {
+    let e = item_index(at, lid, WG);
     let c4 = p.cout / 4u;
     let items = p.n * p.th * p.tw * c4;
-    if at >= items { return; }
-    let n = at / c4 / p.tw / p.th;
-    let oy = at / c4 / p.tw % p.th * 2u;
-    let ox = at / c4 % p.tw * 2u;
+    if e >= items { return; }
+    let n = e / c4 / p.tw / p.th;
+    let oy = e / c4 / p.tw % p.th * 2u;
+    let ox = e / c4 % p.tw * 2u;
     var columns: array<array<vec4f, 2>, 4>;             // A^T m, by column
     for (var j = 0u; j < 4u; j++) {
         var m: array<vec4f, 4>;
-        for (var i = 0u; i < 4u; i++) { m[i] = products[(4u * i + j) * items + at]; }
+        for (var i = 0u; i < 4u; i++) { m[i] = products[(4u * i + j) * items + e]; }
         columns[j] = output_1d(m);
     }
     for (var i = 0u; i < 2u; i++) {
         let row = output_1d(array<vec4f, 4>(columns[0][i], columns[1][i], columns[2][i], columns[3][i]));
         for (var j = 0u; j < 2u; j++) {
-            if oy + i < p.oh && ox + j < p.ow { y[((n * p.oh + oy + i) * p.ow + ox + j) * c4 + at % c4] = Out4(row[j]); }
+            if oy + i < p.oh && ox + j < p.ow { y[((n * p.oh + oy + i) * p.ow + ox + j) * c4 + e % c4] = Out4(row[j]); }
         }
     }
 }

@@ -4,8 +4,8 @@
 // invocation reads 4 vec4 and does 64 multiply-adds. The tiles are read from memory in blocks of 4 x 4, one an invocation
 // (so (BM + BN) BK / 16 <= WG), into registers, while the step before is still being summed.
 //
-// The kernel file has load_a(k) and load_b(k), called once a step with k = l0 + BK step: the block at place_a() or
-// place_b(), column q of the matrix the terms k + 4 place.x + q, zero outside A and B. It says in A_ALONG_K and B_ALONG_K
+// The kernel file has load_a(k) and load_b(k), called once a step with k = l0 + BK step: the block at block_a() or
+// block_b(), column q of the matrix the terms k + 4 block.x + q, zero outside A and B. It says in A_ALONG_K and B_ALONG_K
 // which axis is contiguous in memory: neighbouring invocations read along it.
 
 override BM: u32 = 64;
@@ -23,7 +23,7 @@ var<workgroup> b_tile: array<vec4f, B_SIZE>;      // (BK, BN)
 fn tile_at(k: u32, c: u32, width: u32) -> u32 { return k * (width / 4u) + (c ^ (k / 4u % 4u * 2u)); }
 
 // Block `e` of a tile `width` wide: which 4 terms, and which 4 rows or columns.
-fn place(e: u32, width: u32, along_k: bool) -> vec2u {
+fn block_of(e: u32, width: u32, along_k: bool) -> vec2u {
     if along_k { return vec2u(e % (BK / 4u), e / (BK / 4u)); }
     return vec2u(e / (width / 4u), e % (width / 4u));
 }
@@ -31,8 +31,8 @@ fn place(e: u32, width: u32, along_k: bool) -> vec2u {
 // The first invocations load A, the next ones B.
 fn reads_a(lid: u32) -> bool { return lid < BM * BK / 16u; }
 fn reads_b(lid: u32) -> bool { return !reads_a(lid) && lid < (BM + BN) * BK / 16u; }
-fn place_a(lid: u32) -> vec2u { return place(lid, BM, A_ALONG_K); }
-fn place_b(lid: u32) -> vec2u { return place(lid - BM * BK / 16u, BN, B_ALONG_K); }
+fn block_a(lid: u32) -> vec2u { return block_of(lid, BM, A_ALONG_K); }
+fn block_b(lid: u32) -> vec2u { return block_of(lid - BM * BK / 16u, BN, B_ALONG_K); }
 
 fn load(lid: u32, k: u32) -> mat4x4f {
     if reads_a(lid) { return load_a(k); }
@@ -40,13 +40,13 @@ fn load(lid: u32, k: u32) -> mat4x4f {
     return mat4x4f();
 }
 
-fn put(lid: u32, block: mat4x4f) {
+fn stage(lid: u32, block: mat4x4f) {
     for (var q = 0u; q < 4u; q++) {
         if reads_a(lid) {
-            let at = place_a(lid);
+            let at = block_a(lid);
             a_tile[tile_at(4u * at.x + q, at.y, BM)] = block[q];
         } else if reads_b(lid) {
-            let at = place_b(lid);
+            let at = block_b(lid);
             b_tile[tile_at(4u * at.x + q, at.y, BN)] = block[q];
         }
     }
@@ -78,7 +78,7 @@ fn blocked_product(lid: u32, l0: u32, l1: u32) -> array<vec4f, 16> {
             }
         }
         workgroupBarrier();
-        put(lid, next);
+        stage(lid, next);
         workgroupBarrier();
     }
     return sum;

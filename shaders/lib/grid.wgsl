@@ -1,9 +1,19 @@
 // Flat indices. A launch of more than 65,535 workgroups is folded into y and z, so kernels never read the id directly.
 
-fn group_index(wid: vec3u, nwg: vec3u) -> u32 {
-    return wid.x + nwg.x * (wid.y + nwg.y * wid.z);
+// The workgroup of an invocation: the first argument of every entry point. The invocation's own index is an argument beside it,
+// because a compiler may take a struct to differ within a workgroup as soon as one member does, and refuse a barrier that hangs
+// on it.
+struct At {
+    @builtin(workgroup_id) wid: vec3u,
+    @builtin(num_workgroups) nwg: vec3u,
 }
 
-fn item_index(wid: vec3u, nwg: vec3u, lid: u32, wg: u32) -> u32 {
-    return group_index(wid, nwg) * wg + lid;
+// The workgroup's among all.
+fn group_index(at: At) -> u32 {
+    return at.wid.x + at.nwg.x * (at.wid.y + at.nwg.y * at.wid.z);
+}
+
+// The index among all invocations of invocation `lid` of a workgroup of `wg`.
+fn item_index(at: At, lid: u32, wg: u32) -> u32 {
+    return group_index(at) * wg + lid;
 }

@@ -10,7 +10,7 @@
 //                                             the columns of B; they are staged as they lie
 //   fn load_a(i, l, l1) -> vec4<f16>          four neighbours from A[i, l] on; 0 outside, with l1 the end of k
 //   fn load_b(l, j, l1) -> vec4<f16>          the same from B[l, j] on
-//   fn take(i0, j0, r, lid)                   does what is to be done with rows `strip_row(r, ..)` of the block at (i0, j0)
+//   fn use_strip(i0, j0, r, lid)              does what is to be done with rows `strip_row(r, ..)` of the block at (i0, j0)
 // Wants `stage` and `tile`. SUBGROUP is set by the engine: the adapter's largest subgroup.
 
 override SUBGROUP: u32 = 32;
@@ -28,14 +28,14 @@ var<workgroup> c_tile: array<f32, 4u * TILE * C_ROW>;           // (4 subgroups,
 // This invocation's share of the next block of A, and of B.
 fn fetch_a(x: ptr<function, Staged>, i0: u32, l: u32, l1: u32, lid: u32) {
     for (var s = 0u; s < BM * BK / 4u / WG; s++) {
-        let at = place(lid + s * WG, A_ALONG_K, BM);
+        let at = within_block(lid + s * WG, A_ALONG_K, BM);
         (*x)[s] = load_a(i0 + at.y, l + at.x, l1);
     }
 }
 
 fn fetch_b(y: ptr<function, Staged>, j0: u32, l: u32, l1: u32, lid: u32) {
     for (var s = 0u; s < BN * BK / 4u / WG; s++) {
-        let at = place(lid + s * WG, B_ALONG_K, BN);
+        let at = within_block(lid + s * WG, B_ALONG_K, BN);
         (*y)[s] = load_b(l + at.x, j0 + at.y, l1);
     }
 }
@@ -70,10 +70,10 @@ fn product(i0: u32, j0: u32, l0: u32, l1: u32, lid: u32, subgroup: u32) {
     fetch_b(&y, j0, l0, l1, lid);
     for (var l = l0; l < l1; l += BK) {
         for (var s = 0u; s < BM * BK / 4u / WG; s++) {
-            put_a(offset(place(lid + s * WG, A_ALONG_K, BM), A_ALONG_K, BM), x[s]);
+            put_a(offset(within_block(lid + s * WG, A_ALONG_K, BM), A_ALONG_K, BM), x[s]);
         }
         for (var s = 0u; s < BN * BK / 4u / WG; s++) {
-            put_b(offset(place(lid + s * WG, B_ALONG_K, BN), B_ALONG_K, BN), y[s]);
+            put_b(offset(within_block(lid + s * WG, B_ALONG_K, BN), B_ALONG_K, BN), y[s]);
         }
         workgroupBarrier();
         fetch_a(&x, i0, l + BK, l1, lid);
@@ -107,13 +107,13 @@ fn product(i0: u32, j0: u32, l0: u32, l1: u32, lid: u32, subgroup: u32) {
         workgroupBarrier();
     }
     spill(subgroup, c00, c01, c02, c03);
-    take(i0, j0, 0u, lid);
+    use_strip(i0, j0, 0u, lid);
     spill(subgroup, c10, c11, c12, c13);
-    take(i0, j0, 1u, lid);
+    use_strip(i0, j0, 1u, lid);
     spill(subgroup, c20, c21, c22, c23);
-    take(i0, j0, 2u, lid);
+    use_strip(i0, j0, 2u, lid);
     spill(subgroup, c30, c31, c32, c33);
-    take(i0, j0, 3u, lid);
+    use_strip(i0, j0, 3u, lid);
 }
 
 // A row of each subgroup's tiles to workgroup memory: together a strip of 2 TILE rows and BN columns of C. Where

@@ -5,7 +5,7 @@ const BK = 32u;
 const PAD = 8u;         // f16 values between rows, so that the rows of a tile lie in different banks
 
 // Where vec4 e of a staged block lies: x along k, y along the rows of A or the columns of B.
-fn place(e: u32, along_k: bool, b: u32) -> vec2u {
+fn within_block(e: u32, along_k: bool, b: u32) -> vec2u {
     if along_k { return vec2u(4u * (e % (BK / 4u)), e / (BK / 4u)); }
     return vec2u(e / (b / 4u), 4u * (e % (b / 4u)));
 }

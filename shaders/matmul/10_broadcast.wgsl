@@ -75,8 +75,8 @@ fn columns(t: Tile, lane: u32, rows: u32, n4: u32) -> vec2u {
 }
 
 @compute @workgroup_size(LANES)
-fn nn(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-    let t = tile_of(group_index(wid, nwg));
+fn nn(at: At, @builtin(subgroup_invocation_id) lane: u32) {
+    let t = tile_of(group_index(at));
     let n4 = p.n / 4u;
     let j = columns(t, lane, p.k, n4);
     var row: array<u32, ROWS / LANES>;
@@ -99,8 +99,8 @@ fn nn(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @b
 }
 
 @compute @workgroup_size(LANES)
-fn nt(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-    let t = tile_of(group_index(wid, nwg));
+fn nt(at: At, @builtin(subgroup_invocation_id) lane: u32) {
+    let t = tile_of(group_index(at));
     let k4 = p.k / 4u;
     var row: array<u32, ROWS / LANES>;
     for (var q = 0u; q < ROWS / LANES; q++) { row[q] = (t.batch * p.m + min(t.i + q * LANES + lane, p.m - 1u)) * k4; }
@@ -126,8 +126,8 @@ fn nt(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @b
 }
 
 @compute @workgroup_size(LANES)
-fn tn(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-    let t = tile_of(group_index(wid, nwg));
+fn tn(at: At, @builtin(subgroup_invocation_id) lane: u32) {
+    let t = tile_of(group_index(at));
     let m4 = p.m / 4u;
     let n4 = p.n / 4u;
     let j = columns(t, lane, p.k, n4);
@@ -153,8 +153,8 @@ fn tn(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @b
 }
 
 @compute @workgroup_size(LANES)
-fn ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-    let t = tile_of(group_index(wid, nwg));
+fn ragged(at: At, @builtin(subgroup_invocation_id) lane: u32) {
+    let t = tile_of(group_index(at));
     var row: array<u32, ROWS / LANES>;
     for (var q = 0u; q < ROWS / LANES; q++) { row[q] = t.batch * p.m * p.k + min(t.i + q * LANES + lane, p.m - 1u) * p.a_row; }
     var column: array<u32, LANES>;

@@ -37,17 +37,17 @@ fn store(i: u32, j: u32, sum: f32) {
     if i < p.m && j < p.n && slot < p.splits * p.batch { c[(slot * p.m + i) * p.n + j] = Out(sum); }
 }
 
-fn take(i0: u32, j0: u32, r: u32, lid: u32) {
+fn use_strip(i0: u32, j0: u32, r: u32, lid: u32) {
     for (var e = lid; e < 2u * TILE * BN; e += WG) {
         store(i0 + strip_row(r, e / BN), j0 + e % BN, c_tile[strip_at(e / BN, e % BN)]);
     }
 }
 
 @compute @workgroup_size(WG)
-fn matmul(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
+fn matmul(at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
     let tiles_m = (p.m + BM - 1u) / BM;
     let tiles_n = (p.n + BN - 1u) / BN;
-    let group = group_index(wid, nwg);
+    let group = group_index(at);
     slot = group / (tiles_m * tiles_n);
     let l0 = slot / p.batch * p.chunk;
     // A workgroup past the work, which folding the grid may add, has an empty range.

@@ -61,7 +61,7 @@ fn index(matrix: u32, r: u32, l: u32, rows: u32, last: u32, along_k: bool) -> u3
 // Copies both parts of a block of each operand to workgroup memory.
 fn stage(matrix: u32, i0: u32, j0: u32, l0: u32, l1: u32, lid: u32) {
     for (var e = lid; e < BM * BK / 4u; e += WG) {
-        let at = place(e, A_ALONG_K, BM);
+        let at = within_block(e, A_ALONG_K, BM);
         let to = offset(at, A_ALONG_K, BM);
         var hi = vec4<f16>();
         var lo = vec4<f16>();
@@ -74,7 +74,7 @@ fn stage(matrix: u32, i0: u32, j0: u32, l0: u32, l1: u32, lid: u32) {
         put_a(PART + to, lo);
     }
     for (var e = lid; e < BN * BK / 4u; e += WG) {
-        let at = place(e, B_ALONG_K, BN);
+        let at = within_block(e, B_ALONG_K, BN);
         let to = offset(at, B_ALONG_K, BN);
         var hi = vec4<f16>();
         var lo = vec4<f16>();
@@ -89,10 +89,10 @@ fn stage(matrix: u32, i0: u32, j0: u32, l0: u32, l1: u32, lid: u32) {
 }
 
 @compute @workgroup_size(WG)
-fn matmul(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
+fn matmul(at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
     let tiles_m = (p.m + BM - 1u) / BM;
     let tiles_n = (p.n + BN - 1u) / BN;
-    let group = group_index(wid, nwg);
+    let group = group_index(at);
     let slot = group / (tiles_m * tiles_n);
     let i0 = group / tiles_n % tiles_m * BM;
     let j0 = group % tiles_n * BN;

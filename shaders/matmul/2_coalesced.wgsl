@@ -17,12 +17,12 @@ struct Uniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a
 @group(0) @binding(3) var<storage, read> b: array<Elem>;
 
 @compute @workgroup_size(WG)
-fn matmul(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let at = item_index(wid, nwg, lid, WG);
-    let slot = at / (p.m * p.n);
+fn matmul(at: At, @builtin(local_invocation_index) lid: u32) {
+    let e = item_index(at, lid, WG);
+    let slot = e / (p.m * p.n);
     if slot >= p.splits * p.batch { return; }
-    let i = at / p.n % p.m;
-    let j = at % p.n;
+    let i = e / p.n % p.m;
+    let j = e % p.n;
     let a0 = slot % p.batch * p.m * p.k + i * p.a_row;
     let b0 = slot % p.batch * p.n * p.k + j * p.b_col;
     let l0 = slot / p.batch * p.chunk;
@@ -30,5 +30,5 @@ fn matmul(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u
     for (var l = l0; l < min(l0 + p.chunk, p.k); l++) {
         sum += f32(a[a0 + l * p.a_k]) * f32(b[b0 + l * p.b_k]);
     }
-    c[at] = Out(sum);
+    c[e] = Out(sum);
 }

@@ -23,10 +23,10 @@ var<workgroup> a_tile: array<f32, BK * BM>;     // (BK, BM)
 var<workgroup> b_tile: array<f32, BK * BN>;     // (BK, BN)
 
 @compute @workgroup_size(WG)
-fn matmul(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn matmul(at: At, @builtin(local_invocation_index) lid: u32) {
     let tiles_m = (p.m + BM - 1u) / BM;
     let tiles_n = (p.n + BN - 1u) / BN;
-    let group = group_index(wid, nwg);
+    let group = group_index(at);
     let slot = group / (tiles_m * tiles_n);
     let i0 = group / tiles_n % tiles_m * BM;
     let j0 = group % tiles_n * BN;
@@ -37,8 +37,8 @@ fn matmul(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u
 
     // (l, i) and (l, j) of the elements this invocation brings: neighbours read along whichever axis is contiguous.
     let across = vec2u(lid / 16u, lid % 16u);
-    let at = select(across, across.yx, vec2<bool>(p.a_k == 1u));
-    let bt = select(across, across.yx, vec2<bool>(p.b_k == 1u));
+    let of_a = select(across, across.yx, vec2<bool>(p.a_k == 1u));
+    let of_b = select(across, across.yx, vec2<bool>(p.b_k == 1u));
 
     let ty = lid / BN;
     let tx = lid % BN;
@@ -46,10 +46,10 @@ fn matmul(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u
     for (var l = l0; l < l1; l += BK) {
         var x = 0.0;
         var y = 0.0;
-        if i0 + at.y < p.m && l + at.x < l1 { x = f32(a[a0 + (i0 + at.y) * p.a_row + (l + at.x) * p.a_k]); }
-        if j0 + bt.y < p.n && l + bt.x < l1 { y = f32(b[b0 + (l + bt.x) * p.b_k + (j0 + bt.y) * p.b_col]); }
-        a_tile[at.x * BM + at.y] = x;
-        b_tile[bt.x * BN + bt.y] = y;
+        if i0 + of_a.y < p.m && l + of_a.x < l1 { x = f32(a[a0 + (i0 + of_a.y) * p.a_row + (l + of_a.x) * p.a_k]); }
+        if j0 + of_b.y < p.n && l + of_b.x < l1 { y = f32(b[b0 + (l + of_b.x) * p.b_k + (j0 + of_b.y) * p.b_col]); }
+        a_tile[of_a.x * BM + of_a.y] = x;
+        b_tile[of_b.x * BN + of_b.y] = y;
         workgroupBarrier();
         for (var s = 0u; s < BK; s++) { sum += a_tile[s * BM + ty] * b_tile[s * BN + tx]; }
         workgroupBarrier();

@@ -24,10 +24,10 @@ var<workgroup> a_tile: array<f32, BK * BM>;     // (BK, BM)
 var<workgroup> b_tile: array<f32, BK * BN>;     // (BK, BN)
 
 @compute @workgroup_size(WG)
-fn matmul(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn matmul(at: At, @builtin(local_invocation_index) lid: u32) {
     let tiles_m = (p.m + BM - 1u) / BM;
     let tiles_n = (p.n + BN - 1u) / BN;
-    let group = group_index(wid, nwg);
+    let group = group_index(at);
     let slot = group / (tiles_m * tiles_n);
     let i0 = group / tiles_n % tiles_m * BM;
     let j0 = group % tiles_n * BN;
@@ -42,16 +42,16 @@ fn matmul(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u
     for (var l = l0; l < l1; l += BK) {
         // Neighbouring invocations read along whichever axis is contiguous.
         for (var e = lid; e < BK * BM; e += WG) {
-            let at = select(vec2u(e / BM, e % BM), vec2u(e % BK, e / BK), vec2<bool>(p.a_k == 1u));
+            let of_a = select(vec2u(e / BM, e % BM), vec2u(e % BK, e / BK), vec2<bool>(p.a_k == 1u));
             var x = 0.0;
-            if i0 + at.y < p.m && l + at.x < l1 { x = f32(a[a0 + (i0 + at.y) * p.a_row + (l + at.x) * p.a_k]); }
-            a_tile[at.x * BM + at.y] = x;
+            if i0 + of_a.y < p.m && l + of_a.x < l1 { x = f32(a[a0 + (i0 + of_a.y) * p.a_row + (l + of_a.x) * p.a_k]); }
+            a_tile[of_a.x * BM + of_a.y] = x;
         }
         for (var e = lid; e < BK * BN; e += WG) {
-            let bt = select(vec2u(e / BN, e % BN), vec2u(e % BK, e / BK), vec2<bool>(p.b_k == 1u));
+            let of_b = select(vec2u(e / BN, e % BN), vec2u(e % BK, e / BK), vec2<bool>(p.b_k == 1u));
             var y = 0.0;
-            if j0 + bt.y < p.n && l + bt.x < l1 { y = f32(b[b0 + (l + bt.x) * p.b_k + (j0 + bt.y) * p.b_col]); }
-            b_tile[bt.x * BN + bt.y] = y;
+            if j0 + of_b.y < p.n && l + of_b.x < l1 { y = f32(b[b0 + (l + of_b.x) * p.b_k + (j0 + of_b.y) * p.b_col]); }
+            b_tile[of_b.x * BN + of_b.y] = y;
         }
         workgroupBarrier();
         for (var s = 0u; s < BK; s++) {

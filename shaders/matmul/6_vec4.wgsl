@@ -139,8 +139,8 @@ fn multiply(t: Tile, lid: u32) -> Sums {
 }
 
 @compute @workgroup_size(WG)
-fn matmul(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(wid, nwg));
+fn matmul(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(group_index(at));
     var sums = multiply(t, lid);
     for (var r = 0u; r < 8u; r++) {
         let i = t.i0 + 4u * (lid / 16u) + r % 4u + r / 4u * 64u;
@@ -153,8 +153,8 @@ fn matmul(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u
 
 // The same where N is no multiple of 4.
 @compute @workgroup_size(WG)
-fn ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(wid, nwg));
+fn ragged(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(group_index(at));
     var sums = multiply(t, lid);
     for (var r = 0u; r < 8u; r++) {
         let i = t.i0 + 4u * (lid / 16u) + r % 4u + r / 4u * 64u;

@@ -167,8 +167,8 @@ fn finish(sum: vec4f, j: u32) -> vec4f {
 }
 
 @compute @workgroup_size(WG)
-fn matmul(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(p.first + group_index(wid, nwg));
+fn matmul(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(p.first + group_index(at));
     let place = place_of(lid);
     var sums = multiply(t, lid);
     for (var r = 0u; r < 4u * TM4; r++) {
@@ -182,8 +182,8 @@ fn matmul(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u
 
 // The same where N is no multiple of 4.
 @compute @workgroup_size(WG)
-fn ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(p.first + group_index(wid, nwg));
+fn ragged(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(p.first + group_index(at));
     let place = place_of(lid);
     var sums = multiply(t, lid);
     for (var r = 0u; r < 4u * TM4; r++) {

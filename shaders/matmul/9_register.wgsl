@@ -60,8 +60,8 @@ fn store(t: Tile, lo: array<vec4f, 8>, hi: array<vec4f, 8>) {
 }
 
 @compute @workgroup_size(WG)
-fn nn(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(wid, nwg), lid);
+fn nn(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(group_index(at), lid);
     let n4 = p.n / 4u;
     let j = vec2u(min(t.j, n4 - 1u), min(t.j + 1u, n4 - 1u)) + t.batch * p.k * n4;
     var row: array<u32, 8>;
@@ -84,8 +84,8 @@ fn nn(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @b
 }
 
 @compute @workgroup_size(WG)
-fn nt(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(wid, nwg), lid);
+fn nt(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(group_index(at), lid);
     let k4 = p.k / 4u;
     var row: array<u32, 8>;
     var col: array<u32, 8>;
@@ -108,8 +108,8 @@ fn nt(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @b
 }
 
 @compute @workgroup_size(WG)
-fn tn(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(wid, nwg), lid);
+fn tn(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(group_index(at), lid);
     let m4 = p.m / 4u;
     let n4 = p.n / 4u;
     let i = vec2u(min(t.i / 4u, m4 - 1u), min(t.i / 4u + 1u, m4 - 1u)) + t.batch * p.k * m4;
@@ -132,8 +132,8 @@ fn tn(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @b
 }
 
 @compute @workgroup_size(WG)
-fn ragged(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(wid, nwg), lid);
+fn ragged(at: At, @builtin(local_invocation_index) lid: u32) {
+    let t = tile_of(group_index(at), lid);
     var row: array<u32, 8>;
     var col: array<u32, 8>;
     for (var r = 0u; r < 8u; r++) {

@@ -13,27 +13,27 @@ struct Uniforms { rows: u32, columns: u32 }
 @group(0) @binding(2) var<storage, read> half: array<f16>;              // the same for `pack_f16`
 
 @compute @workgroup_size(WG)
-fn pack(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let at = item_index(wid, nwg, lid, WG);
+fn pack(at: At, @builtin(local_invocation_index) lid: u32) {
+    let e = item_index(at, lid, WG);
     let quads = (p.columns + 3u) / 4u;
-    if at >= p.rows * quads { return; }
-    let c = at % quads * 4u;
+    if e >= p.rows * quads { return; }
+    let c = e % quads * 4u;
     var v = vec4<f16>();
     for (var q = 0u; q < 4u; q++) {
-        if c + q < p.columns { v[q] = f16(x[at / quads * p.columns + c + q]); }
+        if c + q < p.columns { v[q] = f16(x[e / quads * p.columns + c + q]); }
     }
-    y[at] = v;
+    y[e] = v;
 }
 
 @compute @workgroup_size(WG)
-fn pack_f16(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let at = item_index(wid, nwg, lid, WG);
+fn pack_f16(at: At, @builtin(local_invocation_index) lid: u32) {
+    let e = item_index(at, lid, WG);
     let quads = (p.columns + 3u) / 4u;
-    if at >= p.rows * quads { return; }
-    let c = at % quads * 4u;
+    if e >= p.rows * quads { return; }
+    let c = e % quads * 4u;
     var v = vec4<f16>();
     for (var q = 0u; q < 4u; q++) {
-        if c + q < p.columns { v[q] = half[at / quads * p.columns + c + q]; }
+        if c + q < p.columns { v[q] = half[e / quads * p.columns + c + q]; }
     }
-    y[at] = v;
+    y[e] = v;
 }

@@ -20,11 +20,11 @@ struct Uniforms { count: u32, rows: u32, k: u32, step: u32, k_step: u32, lanes: 
 
 // A workgroup takes WG / lanes rows. The bits of |x| order like |x|.
 @compute @workgroup_size(WG)
-fn scales(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
+fn scales(at: At, @builtin(local_invocation_index) lid: u32) {
     let rows = WG / p.lanes;
     let lane = select(lid / rows, lid % p.lanes, p.k_step == 1u);       // neighbours read along the contiguous axis
     let row = select(lid % rows, lid / p.lanes, p.k_step == 1u);
-    let r = group_index(wid, nwg) * rows + row;
+    let r = group_index(at) * rows + row;
     var largest = 0u;
     if r < p.count {
         let start = r / p.rows * p.rows * p.k + r % p.rows * p.step;
@@ -62,15 +62,15 @@ fn nearest(v: f32) -> f32 {
 
 // One invocation makes four values of hi and of lo.
 @compute @workgroup_size(WG)
-fn split(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let at = item_index(wid, nwg, lid, WG);
+fn split(at: At, @builtin(local_invocation_index) lid: u32) {
+    let e = item_index(at, lid, WG);
     let quads = (q.columns + 3u) / 4u;
-    if at >= q.count * quads { return; }
-    let r = at / quads;
+    if e >= q.count * quads { return; }
+    let r = e / quads;
     var hi = vec4<f16>();
     var lo = vec4<f16>();
     for (var s = 0u; s < 4u; s++) {
-        let c = at % quads * 4u + s;
+        let c = e % quads * 4u + s;
         if c < q.columns {
             let n = -scale[select(r / q.k * q.columns + c, r, q.along_k == 1u)];
             let v = f[r * q.columns + c] * power(n / 2) * power(n - n / 2);     // 2^n itself may be out of range
@@ -78,6 +78,6 @@ fn split(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u,
             lo[s] = f16(nearest((v - nearest(v)) * 2048.0));
         }
     }
-    y[at] = hi;
-    y[q.count * quads + at] = lo;
+    y[e] = hi;
+    y[q.count * quads + e] = lo;
 }

@@ -11,8 +11,8 @@ struct Uniforms { n: u32, splits: u32, columns: u32, add_bias: u32, relu: u32 }
 @group(0) @binding(3) var<storage, read> bias: array<f32>;          // (columns); any buffer without add_bias
 
 @compute @workgroup_size(WG)
-fn sum_splits(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lid: u32) {
-    let i = item_index(wid, nwg, lid, WG);
+fn sum_splits(at: At, @builtin(local_invocation_index) lid: u32) {
+    let i = item_index(at, lid, WG);
     if i >= p.n { return; }
     var sum = 0.0;
     for (var s = 0u; s < p.splits; s++) { sum += part[s * p.n + i]; }
