@@ -94,7 +94,7 @@ impl Figure {
     /// Writes CSV and SVG.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`](crate::Error::Io).
     pub fn finish(mut self, args: &Args, gpu: &Gpu) -> Result<Self> {
         gpu.sync()?;
         let mut times = gpu.profile();
