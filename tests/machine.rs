@@ -4,7 +4,7 @@ mod common;
 
 use common::{gpu, own_gpu};
 use wgrad::gpu::{Grid, Readback};
-use wgrad::{Gpu, Kernel, Tensor};
+use wgrad::{Error, Gpu, Kernel, Tensor};
 
 wgrad::uniforms! {
     struct Uniforms { n: u32 }
@@ -125,6 +125,33 @@ fn launches_of_any_number_of_groups_reach_each_index_once() {
             gpu().launch(&groups, &[&index], &Uniforms { n }, Grid::groups(n)).unwrap();
             assert!(index.to_vec_u32().unwrap() == want, "{n} groups");
         }
+    }
+}
+
+/// A device with room for three workgroups a dimension holds 27, in three dimensions, and refuses 28.
+#[test]
+fn a_device_may_have_room_for_few_groups() {
+    let gpu = Gpu::builder().quiet().profile(true).max_workgroups(3).build().unwrap();
+    assert_eq!(gpu.info().max_workgroups, 3);
+    for (n, dimensions) in [(1, 1), (3, 1), (4, 2), (9, 2), (10, 3), (27, 3)] {
+        let index = gpu.zeros_u32([n as usize]).unwrap();
+        gpu.launch(&kernel("groups"), &[&index], &Params { n }, Grid::groups(n)).unwrap();
+        assert_eq!(index.to_vec_u32().unwrap(), (0..n).collect::<Vec<_>>());
+        if gpu.info().timestamps {
+            let rows = gpu.profile();
+            let row = rows.iter().find(|row| row.kernel.ends_with("/groups")).unwrap();
+            assert_eq!(row.grid_dimensions, dimensions, "{n} groups");
+        }
+    }
+    let index = gpu.zeros_u32([28]).unwrap();
+    let refused = gpu.launch(&kernel("groups"), &[&index], &Params { n: 28 }, Grid::groups(28_u32));
+    assert!(
+        matches!(refused, Err(Error::TooLarge { size: 28, limit: 27, unit: "workgroups", .. })),
+        "{refused:?}"
+    );
+    for n in [0, u32::MAX] {
+        let error = Gpu::builder().quiet().max_workgroups(n).build().map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("GpuBuilder::max_workgroups"), "{error}");
     }
 }
 

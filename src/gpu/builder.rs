@@ -26,6 +26,7 @@ pub struct GpuBuilder {
     choices: Vec<(String, String)>,
     tune: Option<bool>,
     facts: Option<Facts>,
+    max_workgroups: Option<u32>,
 }
 
 impl GpuBuilder {
@@ -55,6 +56,14 @@ impl GpuBuilder {
     #[must_use]
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Opens the device with room for `n` workgroups in a dimension of a launch, at most what the adapter has (65,535 on most): a launch
+    /// of more is folded into y and z, so tests of kernels reach that with small tensors. A launch of more than n^3 is [`Error::TooLarge`].
+    #[must_use]
+    pub fn max_workgroups(mut self, n: u32) -> Self {
+        self.max_workgroups = Some(n);
         self
     }
 
@@ -132,7 +141,7 @@ impl GpuBuilder {
     ///
     /// # Errors
     /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`], [`Error::Argument`] for a kernel or an override of
-    /// the adapter's facts that does not exist or is malformed.
+    /// the adapter's facts that does not exist or is malformed, or for workgroups that no dimension holds.
     #[cfg(not(target_family = "wasm"))]
     pub fn build(self) -> Result<Gpu> {
         pollster::block_on(self.build_async())
@@ -187,7 +196,16 @@ impl GpuBuilder {
             useful |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
             experimental_features = trust::experimental_features();
         }
-        let limits = adapter.limits();
+        let mut limits = adapter.limits();
+        if let Some(n) = self.max_workgroups {
+            let most = info.max_workgroups;
+            if n == 0 || n > most {
+                let message = format!("GpuBuilder::max_workgroups: {n} is not within 1..={most}");
+                return Err(Error::Argument(message));
+            }
+            limits.max_compute_workgroups_per_dimension = n;
+            info.max_workgroups = n;
+        }
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("wgrad"),

@@ -249,7 +249,7 @@ impl Gpu {
         let folded = launch::fold(groups, limit).ok_or_else(|| Error::TooLarge {
             op: compiled.name.clone(),
             size: groups,
-            limit: u64::from(u32::MAX),
+            limit: u64::from(limit).pow(3).min(u64::from(u32::MAX)),
             unit: "workgroups",
         })?;
 

@@ -28,6 +28,8 @@ pub struct KernelTime {
     pub work: Work,
     /// Whether it multiplies on matrix units, whose rate is then its roof.
     pub matrix_units: bool,
+    /// Most dimensions that the grid of one launch had: 2 or 3 where its workgroups were more than one dimension holds.
+    pub grid_dimensions: u32,
 }
 
 impl KernelTime {
@@ -50,6 +52,9 @@ pub(super) struct Event {
 /// A kernel that was launched: its name, and [`KernelTime::matrix_units`].
 type Kernel = (Arc<str>, bool);
 
+/// A launch whose times are not here yet: its kernel, its work, and the dimensions of its grid.
+type Launch = (Kernel, Work, u32);
+
 /// Collects timestamps; made where profiling is asked for and the adapter has timestamps.
 pub(super) struct Profiler {
     queries: wgpu::QuerySet,
@@ -57,8 +62,8 @@ pub(super) struct Profiler {
     host: wgpu::Buffer,
     period_ns: f64,
     names: BTreeMap<u32, Arc<str>>,
-    open: Vec<(Kernel, Work)>,
-    resolving: Vec<(Kernel, Work)>,
+    open: Vec<Launch>,
+    resolving: Vec<Launch>,
     totals: BTreeMap<Arc<str>, KernelTime>,
     events: Vec<Event>,
     /// Whether the program has had its table.
@@ -102,13 +107,15 @@ impl Profiler {
         &mut self,
         kernel: &Compiled,
         work: Work,
+        groups: [u32; 3],
     ) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
         let first = 2 * self.open.len() as u32;
         if first + 2 > QUERIES {
             return None;
         }
         let name = self.names.entry(kernel.id).or_insert_with(|| kernel.name.as_str().into());
-        self.open.push(((Arc::clone(name), kernel.matrix_units), work));
+        let dimensions = groups.iter().rposition(|&n| n > 1).map_or(1, |last| last as u32 + 1);
+        self.open.push(((Arc::clone(name), kernel.matrix_units), work, dimensions));
         Some(wgpu::ComputePassTimestampWrites {
             query_set: &self.queries,
             beginning_of_pass_write_index: Some(first),
@@ -141,10 +148,11 @@ impl Profiler {
         let ticks: Vec<u64> = range.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
         drop(range);
         self.host.unmap();
-        for ((kernel, work), pair) in launches.into_iter().zip(ticks.chunks_exact(2)) {
+        for ((kernel, work, dimensions), pair) in launches.into_iter().zip(ticks.chunks_exact(2)) {
             let (start_ns, end_ns) = (pair[0] as f64 * self.period_ns, pair[1] as f64 * self.period_ns);
             let total = self.totals.entry(Arc::clone(&kernel.0)).or_default();
             total.matrix_units = kernel.1;
+            total.grid_dimensions = total.grid_dimensions.max(dimensions);
             total.calls += 1;
             total.seconds += (end_ns - start_ns).max(0.0) * 1e-9;
             total.work.bytes += work.bytes;

@@ -147,7 +147,7 @@ impl Recorder {
         let timestamps = match &mut self.profiler {
             Some(profiler) => {
                 drop(self.pass.take()); // a pass for each dispatch: its boundaries carry the timestamps
-                profiler.begin(kernel, work)
+                profiler.begin(kernel, work, groups)
             }
             None => None,
         };

@@ -132,7 +132,7 @@ fn with_batch_norm() {
 }
 
 #[test]
-fn more_than_65535_groups() {
+fn one_row_of_four_million_pixels() {
     let (pixels, ones) = (4_200_000, gpu().full([1, 3, 1, 1], 1.0).unwrap());
     let x = data(4, pixels);
     let y = gpu().tensor(&x, [1, 1, pixels, 1]).unwrap().conv2d(&ones, Conv2dOptions::new().padding([0, 1]));

@@ -13,6 +13,7 @@ mod conv2d;
 mod conv2d_matrix;
 mod covariance;
 mod ema;
+mod folding;
 mod half;
 mod knn;
 mod l2_normalize;

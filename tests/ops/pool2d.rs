@@ -97,7 +97,7 @@ fn nan_is_not_hidden() {
 }
 
 #[test]
-fn more_than_65535_groups() {
+fn one_row_of_four_million_pixels() {
     let n = 4_200_000;
     let x = data(1, n);
     let y = gpu().tensor(&x, [1, 1, n, 1]).unwrap().max_pool2d([1, 3], 1, [0, 1]).to_vec().unwrap();
