@@ -135,7 +135,7 @@ fn a_device_may_have_room_for_few_groups() {
     assert_eq!(gpu.info().max_workgroups, 3);
     for (n, dimensions) in [(1, 1), (3, 1), (4, 2), (9, 2), (10, 3), (27, 3)] {
         let index = gpu.zeros_u32([n as usize]).unwrap();
-        gpu.launch(&kernel("groups"), &[&index], &Params { n }, Grid::groups(n)).unwrap();
+        gpu.launch(&kernel("groups"), &[&index], &Uniforms { n }, Grid::groups(n)).unwrap();
         assert_eq!(index.to_vec_u32().unwrap(), (0..n).collect::<Vec<_>>());
         if gpu.info().timestamps {
             let rows = gpu.profile();
@@ -144,7 +144,7 @@ fn a_device_may_have_room_for_few_groups() {
         }
     }
     let index = gpu.zeros_u32([28]).unwrap();
-    let refused = gpu.launch(&kernel("groups"), &[&index], &Params { n: 28 }, Grid::groups(28_u32));
+    let refused = gpu.launch(&kernel("groups"), &[&index], &Uniforms { n: 28 }, Grid::groups(28_u32));
     assert!(
         matches!(refused, Err(Error::TooLarge { size: 28, limit: 27, unit: "workgroups", .. })),
         "{refused:?}"
