@@ -267,6 +267,16 @@ fn more_than_65535_groups() {
 }
 
 #[test]
+fn a_nan_is_not_hidden_by_relu() {
+    let x = gpu().tensor(&[f32::NAN, 1.0, 2.0, -3.0], [2, 2]).unwrap();
+    let (mean, var) = (gpu().zeros([2]).unwrap(), gpu().full([2], 1.0).unwrap());
+    let y = x.batch_norm(BatchNormOptions::eval(&mean, &var).relu()).to_vec().unwrap();
+    assert!(y[0].is_nan() && y[1] > 0.9 && y[2] > 1.9 && y[3] == 0.0, "{y:?}");
+    let y = x.batch_norm(BatchNormOptions::train().relu()).to_vec().unwrap();
+    assert!(y[0].is_nan() && y[2].is_nan() && y[1] > 0.9 && y[3] == 0.0, "{y:?}");
+}
+
+#[test]
 fn same_bits_every_time() {
     let (x, shape) = input(4099, 5);
     let run = || {

@@ -42,10 +42,11 @@ const NEED_MORE: [&str; 11] = [
 /// The kernels of a GPU's class, whatever the adapter.
 const GPU: Option<(&str, &str)> = Some(("class", "nvidia"));
 
+type Case = (&'static str, Option<(&'static str, &'static str)>, Run);
 type Run = fn(&Gpu) -> Result<Vec<Tensor>, Error>;
 
 /// A name, a kernel to take instead of the adapter's choice, and launches that return what they wrote.
-const CASES: &[(&str, Option<(&str, &str)>, Run)] = &[
+const CASES: &[Case] = &[
     ("unary", None, unary),
     ("binary", None, binary),
     ("layout", None, layout),
