@@ -1,6 +1,6 @@
 // Adds up partial sums over strips of rows, the second pass of the column sums in batch_norm.wgsl and layer_norm.wgsl.
 // LANES invocations take one column, or four neighbouring ones (lib/lane_4.wgsl).
-// lib: grid elem lane row
+// lib: grid elem lane row sums
 
 override WG: u32 = 64;
 override LANES: u32 = 32;

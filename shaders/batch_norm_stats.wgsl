@@ -1,7 +1,7 @@
 // What batch normalisation knows of each channel, for batch_norm.wgsl: in training from the strips of x [m, c], whose mean and
 // m2 = sum (x - mean)^2 are there, with the running statistics moved towards it; in evaluation from the running ones.
 //   scale = gamma / sqrt(var + eps),  shift = beta,  var the biased one; the running one takes the unbiased
-// lib: grid elem row strip
+// lib: grid elem row sums strip
 
 override WG: u32 = 64;
 override LANES: u32 = 1;

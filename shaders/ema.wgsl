@@ -9,7 +9,7 @@
 // different gradients, whose noise is independent.
 // t teacher, w student after its step, g the gradient of that step, b its average, of the whole model.
 // `move` reads t, w, g and b, and writes t and b: 24 bytes an element.
-// lib: grid row
+// lib: grid row sums
 
 override WG: u32 = 64;
 override LANES: u32 = 64;       // as WG: a workgroup adds up together

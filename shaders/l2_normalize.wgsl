@@ -2,7 +2,7 @@
 //   dx = (dy - y sum y dy) / norm      where norm >= eps
 //   dx = dy / eps                      where the clamp holds, and y no longer depends on the norm
 // One row belongs to LANES invocations.
-// lib: grid elem lane row
+// lib: grid elem lane row sums
 
 override WG: u32 = 64;
 override LANES: u32 = 32;

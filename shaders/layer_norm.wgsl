@@ -3,7 +3,7 @@
 //   g = gamma dy,  dx = (g - mean(g) - xhat mean(g xhat)) / sqrt(var + eps)      mean over the row
 //   dgamma = sum over rows of dy xhat,  dbeta = sum over rows of dy
 // Elements read and written, of rows c: forward x, x, y; backward x, dy, x, dy, dx, the second time from a cache.
-// lib: grid elem lane row strip
+// lib: grid elem lane row sums strip
 
 override WG: u32 = 64;
 override LANES: u32 = 32;

@@ -1,7 +1,7 @@
 // Rows of y [m, c], chosen by index, moved towards x [n, c] and scaled to unit length, in place:
 //   y_at = v / max(norm(v), eps),   v = y_at + weight (x - y_at)
 // the update of a memory bank. One row belongs to LANES invocations.
-// lib: grid row
+// lib: grid row sums
 
 override WG: u32 = 64;
 override LANES: u32 = 32;

@@ -4,7 +4,7 @@
 //   log_softmax   y = z - ln sum e^z         dx = (dy - e^y sum dy) / tau
 // The maximum goes out before the division, so a small tau loses no digits. One row belongs to LANES invocations, which
 // read it twice forward (maximum and sum, result; e^z is cheaper to compute again than to store) and twice backward.
-// lib: grid elem lane row exp_sum
+// lib: grid elem lane row sums exp_sum
 
 override WG: u32 = 64;
 override LANES: u32 = 32;

@@ -4,7 +4,7 @@
 // Forward keeps the row's maximum and ln sum e^z; backward makes the probabilities again from those two numbers, so
 // neither they nor the logits' softmax is ever stored. The mean over `losses` is a reduction of its own.
 // A label >= c reads nothing; it makes its row's loss and gradient NaN.
-// lib: grid elem lane row exp_sum
+// lib: grid elem lane row sums exp_sum
 
 override WG: u32 = 64;
 override LANES: u32 = 32;

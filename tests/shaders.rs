@@ -12,48 +12,53 @@ use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};
 use wgrad::Kernel;
-use wgrad::gpu::{Target, Variant, assemble, reflect};
+use wgrad::gpu::{assemble, libraries, library_files, reflect};
 
 /// Storage buffers a stage may bind wherever wgpu runs.
 const MAX_STORAGE_BUFFERS: usize = 8;
 
-/// A kernel file: its path under `shaders/`, its text, and the text with its library files. A kernel for matrix units is
-/// there twice, once a size of their tiles.
+/// A kernel file: its path under `shaders/`, its text, and the text with library files, of which `form` names those that fill its
+/// slots.
 #[derive(Debug)]
 struct Shader {
     name: String,
     own: String,
     full: String,
-    variant: Variant,
+    form: String,
 }
 
-fn shaders() -> Vec<Shader> {
-    shaders_of(Variant::F32, Target::default())
-}
-
-/// The files as a variant has them, of those that have variants; for a `target` that is wide, of those that have lanes, and
-/// for one that is shuffled, of those that add up rows.
-fn shaders_of(variant: Variant, target: Target) -> Vec<Shader> {
-    let shaders: Vec<_> = files_under("shaders", &["wgsl"])
+/// Every file, in every form that its slots allow, the usual one first.
+fn forms() -> Vec<Vec<Shader>> {
+    let forms: Vec<_> = files_under("shaders", &["wgsl"])
         .into_iter()
         .map(|(path, own)| (path.strip_prefix("shaders/").unwrap().to_owned(), own))
         .filter(|(name, _)| !name.starts_with("lib/"))
-        .flat_map(|(name, own)| {
-            let tiles: &[u32] = if uses_matrix_units(&own) { &[16, 8] } else { &[16] };
-            let shader = |&tile| {
-                let target = Target { tile, ..target };
-                let full =
-                    assemble(&name, &own, variant, target).unwrap_or_else(|e| panic!("shaders/{name}: {e}"));
-                Shader { name: name.clone(), own: own.clone(), full, variant }
+        .map(|(name, own)| {
+            let mut forms: Vec<Vec<(&str, &str)>> = vec![vec![]];
+            for slot in libraries(&own) {
+                let files = library_files(slot);
+                assert!(!files.is_empty(), "shaders/{name} wants shaders/lib/{slot}.wgsl");
+                let with = |form: &Vec<_>, &file| form.iter().copied().chain([(slot, file)]).collect();
+                forms = files
+                    .iter()
+                    .flat_map(|file| forms.iter().map(|form| with(form, file)).collect::<Vec<_>>())
+                    .collect();
+            }
+            let shader = |form: &Vec<(&str, &str)>| {
+                let full = assemble(&name, &own, form).unwrap_or_else(|e| panic!("shaders/{name}: {e}"));
+                let files: Vec<_> = form.iter().map(|(_, file)| *file).collect();
+                Shader { name: name.clone(), own: own.clone(), full, form: files.join(" ") }
             };
-            tiles.iter().map(shader).collect::<Vec<_>>()
+            forms.iter().map(shader).collect()
         })
-        .filter(|shader| variant == Variant::F32 || shader.full.starts_with("enable f16; "))
-        .filter(|shader| !target.wide || shader.full.contains("const LANE:"))
-        .filter(|shader| !target.shuffled || shader.full.contains("fn row_sum("))
         .collect();
-    assert!(!shaders.is_empty(), "no kernels under shaders/");
-    shaders
+    assert!(!forms.is_empty(), "no kernels under shaders/");
+    forms
+}
+
+/// Every file, in its usual form.
+fn shaders() -> Vec<Shader> {
+    forms().into_iter().map(|forms| forms.into_iter().next().unwrap()).collect()
 }
 
 /// Kernels for matrix units (cooperative matrices), which DX12 does not have.
@@ -135,15 +140,11 @@ fn used() -> BTreeMap<String, Use> {
 
 #[test]
 fn every_kernel_translates_to_spirv_msl_and_hlsl() {
-    let forms = |variant| {
-        [(false, false), (true, false), (false, true), (true, true)]
-            .map(|(wide, shuffled)| shaders_of(variant, Target { wide, shuffled, ..Target::default() }))
-    };
-    for shader in Variant::ALL.into_iter().flat_map(forms).flatten() {
+    for shader in forms().into_iter().flatten() {
         let (module, info) = module(&shader);
         assert!(!module.entry_points.is_empty(), "shaders/{} has no entry point", shader.name);
         for entry in &module.entry_points {
-            let what = format!("shaders/{}, entry `{}`, {:?}", shader.name, entry.name, shader.variant);
+            let what = format!("shaders/{}, entry `{}` with {}", shader.name, entry.name, shader.form);
             let fail = |to: &str, e: &dyn std::fmt::Display| -> ! { panic!("{what}: no {to}: {e}") };
             let stage = ShaderStage::Compute;
             assert_eq!(entry.stage, stage, "{what}");
@@ -222,24 +223,15 @@ fn files_and_entry_points_are_those_the_crate_uses() {
 
 #[test]
 fn library_files_have_no_bindings_and_are_used() {
-    let wanted: BTreeSet<String> = shaders()
+    let used: BTreeSet<String> = forms()
         .iter()
-        .filter_map(|s| s.own.lines().find_map(|line| line.strip_prefix("// lib:")).map(str::to_owned))
-        .flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .flatten()
+        .flat_map(|shader| shader.form.split(' ').map(str::to_owned).collect::<Vec<_>>())
         .collect();
     for (path, text) in files_under("shaders/lib", &["wgsl"]) {
         assert!(!text.contains("@group") && !text.contains("@binding"), "{path} has bindings");
         let stem = path.trim_start_matches("shaders/lib/").trim_end_matches(".wgsl");
-        // `elem_f32.wgsl` and its kin, `lane_1.wgsl` and `tile8.wgsl` with theirs, go by what they all define; the parts of
-        // `row.wgsl` by its name.
-        let name = match stem {
-            _ if stem.starts_with("elem_") => "elem",
-            "lane_1" | "lane_4" => "lane",
-            "row_memory" | "row_shuffle" => "row",
-            "tile8" | "tile16" => "tile",
-            _ => stem,
-        };
-        assert!(wanted.contains(name), "no kernel names {stem} in its `// lib:` line");
+        assert!(used.contains(stem), "no kernel names {stem} in its `// lib:` line");
     }
 }
 
@@ -255,13 +247,27 @@ fn text_is_plain_wgsl_and_finished() {
     }
 }
 
-/// The line of an error is that of the file in every variant: the directive goes in front on line 1.
+/// The line of an error is that of the file in every form: directives go in front on line 1.
 #[test]
-fn variants_keep_line_numbers() {
+fn forms_keep_line_numbers() {
     let wgsl = "// One.\n// lib: grid elem\nerror";
-    for variant in Variant::ALL {
-        let text = assemble("test", wgsl, variant, Target::default()).unwrap();
-        assert_eq!(text.lines().position(|line| line == "error"), Some(2), "{variant:?}");
+    for file in library_files("elem") {
+        let text = assemble("test", wgsl, &[("elem", file)]).unwrap();
+        assert_eq!(text.lines().position(|line| line == "error"), Some(2), "{file}");
+        assert_eq!(text.starts_with("enable f16; "), file != "elem_f32", "{file}");
+    }
+}
+
+/// A slot takes a file of its own, the usual one unless another is chosen, and nothing else.
+#[test]
+fn slots_take_their_files() {
+    let wgsl = "// lib: lane";
+    let text = |choices: &[(&str, &str)]| assemble("test", wgsl, choices).map_err(|e| e.to_string());
+    assert!(text(&[]).unwrap().contains("const LANE: u32 = 1;"));
+    assert!(text(&[("lane", "lane_4"), ("tile", "tile_8")]).unwrap().contains("const LANE: u32 = 4;"));
+    for wrong in ["lane_2", "grid", "lane"] {
+        let error = text(&[("lane", wrong)]).unwrap_err();
+        assert!(error.contains(&format!("`lane` is lane_1 or lane_4, not {wrong}")), "{error}");
     }
 }
 

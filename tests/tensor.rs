@@ -80,12 +80,13 @@ fn debug_of_what_cannot_be_read_shows_the_error() {
     assert!(text.starts_with("Tensor(F32, [4]) unreadable: "), "{text}");
 }
 
-/// Parameters that panic while a launch writes them, which leaves the device unusable.
+/// Uniforms that panic while a launch writes them, which leaves the device unusable.
+#[derive(Clone, Copy)]
 struct Panics;
 
 impl Uniforms for Panics {
-    const FIELDS: &'static [(&'static str, Scalar)] = &[];
-    fn write(&self, out: &mut Vec<u8>) {
+    fn fields(_field: &mut dyn FnMut(&'static str, Scalar)) {}
+    fn write(self, _start: usize, out: &mut Vec<u8>) {
         panic!("no parameters for {} bytes", out.len());
     }
 }

@@ -12,7 +12,10 @@ override WG: u32 = 64;
 
 // x (N, H, W, Cin) padded by ph, pw above and to the left gives y (N, OH, OW, Cout), in th x tw tiles an image. Channels are
 // multiples of 4.
-struct Uniforms { n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32, ph: u32, pw: u32, th: u32, tw: u32, rotate: u32 }
+struct Uniforms {
+    n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
+    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, th: u32, tw: u32, rotate: u32,
+}
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> v: array<vec4f>;         // (16, tiles, Cin)
 @group(0) @binding(2) var<storage, read> x: array<Elem4>;

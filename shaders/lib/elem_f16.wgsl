@@ -1,3 +1,4 @@
+enable f16;
 // elem_f32.wgsl for activations in f16: the engine takes this file where a tensor bound is f16, and the first one too.
 
 alias Elem = f16;

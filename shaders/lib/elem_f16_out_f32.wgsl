@@ -1,3 +1,4 @@
+enable f16;
 // elem_f32.wgsl for sums over f16 values: a tensor bound is f16, and the first one is f32.
 
 alias Elem = f16;

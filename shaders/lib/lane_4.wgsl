@@ -1,4 +1,4 @@
-// lane_1.wgsl for four columns, where their number is a multiple of four: the engine takes this file for `Kernel::wide`.
+// lane_1.wgsl for four columns, where their number is a multiple of four.
 
 const LANE: u32 = 4;
 alias Lane = vec4f;

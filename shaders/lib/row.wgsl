@@ -1,7 +1,7 @@
 // A row of numbers shared by LANES neighbouring invocations, which walk it side by side: invocation `lane` takes
 // elements (or cells of four, `lib/lane_4.wgsl`) lane, lane + LANES, ... A workgroup holds WG / LANES rows.
 // The kernel file declares `override WG` and `override LANES`, a power of two that divides WG.
-// The sum and the maximum over a row's lanes are in row_memory.wgsl and row_shuffle.wgsl; the engine takes either.
+// The sum and the maximum over a row's lanes are in sums_memory.wgsl and sums_shuffle.wgsl.
 
 struct Row {
     index: u32,

@@ -3,10 +3,12 @@
 use super::adapter::AdapterInfo;
 use super::compiler::{Compiler, Pipeline};
 use super::facts::Means;
-use super::kernel::{Kernel, Scalar, Uniforms, reflect};
+use super::kernel::{Constant, Kernel};
 use super::pool::{Bind, Storage};
-use super::source::{Target, Variant, enabled};
+use super::reflection::reflect;
+use super::text::{Choice, Variant, enabled};
 use super::trust;
+use super::uniforms::{Scalar, Uniforms};
 use crate::error::{Error, Result};
 
 /// Bytes of uniforms of one launch at most: its slot in the recorder's uniform arena.
@@ -43,14 +45,19 @@ impl Compiled {
         info: &AdapterInfo,
     ) -> Result<Self> {
         let name = format!("{}{}", kernel.name(), variant.suffix());
-        let target = Target::of(info);
-        let text = kernel.assembled(variant, target)?;
+        let text = kernel.full_text(&[variant.choice(), tile(info)])?;
         if let Some(lacking) = enabled(&text).find_map(|extension| lacking(extension, device, info)) {
             let message = format!("needs {lacking}, which {} does not have", info.name);
             return Err(Error::Kernel { kernel: name, message });
         }
         let matrix_units = enabled(&text).any(|extension| extension == MATRIX_UNITS);
-        let constants = target.constants(kernel.constants(), &text);
+        let constants = constants(kernel, &text, info);
+        if let Some(i) =
+            (1..constants.len()).find(|&i| constants[..i].iter().any(|(n, _)| *n == constants[i].0))
+        {
+            let message = format!("the constant `{}` has two values", constants[i].0);
+            return Err(Error::Kernel { kernel: name, message });
+        }
         let facts = reflect(&name, &text, kernel.entry(), &constants)?;
         if facts.uniforms_bytes > MAX_UNIFORMS_BYTES {
             let message =
@@ -148,21 +155,29 @@ impl Compiled {
                 }
             }
         }
-        let same = self.uniforms.len() == P::FIELDS.len()
-            && self
-                .uniforms
-                .iter()
-                .zip(P::FIELDS)
-                .all(|((name, ty), (given, given_ty))| name == given && ty == given_ty);
-        if !same {
-            return fail(format!(
-                "launched with uniforms {:?}, the WGSL states {:?}",
-                P::FIELDS,
-                self.uniforms
-            ));
+        let (mut stated, mut same) = (self.uniforms.iter(), true);
+        P::fields(&mut |name, ty| {
+            same &= stated.next().is_some_and(|field| (&*field.0, field.1) == (name, ty))
+        });
+        if same && stated.next().is_none() {
+            return Ok(());
         }
-        Ok(())
+        let mut given = vec![];
+        P::fields(&mut |name, ty| given.push((name, ty)));
+        fail(format!("launched with uniforms {given:?}, the WGSL states {:?}", self.uniforms))
     }
+}
+
+/// The library file for the adapter's matrix units.
+fn tile(info: &AdapterInfo) -> Choice<'static> {
+    ("tile", if info.matrix_tiles.first() == Some(&8) { "tile_8" } else { "tile_16" })
+}
+
+/// A kernel's own constants, and the adapter's largest subgroup where its text declares `SUBGROUP`.
+fn constants(kernel: &Kernel, text: &str, info: &AdapterInfo) -> Vec<Constant> {
+    let subgroup = ("SUBGROUP", f64::from(info.largest_subgroup()));
+    let subgroup = text.contains("override SUBGROUP").then_some(subgroup);
+    kernel.constants().iter().copied().chain(subgroup).collect()
 }
 
 /// In words, what an extension that a kernel enables asks for and this device lacks.

@@ -18,10 +18,12 @@ mod pool;
 mod profile;
 mod readback;
 mod recorder;
+mod reflection;
 mod roofline;
-mod source;
+mod text;
 mod trust;
 mod tuned;
+mod uniforms;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -30,18 +32,21 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 pub use adapter::AdapterInfo;
 pub use builder::GpuBuilder;
 pub use facts::{Class, Facts, Means, StripCut};
-pub use kernel::{Kernel, Reflection, Scalar, UniformField, Uniforms, reflect};
+pub use kernel::Kernel;
 pub use launch::{Grid, Work};
 pub use pool::{Bind, Memory, Storage};
 pub use profile::{KernelTime, format_profile};
 pub use readback::Readback;
+pub use reflection::{Reflection, reflect};
 pub use roofline::Roofline;
-pub use source::{Target, Variant, assemble};
+pub use text::{assemble, libraries, library_files};
+pub use uniforms::{Scalar, UniformField, Uniforms};
 
 pub(crate) use crate::uniforms;
 #[cfg(test)]
 pub(crate) use choices::FAMILIES;
-pub(crate) use source::{Source, source};
+pub(crate) use kernel::Constant;
+pub(crate) use text::{Source, source, wgsl};
 
 use crate::error::{Error, Result};
 use choices::Choices;
@@ -52,6 +57,7 @@ use loader::Guarded;
 use pool::{Buffer, Pool};
 use profile::PrintAtEnd;
 use recorder::Recorder;
+use text::Variant;
 use tuned::Tuned;
 
 /// A device and its queue. Cheap to clone; `Send + Sync`.
@@ -261,7 +267,7 @@ impl Gpu {
         self.recorder().dispatch(
             &compiled,
             &bindings[..tensors.len()],
-            |out| uniforms.write(out),
+            |out| uniforms.write(out.len(), out),
             folded,
             work,
         );

@@ -6,7 +6,7 @@ use crate::tensor::{DType, Tensor};
 static SOURCE: Source = source!("knn.wgsl");
 /// One query an invocation, and four.
 static KNN_SELECT: [Kernel; 2] =
-    [SOURCE.kernel("knn_select"), SOURCE.kernel("knn_select").with(&[("WG", 8.0)]).wide()];
+    [SOURCE.kernel("knn_select"), SOURCE.kernel("knn_select").with(&[("WG", 8.0)]).lib("lane", "lane_4")];
 static KNN_SORT: Kernel = SOURCE.kernel("knn_sort");
 static VOTE_SOURCE: Source = source!("knn_vote.wgsl");
 static KNN_VOTE: Kernel = VOTE_SOURCE.kernel("knn_vote");

@@ -9,7 +9,7 @@ use crate::tensor::{DType, Tensor};
 pub(super) struct Width {
     lanes: u32,
     workgroup: u32,
-    /// Whether the lanes add up by shuffles, [`Kernel::shuffled`].
+    /// Whether the lanes add up by shuffles, `lib/sums_shuffle.wgsl`.
     shuffled: bool,
 }
 
@@ -174,13 +174,9 @@ const fn widths(source: &'static Source, entry: &'static str, wide: bool) -> [Ke
 const fn of_width<const I: usize>(source: &'static Source, entry: &'static str, wide: bool) -> Kernel {
     let constants: &'static [(&'static str, f64)] =
         const { &[("LANES", WIDTHS[I].lanes as f64), ("WG", WIDTHS[I].workgroup as f64)] };
-    let kernel = source.kernel(entry).with(constants);
-    match (wide, WIDTHS[I].shuffled) {
-        (false, false) => kernel,
-        (false, true) => kernel.shuffled(),
-        (true, false) => kernel.wide(),
-        (true, true) => kernel.wide().shuffled(),
-    }
+    let sums = if WIDTHS[I].shuffled { "sums_shuffle" } else { "sums_memory" };
+    let kernel = source.kernel(entry).with(constants).lib("sums", sums);
+    if wide { kernel.lib("lane", "lane_4") } else { kernel }
 }
 
 /// `x` as rows over its last axis: their number and length.

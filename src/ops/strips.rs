@@ -19,7 +19,7 @@ pub(super) const fn lanes(
     entry: &'static str,
     constants: &'static [(&'static str, f64)],
 ) -> Lanes {
-    [source.kernel(entry).with(constants), source.kernel(entry).with(constants).wide()]
+    [source.kernel(entry).with(constants), source.kernel(entry).with(constants).lib("lane", "lane_4")]
 }
 
 /// A cut of `[m, c]`: one invocation a column of a strip.

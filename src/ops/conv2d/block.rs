@@ -1,7 +1,7 @@
 //! `4_block_*`: implicit GEMMs with 2-D register blocking, in four sizes of tiles.
 
 use super::job::{Gemm, Job, Pass, SplitSizes};
-use crate::gpu::{Grid, Kernel, Source, source, uniforms};
+use crate::gpu::{Constant, Grid, Kernel, Source, source, uniforms};
 use crate::ops::channel_stats::Stats;
 use crate::ops::split_sums::{split_output, splits, sum_splits};
 use crate::tensor::{DType, Tensor};
@@ -22,14 +22,13 @@ static RAGGED: [[Kernel; 4]; 3] = [
     by_tile(&WEIGHT_SOURCE, "weight_gradient_ragged"),
 ];
 
-type Constants = &'static [(&'static str, f64)];
-const T128: Constants =
+const T128: &[Constant] =
     &[("BM", 128.0), ("BN", 128.0), ("BK", 16.0), ("WG", 256.0), ("A_SIZE", 512.0), ("B_SIZE", 512.0)];
-const T128X64: Constants =
+const T128X64: &[Constant] =
     &[("BM", 128.0), ("BN", 64.0), ("BK", 8.0), ("WG", 128.0), ("A_SIZE", 256.0), ("B_SIZE", 128.0)];
-const T64: Constants =
+const T64: &[Constant] =
     &[("BM", 64.0), ("BN", 64.0), ("BK", 8.0), ("WG", 64.0), ("A_SIZE", 128.0), ("B_SIZE", 128.0)];
-const T64X32: Constants =
+const T64X32: &[Constant] =
     &[("BM", 64.0), ("BN", 32.0), ("BK", 4.0), ("WG", 32.0), ("A_SIZE", 64.0), ("B_SIZE", 32.0)];
 
 const fn by_tile(source: &'static Source, entry: &'static str) -> [Kernel; 4] {
@@ -58,10 +57,8 @@ fn tile(gemm: &Gemm, side: u32) -> usize {
 }
 
 uniforms! {
-    struct ForwardSizes {
-        n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-        kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32, strips: u32,
-    }
+    /// `strips`: of the statistics that are wanted, or 0.
+    struct ForwardSizes { split: SplitSizes, strips: u32 }
 }
 
 pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
@@ -80,7 +77,7 @@ fn launch_tile(job: &Job<'_>, tile: usize) -> Option<Stats> {
     let kernel = &kernels[job.pass as usize][tile];
     let grid = Grid::groups(groups * u64::from(splits));
     let part = split_output("conv2d", job.result, splits);
-    let sizes = job.sizes.split(chunk as u32, splits);
+    let split = SplitSizes { sizes: job.sizes, chunk: chunk as u32, splits };
 
     let mut stats = None;
     if job.pass == Pass::Forward {
@@ -88,22 +85,14 @@ fn launch_tile(job: &Job<'_>, tile: usize) -> Option<Stats> {
         let strips = if job.wants_stats && splits == 1 { gemm.rows.div_ceil(tile_rows) as u32 } else { 0 };
         let shape = [gemm.columns as usize, strips.max(1) as usize, 2];
         let parts = Tensor::alloc(gpu, "conv2d", &shape.into(), DType::F32);
-        let sizes = sizes.with_strips(strips);
+        let sizes = ForwardSizes { split, strips };
         gpu.run(kernel, &[&part, &parts, job.lhs, job.rhs], &sizes, grid, job.work());
         stats = (strips > 0).then_some(Stats { parts, rows: tile_rows as u32 });
     } else {
-        gpu.run(kernel, &[&part, job.lhs, job.rhs], &sizes, grid, job.work());
+        gpu.run(kernel, &[&part, job.lhs, job.rhs], &split, grid, job.work());
     }
     sum_splits(job.result, &part, splits);
     stats
-}
-
-impl SplitSizes {
-    /// With the number of strips whose statistics are wanted.
-    fn with_strips(self, strips: u32) -> ForwardSizes {
-        let Self { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw, chunk, splits } = self;
-        ForwardSizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw, chunk, splits, strips }
-    }
 }
 
 #[cfg(test)]

@@ -21,19 +21,10 @@ uniforms! {
 }
 uniforms! {
     /// The same with a cut of the sums: split s takes terms (or lines) in `[s chunk, (s + 1) chunk)`.
-    pub(super) struct SplitSizes {
-        n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-        kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32,
-    }
+    pub(super) struct SplitSizes { sizes: Sizes, chunk: u32, splits: u32 }
 }
 
 impl Sizes {
-    /// With a cut of the sums.
-    pub(super) fn split(self, chunk: u32, splits: u32) -> SplitSizes {
-        let Sizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw } = self;
-        SplitSizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw, chunk, splits }
-    }
-
     /// Classes of input pixels, by their coordinates modulo the stride: the same taps reach every pixel of a class.
     pub(super) fn classes(&self) -> u64 {
         product(&[self.sh, self.sw])

@@ -1,6 +1,6 @@
 //! The rungs of `shaders/conv/` and how each is launched. A further rung is one line in the table.
 
-use super::job::{Job, Pass, Sizes};
+use super::job::{Job, Pass, Sizes, SplitSizes};
 use super::{block, matrix, winograd};
 use crate::gpu::{Gpu, Grid, Kernel, Means, Source, source};
 use crate::ops::batch_norm::{BatchNormOptions, batch_stats};
@@ -91,8 +91,8 @@ fn split(
 ) -> Option<Stats> {
     let splits = length.div_ceil(chunk);
     let part = split_output("conv2d", job.result, splits as u32);
-    let sizes = job.sizes.split(chunk as u32, splits as u32);
-    job.gpu().run(kernel, &[&part, job.lhs, job.rhs], &sizes, grid(splits), job.work());
+    let p = SplitSizes { sizes: job.sizes, chunk: chunk as u32, splits: splits as u32 };
+    job.gpu().run(kernel, &[&part, job.lhs, job.rhs], &p, grid(splits), job.work());
     sum_splits(job.result, &part, splits as u32);
     None
 }

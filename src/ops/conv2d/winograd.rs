@@ -10,11 +10,7 @@ static INPUT: Kernel = SOURCE.kernel("transform_input");
 static WEIGHTS: Kernel = SOURCE.kernel("transform_weights");
 static OUTPUT: Kernel = SOURCE.kernel("transform_output");
 
-uniforms! {
-    struct Uniforms {
-        n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32, ph: u32, pw: u32, th: u32, tw: u32, rotate: u32,
-    }
-}
+uniforms! { struct Uniforms { sizes: Sizes, th: u32, tw: u32, rotate: u32 } }
 
 /// Whether it costs less than the direct kernels of a CPU adapter: from 32 to 64 channels on, where the products cost more
 /// than the transforms, and where few outputs of the tiles lie outside the image.
@@ -36,27 +32,28 @@ pub(super) fn fits(job: &Job<'_>) -> bool {
 
 pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
     let Sizes { n, h, w, cin, oh, ow, cout, ph, pw, .. } = job.sizes;
+    let forward = job.pass == Pass::Forward;
     // An input gradient is a convolution of dy with the weights turned, padded so that dx comes out as large as x.
-    let forward = (0, [h, w, cin, oh, ow, cout, ph, pw]);
-    let backward = || (1, [oh, ow, cout, h, w, cin, 2 - ph, 2 - pw]);
-    let (rotate, [h, w, cin, oh, ow, cout, ph, pw]) =
-        if job.pass == Pass::Forward { forward } else { backward() };
+    let turned =
+        Sizes { h: oh, w: ow, cin: cout, oh: h, ow: w, cout: cin, ph: 2 - ph, pw: 2 - pw, ..job.sizes };
+    let sizes = if forward { job.sizes } else { turned };
+    let Sizes { cin, oh, ow, cout, .. } = sizes;
     let (th, tw) = (oh.div_ceil(2), ow.div_ceil(2));
-    let p = Uniforms { n, h, w, cin, oh, ow, cout, ph, pw, th, tw, rotate };
+    let p = Uniforms { sizes, th, tw, rotate: u32::from(!forward) };
     let gpu = job.gpu();
-    let tiles = product(&[n, p.th, p.tw]);
-    let [rows, cin, cout] = [tiles as usize, p.cin as usize, p.cout as usize];
-    let alloc = |shape: [usize; 3]| Tensor::alloc(gpu, "conv2d", &shape.into(), DType::F32);
+    let (tiles, pairs) = (product(&[n, th, tw]), product(&[cin, cout]));
+    let alloc = |shape: [u64; 3]| {
+        Tensor::alloc(gpu, "conv2d", &shape.map(|length| length as usize).into(), DType::F32)
+    };
     let bytes = |read: &Tensor, written: &Tensor| (read.bytes() + written.bytes()) as u64;
 
-    let v = alloc([16, rows, cin]);
-    let work = Work::new(bytes(job.lhs, &v), 32 * tiles * u64::from(p.cin));
-    gpu.run(&INPUT, &[&v, job.lhs], &p, Grid::items(tiles * u64::from(p.cin / 4)), work);
-    let u = alloc([16, cin, cout]);
-    let pairs = product(&[p.cin, p.cout]);
+    let v = alloc([16, tiles, cin.into()]);
+    let work = Work::new(bytes(job.lhs, &v), 32 * tiles * u64::from(cin));
+    gpu.run(&INPUT, &[&v, job.lhs], &p, Grid::items(tiles * u64::from(cin / 4)), work);
+    let u = alloc([16, cin.into(), cout.into()]);
     gpu.run(&WEIGHTS, &[&u, job.rhs], &p, Grid::items(pairs), Work::new(bytes(job.rhs, &u), 42 * pairs));
     let products = v.matmul(&u);
-    let work = Work::new(bytes(&products, job.result), 24 * tiles * u64::from(p.cout));
-    gpu.run(&OUTPUT, &[job.result, &products], &p, Grid::items(tiles * u64::from(p.cout / 4)), work);
+    let work = Work::new(bytes(&products, job.result), 24 * tiles * u64::from(cout));
+    gpu.run(&OUTPUT, &[job.result, &products], &p, Grid::items(tiles * u64::from(cout / 4)), work);
     None
 }

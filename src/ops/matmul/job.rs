@@ -1,7 +1,7 @@
 //! A matrix product to compute.
 
-use crate::gpu::{Gpu, Work, uniforms};
-use crate::ops::split_sums::{Epilogue, split_output, splits};
+use crate::gpu::{Constant, Gpu, Kernel, Source, Work, uniforms};
+use crate::ops::split_sums::{Epilogue, splits};
 use crate::tensor::{DType, Tensor};
 
 /// Which operand is transposed.
@@ -30,10 +30,46 @@ pub(in crate::ops) struct Job<'a> {
     pub(in crate::ops) epilogue: Epilogue<'a>,
 }
 
+/// The kernels of `source` by [`Form`]: along which axis of A and B its loads run.
+pub(super) const fn forms(
+    source: &'static Source,
+    entry: &'static str,
+    constants: &[&'static [Constant]],
+) -> [Kernel; 3] {
+    const fn form(mut kernel: Kernel, constants: &[&'static [Constant]]) -> Kernel {
+        let mut i = 0;
+        while i < constants.len() {
+            kernel = kernel.with(constants[i]);
+            i += 1;
+        }
+        kernel
+    }
+    [
+        form(source.kernel(entry).with(&[("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)]), constants),
+        form(source.kernel(entry).with(&[("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0)]), constants),
+        form(source.kernel(entry).with(&[("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0)]), constants),
+    ]
+}
+
 uniforms! {
-    #[derive(Default)]
-    pub(super) struct Uniforms {
-        batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32,
+    /// A product and the cut of its sums: split s takes the terms `[s chunk, (s + 1) chunk)`.
+    pub(super) struct Cut { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32 }
+}
+uniforms! {
+    /// Steps in A and B from one row, term or column of the product to the next.
+    pub(super) struct Strides { a_row: u32, a_k: u32, b_k: u32, b_col: u32 }
+}
+
+impl Cut {
+    /// The cut for a kernel whose `groups` workgroups of `invocations` each make C, between multiples of `step` terms.
+    pub(super) fn of(
+        gpu: &Gpu,
+        (groups, invocations): (u64, u32),
+        [batch, m, n, k]: [u32; 4],
+        step: u32,
+    ) -> Self {
+        let chunk = k.div_ceil(splits(gpu, groups, invocations, u64::from(k))).next_multiple_of(step);
+        Self { batch, m, n, k, chunk, splits: k.div_ceil(chunk) }
     }
 }
 
@@ -72,15 +108,11 @@ impl Job<'_> {
         Work::new((self.a.bytes() + self.b.bytes() + part.bytes()) as u64, flops)
     }
 
-    /// Cuts the sums over k for a kernel whose `groups` workgroups of `invocations` each make a part of C: the tensor that it
-    /// writes, and its parameters: sizes, strides that the form stands for, and the cut.
-    pub(super) fn cut(&self, groups: u64, invocations: u32) -> (Tensor, Uniforms) {
-        let &Job { form, batch, m, n, k, .. } = self;
-        let chunk = k.div_ceil(splits(self.gpu(), groups, invocations, u64::from(k))).next_multiple_of(4);
-        let splits = k.div_ceil(chunk);
+    /// The strides that the form stands for.
+    pub(super) fn strides(&self) -> Strides {
+        let &Job { form, m, n, k, .. } = self;
         let (a_row, a_k) = if form == Form::Tn { (1, m) } else { (k, 1) };
         let (b_k, b_col) = if form == Form::Nt { (1, k) } else { (n, 1) };
-        let uniforms = Uniforms { batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col };
-        (split_output(self.op, self.c, splits), uniforms)
+        Strides { a_row, a_k, b_k, b_col }
     }
 }

@@ -1,10 +1,10 @@
 //! The rungs of `shaders/matmul/` and how each is launched. A further rung is one line in the table.
 
-use super::job::{Job, Uniforms};
+use super::job::{Cut, Job, Strides, forms};
 use super::matrix;
-use crate::gpu::{Bind, Gpu, Grid, Kernel, Means, Source, Work, source, uniforms};
+use crate::gpu::{Bind, Constant, Gpu, Grid, Kernel, Means, Source, Work, source, uniforms};
 use crate::ops::ladder::{Candidates, Family, Ladder, Rung as RungOf};
-use crate::ops::split_sums::{Epilogue, finish};
+use crate::ops::split_sums::{Epilogue, finish, split_output};
 use crate::ops::tune;
 use crate::tensor::{DType, Tensor};
 
@@ -24,26 +24,32 @@ macro_rules! kernel {
 macro_rules! kernels {
     ($file:literal) => {{
         static SOURCE: Source = source!($file);
-        static FORMS: Forms = kernels!(@forms SOURCE);
+        static FORMS: Forms = by_form(&SOURCE, &[]);
         &FORMS
     }};
     ($file:literal, by size) => {{
         static SOURCE: Source = source!($file);
         static FORMS: [Forms; 3] = [
-            kernels!(@forms SOURCE, "BM": 128.0, "BN": 128.0, "TM4": 2.0, "TN4": 2.0, "WG": 256.0),
-            kernels!(@forms SOURCE, "BM": 64.0, "BN": 64.0, "TM4": 2.0, "TN4": 1.0, "WG": 128.0),
-            kernels!(@forms SOURCE, "BM": 32.0, "BN": 32.0, "TM4": 1.0, "TN4": 1.0, "WG": 64.0),
+            by_form(&SOURCE, &[("BM", 128.0), ("BN", 128.0), ("TM4", 2.0), ("TN4", 2.0), ("WG", 256.0)]),
+            by_form(&SOURCE, &[("BM", 64.0), ("BN", 64.0), ("TM4", 2.0), ("TN4", 1.0), ("WG", 128.0)]),
+            by_form(&SOURCE, &[("BM", 32.0), ("BN", 32.0), ("TM4", 1.0), ("TN4", 1.0), ("WG", 64.0)]),
         ];
         &FORMS
     }};
-    (@forms $source:ident $(, $name:literal: $value:literal)*) => {
-        [kernels!(@form $source, 1.0, 0.0 $(, $name: $value)*), kernels!(@form $source, 1.0, 1.0 $(, $name: $value)*),
-         kernels!(@form $source, 0.0, 0.0 $(, $name: $value)*)]
-    };
-    (@form $source:ident, $a:literal, $b:literal $(, $name:literal: $value:literal)*) => {
-        [$source.kernel("ragged").with(&[("A_ALONG_K", $a), ("B_ALONG_K", $b), ("VECTORS", 0.0) $(, ($name, $value))*]),
-         $source.kernel("matmul").with(&[("A_ALONG_K", $a), ("B_ALONG_K", $b), ("VECTORS", 1.0) $(, ($name, $value))*])]
-    };
+}
+
+/// Kernels by whether there are only whole vec4s, and by form.
+type Forms = [[Kernel; 3]; 2];
+
+const fn by_form(source: &'static Source, constants: &'static [Constant]) -> Forms {
+    [
+        forms(source, "ragged", &[constants, &[("VECTORS", 0.0)]]),
+        forms(source, "matmul", &[constants, &[("VECTORS", 1.0)]]),
+    ]
+}
+
+fn of<'a>(kernels: &'a Forms, job: &Job<'_>) -> &'a Kernel {
+    &kernels[usize::from(job.vectors())][job.form as usize]
 }
 
 type Rung = RungOf<Products>;
@@ -91,23 +97,28 @@ impl Family for Products {
     }
 }
 
-/// [`Job::cut`], `launch` with the output, the parameters and the number of workgroups, and the sum of the splits. The epilogue
-/// comes with that sum; where there is none, it is the kernel's.
-fn split(job: &Job<'_>, groups: u64, invocations: u32, launch: impl FnOnce(&Tensor, Uniforms, Grid)) {
-    let (part, p) = job.cut(groups, invocations);
-    launch(&part, p, Grid::groups(groups * u64::from(p.splits)));
-    if p.splits > 1 {
-        finish(job.c, &part, p.splits, job.epilogue);
+/// Launches a kernel whose `groups` workgroups of `invocations` each make C, with its sums over k cut, and adds up the splits. The
+/// epilogue comes with that sum; where there is none, it is the kernel's.
+fn split(job: &Job<'_>, groups: u64, invocations: u32, launch: impl FnOnce(&Tensor, Cut, Grid)) {
+    let cut = Cut::of(job.gpu(), (groups, invocations), [job.batch, job.m, job.n, job.k], 4);
+    let part = split_output(job.op, job.c, cut.splits);
+    launch(&part, cut, Grid::groups(groups * u64::from(cut.splits)));
+    if cut.splits > 1 {
+        finish(job.c, &part, cut.splits, job.epilogue);
     }
 }
 
-/// The bias and the parameters `add_bias` and `relu` for a kernel that applies the epilogue: none of them where splits are yet to be
-/// added up.
-fn fused<'a>(job: &Job<'a>, splits: u32) -> (&'a dyn Bind, [u32; 2]) {
+uniforms! {
+    /// Whether the kernel adds a bias, and cuts off what is below 0.
+    struct Fused { add_bias: u32, relu: u32 }
+}
+
+/// The bias and uniforms for a kernel that applies the epilogue: none of it where splits are yet to be added up.
+fn fused<'a>(job: &Job<'a>, splits: u32) -> (&'a dyn Bind, Fused) {
     let Epilogue { bias, relu } = if splits == 1 { job.epilogue } else { Epilogue::default() };
     // Bindings cannot be absent: without a bias B is bound, and not read.
     let bound = bias.map_or(job.b.storage() as &dyn Bind, |bias| bias);
-    (bound, [bias.is_some(), relu].map(u32::from))
+    (bound, Fused { add_bias: bias.is_some().into(), relu: relu.into() })
 }
 
 /// Launches a rung that leaves the epilogue to a pass of its own.
@@ -120,10 +131,13 @@ fn plain(job: &Job<'_>, launch: impl FnOnce(&Job<'_>)) {
     finish(job.c, &sums, 1, job.epilogue);
 }
 
-/// Launches a kernel that takes [`Uniforms`] alone, of workgroups of `invocations`.
+uniforms! { struct WholeUniforms { cut: Cut, strides: Strides } }
+
+/// Launches a kernel without epilogue, of workgroups of `invocations`.
 fn whole(job: &Job<'_>, kernel: &Kernel, groups: u64, invocations: u32) {
     plain(job, |job| {
-        split(job, groups, invocations, |part, p, grid| {
+        split(job, groups, invocations, |part, cut, grid| {
+            let p = WholeUniforms { cut, strides: job.strides() };
             job.gpu().run(kernel, &[part, job.a, job.b], &p, grid, job.work(part));
         });
     });
@@ -139,36 +153,12 @@ fn elements(job: &Job<'_>, kernel: &Kernel) {
     whole(job, kernel, job.blocks(1, 1).div_ceil(64), 64);
 }
 
-uniforms! {
-    struct RegisterUniforms {
-        batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32,
-        lanes_n: u32, add_bias: u32, relu: u32,
-    }
-}
-uniforms! {
-    struct BroadcastUniforms {
-        batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32,
-        add_bias: u32, relu: u32, transposed: u32,
-    }
-}
-
-/// A kernel by form, and by whether there are only whole vec4s.
-type Forms = [[Kernel; 2]; 3];
-
-fn of<'a>(kernels: &'a Forms, job: &Job<'_>) -> &'a Kernel {
-    &kernels[job.form as usize][usize::from(job.vectors())]
-}
-
 /// Sides of the blocks of C that a workgroup of the tiled kernels makes, and the kernels for them.
 const SIDES: [u32; 3] = [128, 64, 32];
 /// Invocations of those workgroups.
 const WORKGROUPS: [u32; 3] = [256, 128, 64];
 
-uniforms! {
-    struct TiledUniforms {
-        batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32, add_bias: u32, relu: u32,
-    }
-}
+uniforms! { struct TiledUniforms { cut: Cut, first: u32, fused: Fused } }
 
 /// Runs a kernel of several block sizes, with the epilogue, in as many launches as
 /// [`Facts::launch_multiply_adds`](crate::gpu::Facts::launch_multiply_adds) asks for.
@@ -177,21 +167,20 @@ fn tiled(job: &Job<'_>, kernels: &[Forms; 3]) {
     let kernel = of(&kernels[size], job);
     let side = SIDES[size];
     let groups = job.blocks(side, side);
-    let (part, Uniforms { batch, m, n, k, chunk, splits, .. }) = job.cut(groups, WORKGROUPS[size]);
-    let (bias, [add_bias, relu]) = fused(job, splits);
-    let groups = groups * u64::from(splits);
-    let most = (job.gpu().facts().launch_multiply_adds / (u64::from(side * side) * u64::from(chunk))).max(1);
-    let work = job.work(&part);
-    for first in (0..groups).step_by(most as usize) {
-        let count = most.min(groups - first);
-        let share = |all: u64| (u128::from(all) * u128::from(count) / u128::from(groups)) as u64;
-        let work = Work::new(share(work.bytes), share(work.flops));
-        let p = TiledUniforms { batch, m, n, k, chunk, splits, first: first as u32, add_bias, relu };
-        job.gpu().run(kernel, &[&part, job.a, job.b, bias], &p, Grid::groups(count), work);
-    }
-    if splits > 1 {
-        finish(job.c, &part, splits, job.epilogue);
-    }
+    split(job, groups, WORKGROUPS[size], |part, cut, _| {
+        let (bias, fused) = fused(job, cut.splits);
+        let groups = groups * u64::from(cut.splits);
+        let multiply_adds = u64::from(side * side) * u64::from(cut.chunk);
+        let most = (job.gpu().facts().launch_multiply_adds / multiply_adds).max(1);
+        let work = job.work(part);
+        for first in (0..groups).step_by(most as usize) {
+            let count = most.min(groups - first);
+            let share = |all: u64| (u128::from(all) * u128::from(count) / u128::from(groups)) as u64;
+            let work = Work::new(share(work.bytes), share(work.flops));
+            let p = TiledUniforms { cut, first: first as u32, fused };
+            job.gpu().run(kernel, &[part, job.a, job.b, bias], &p, Grid::groups(count), work);
+        }
+    });
 }
 
 /// Returns the index into [`SIDES`]: the largest of at most [`Facts::tile`](crate::gpu::Facts::tile) that computes few elements
@@ -213,17 +202,15 @@ static REGISTER: [Kernel; 3] =
     [REGISTER_SOURCE.kernel("nn"), REGISTER_SOURCE.kernel("nt"), REGISTER_SOURCE.kernel("tn")];
 static RAGGED: Kernel = REGISTER_SOURCE.kernel("ragged");
 
+uniforms! { struct RegisterUniforms { cut: Cut, strides: Strides, lanes_n: u32, fused: Fused } }
+
 fn register(job: &Job<'_>) {
     let kernel = if job.vectors() { &REGISTER[job.form as usize] } else { &RAGGED };
     // Of a workgroup's 8 invocations as many lie along the columns as there are columns for, and the others along the rows.
     let lanes_n = job.n.div_ceil(8).next_power_of_two().min(8);
-    split(job, job.blocks(8 * (8 / lanes_n), 8 * lanes_n), 8, |part, p, grid| {
-        let Uniforms { batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col } = p;
-        let (bias, [add_bias, relu]) = fused(job, splits);
-        #[rustfmt::skip]
-        let p = RegisterUniforms {
-            batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col, lanes_n, add_bias, relu,
-        };
+    split(job, job.blocks(8 * (8 / lanes_n), 8 * lanes_n), 8, |part, cut, grid| {
+        let (bias, fused) = fused(job, cut.splits);
+        let p = RegisterUniforms { cut, strides: job.strides(), lanes_n, fused };
         job.gpu().run(kernel, &[part, job.a, job.b, bias], &p, grid, job.work(part));
     });
 }
@@ -233,25 +220,23 @@ static BROADCAST: [Kernel; 3] =
     [BROADCAST_SOURCE.kernel("nn"), BROADCAST_SOURCE.kernel("nt"), BROADCAST_SOURCE.kernel("tn")];
 static BROADCAST_RAGGED: Kernel = BROADCAST_SOURCE.kernel("ragged");
 
+uniforms! { struct BroadcastUniforms { cut: Cut, strides: Strides, fused: Fused, transposed: u32 } }
+
 fn broadcast(job: &Job<'_>) {
     const ROWS: u32 = 16;
     const COLUMNS: u32 = 64;
     let kernel = if job.vectors() { &BROADCAST[job.form as usize] } else { &BROADCAST_RAGGED };
     let transposed = !job.vectors() && job.n <= ROWS && job.m > ROWS;
     let groups = if transposed { job.blocks(COLUMNS, ROWS) } else { job.blocks(ROWS, COLUMNS) };
-    split(job, groups, 8, |part, p, grid| {
-        let Uniforms { batch, mut m, mut n, k, chunk, splits, mut a_row, mut a_k, mut b_k, mut b_col } = p;
-        let (mut a, mut b) = (job.a, job.b);
+    split(job, groups, 8, |part, mut cut, grid| {
+        let (mut a, mut b, mut strides) = (job.a, job.b, job.strides());
         if transposed {
-            (m, n, a, b) = (n, m, b, a);
-            (a_row, a_k, b_k, b_col) = (b_col, b_k, a_k, a_row);
+            (cut.m, cut.n, a, b) = (cut.n, cut.m, b, a);
+            let Strides { a_row, a_k, b_k, b_col } = strides;
+            strides = Strides { a_row: b_col, a_k: b_k, b_k: a_k, b_col: a_row };
         }
-        let (bias, [add_bias, relu]) = fused(job, splits);
-        let transposed = u32::from(transposed);
-        #[rustfmt::skip]
-        let p = BroadcastUniforms {
-            batch, m, n, k, chunk, splits, a_row, a_k, b_k, b_col, add_bias, relu, transposed,
-        };
+        let (bias, fused) = fused(job, cut.splits);
+        let p = BroadcastUniforms { cut, strides, fused, transposed: transposed.into() };
         job.gpu().run(kernel, &[part, a, b, bias], &p, grid, job.work(part));
     });
 }

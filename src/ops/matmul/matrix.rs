@@ -1,35 +1,25 @@
 //! Products on matrix units: f16 operands as they are (`11_matrix`), f32 operands as two f16 each (`12_split_f32`).
 
-use super::job::{Form, Job};
+use super::job::{Cut, Form, Job, forms};
 use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, Work, source, uniforms};
-use crate::ops::split_sums::{split_output, splits, sum_splits};
+use crate::ops::split_sums::{split_output, sum_splits};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
-/// With [`Form`] as index: how the operands lie.
-macro_rules! forms {
-    ($source:ident) => {
-        [
-            $source.kernel("matmul").with(&[("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)]),
-            $source.kernel("matmul").with(&[("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0)]),
-            $source.kernel("matmul").with(&[("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0)]),
-        ]
-    };
-}
-
 static MATRIX_SOURCE: Source = source!("matmul/11_matrix.wgsl");
-static MATRIX: [Kernel; 3] = forms!(MATRIX_SOURCE);
+static MATRIX: [Kernel; 3] = forms(&MATRIX_SOURCE, "matmul", &[]);
 static PACK_SOURCE: Source = source!("matmul/pack.wgsl");
 static PACK: Kernel = PACK_SOURCE.kernel("pack");
 static PACK_F16: Kernel = PACK_SOURCE.kernel("pack_f16");
 static SPLIT_F32_SOURCE: Source = source!("matmul/12_split_f32.wgsl");
-static SPLIT_F32: [Kernel; 3] = forms!(SPLIT_F32_SOURCE);
+static SPLIT_F32: [Kernel; 3] = forms(&SPLIT_F32_SOURCE, "matmul", &[]);
 static SPLIT_SOURCE: Source = source!("matmul/split.wgsl");
 static SCALES: Kernel = SPLIT_SOURCE.kernel("scales");
 static SPLIT: Kernel = SPLIT_SOURCE.kernel("split");
 
 uniforms! {
-    struct MatrixUniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, lda: u32, ldb: u32 }
+    /// `lda` and `ldb`: lengths of the last axes of A and B.
+    struct MatrixUniforms { cut: Cut, lda: u32, ldb: u32 }
 }
 uniforms! {
     struct PackUniforms { rows: u32, columns: u32 }
@@ -46,22 +36,26 @@ const WG: u32 = 64;
 
 /// C = A B with f16 operands and f32 sums; operands that are f32 are rounded to f16.
 pub(super) fn half(job: &Job<'_>) {
-    let &Job { op, form, batch, m, n, k, c, .. } = job;
-    let tile = tile(c.gpu());
-    let (a, lda) = pack(op, job.a);
-    let (b, ldb) = pack(op, job.b);
-    let cut = Cut::of(c.gpu(), 8 * tile, [batch, m, n, k], [lda, ldb]);
-    run(op, &MATRIX[form as usize], &cut, c, &[&a, &b]);
+    let (a, lda) = pack(job.op, job.a);
+    let (b, ldb) = pack(job.op, job.b);
+    run(job, &MATRIX[job.form as usize], 8, [lda, ldb], &[&a, &b]);
 }
 
 /// C = A B with the accuracy of f32, in three products of f16.
 pub(super) fn split_f32(job: &Job<'_>) {
-    let &Job { op, form, batch, m, n, k, c, .. } = job;
-    let tile = tile(c.gpu());
+    let &Job { op, form, batch, m, n, k, .. } = job;
     let (a, ea, lda) = split(op, job.a, batch, m, k, form != Form::Tn);
     let (b, eb, ldb) = split(op, job.b, batch, n, k, form == Form::Nt);
-    let cut = Cut::of(c.gpu(), 4 * tile, [batch, m, n, k], [lda, ldb]);
-    run(op, &SPLIT_F32[form as usize], &cut, c, &[&a, &b, &ea, &eb]);
+    run(job, &SPLIT_F32[form as usize], 4, [lda, ldb], &[&a, &b, &ea, &eb]);
+}
+
+/// Launches a kernel that makes `tiles` by `tiles` tiles of C a workgroup, and adds up its splits.
+fn run(job: &Job<'_>, kernel: &Kernel, tiles: u32, ld: [u32; 2], inputs: &[&Tensor]) {
+    let &Job { op, batch, m, n, k, c, .. } = job;
+    let product = Product::of(c.gpu(), tiles * tile(c.gpu()), [batch, m, n, k], ld);
+    let part = split_output(op, c, product.uniforms.cut.splits);
+    product.launch(kernel, &part, inputs);
+    sum_splits(c, &part, product.uniforms.cut.splits);
 }
 
 /// Invocations of a workgroup of `shaders/lib/matrix.wgsl`: four subgroups.
@@ -87,37 +81,30 @@ pub(in crate::ops) fn parts(
     a: &Tensor,
     b: &Tensor,
 ) -> (Tensor, u32) {
-    let cut = Cut::of(a.gpu(), 8 * tile, [1, m, n, k], [lda, ldb]);
-    let shape = [cut.uniforms.splits, m, n].map(|length| length as usize);
+    let product = Product::of(a.gpu(), 8 * tile, [1, m, n, k], [lda, ldb]);
+    let splits = product.uniforms.cut.splits;
+    let shape = [splits, m, n].map(|length| length as usize);
     let part = Tensor::alloc(a.gpu(), op, &Shape::new(&shape), DType::F32);
-    cut.launch(&MATRIX[form as usize], &part, &[a, b]);
-    (part, cut.uniforms.splits)
-}
-
-/// Launches a kernel that makes `side` squared of C a workgroup, and adds up its splits.
-fn run(op: &str, kernel: &Kernel, cut: &Cut, c: &Tensor, inputs: &[&Tensor]) {
-    let part = split_output(op, c, cut.uniforms.splits);
-    cut.launch(kernel, &part, inputs);
-    sum_splits(c, &part, cut.uniforms.splits);
+    product.launch(&MATRIX[form as usize], &part, &[a, b]);
+    (part, splits)
 }
 
 /// How a product is cut into workgroups and splits.
-struct Cut {
+struct Product {
     uniforms: MatrixUniforms,
     groups: u64,
 }
 
-impl Cut {
+impl Product {
+    /// In blocks of `side` x `side`.
     fn of(gpu: &Gpu, side: u32, [batch, m, n, k]: [u32; 4], [lda, ldb]: [u32; 2]) -> Self {
         let blocks = u64::from(batch) * u64::from(m.div_ceil(side)) * u64::from(n.div_ceil(side));
-        let chunk = k.div_ceil(splits(gpu, blocks, workgroup(gpu), u64::from(k))).next_multiple_of(32);
-        let splits = k.div_ceil(chunk);
-        let uniforms = MatrixUniforms { batch, m, n, k, chunk, splits, lda, ldb };
-        Self { uniforms, groups: blocks * u64::from(splits) }
+        let cut = Cut::of(gpu, (blocks, workgroup(gpu)), [batch, m, n, k], 32);
+        Self { uniforms: MatrixUniforms { cut, lda, ldb }, groups: blocks * u64::from(cut.splits) }
     }
 
     fn launch(&self, kernel: &Kernel, part: &Tensor, inputs: &[&Tensor]) {
-        let MatrixUniforms { batch, m, n, k, .. } = self.uniforms;
+        let Cut { batch, m, n, k, .. } = self.uniforms.cut;
         let bytes = (inputs.iter().map(|t| t.bytes()).sum::<usize>() + part.bytes()) as u64;
         let flops = 2 * [batch, m, n, k].into_iter().map(u64::from).product::<u64>();
         let mut tensors: Vec<&dyn Bind> = vec![part];

@@ -1,4 +1,4 @@
-// The tile of a matrix unit: 8 x 8, as Apple and lavapipe have it. `tile16.wgsl` is the same for 16 x 16.
+// The tile of a matrix unit: 8 x 8, as Apple and lavapipe have it. `tile_16.wgsl` is the same for 16 x 16.
 //
 // Operands are staged one value at a time: Metal loads a matrix from scalars only.
 

@@ -1,4 +1,4 @@
-// The tile of a matrix unit: 16 x 16, as NVIDIA and AMD have it. `tile8.wgsl` is the same for 8 x 8.
+// The tile of a matrix unit: 16 x 16, as NVIDIA and AMD have it. `tile_8.wgsl` is the same for 8 x 8.
 //
 // Operands are staged four values at a time, one wide access of workgroup memory.
 

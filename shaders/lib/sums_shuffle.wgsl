@@ -1,4 +1,4 @@
-// row_memory.wgsl in the registers of a subgroup, of which LANES is a part: the engine takes this file for `Kernel::shuffled`.
+// sums_memory.wgsl in the registers of a subgroup, of which LANES is a part.
 
 fn row_sum(v: vec2f, lid: u32) -> vec2f {
     var sum = v;
