@@ -171,6 +171,10 @@ fn a_launch_that_does_not_fit_its_kernel_is_an_error_at_once() {
     assert!(text(gpu.launch(&kernel, &[&y], &(), grid)).contains('2'));
     assert!(text(gpu.launch(&kernel, &[&y, &x, &x], &(), grid)).contains('2'));
     assert!(text(gpu.launch(&kernel, &[&y, &x], &Uniforms { n: 64 }, grid)).contains('n'));
+    let twice = doubled().with(&[("WG", 64.0)]).with(&[("WG", 32.0)]);
+    assert!(text(gpu.launch(&twice, &[&y, &x], &(), grid)).contains("`WG` has two values"));
+    let odd = doubled().lib("lane", "lane_4");
+    assert!(text(gpu.launch(&odd, &[&y, &x], &(), grid)).contains("no `lane` to fill"));
     assert!(gpu.launch(&kernel, &[&y, &x], &(), Grid::groups(u64::MAX)).is_err());
     gpu.launch(&kernel, &[&y, &x], &(), grid).unwrap();
     assert_eq!(y.to_vec().unwrap(), [2.0; 64]);

@@ -245,11 +245,20 @@ impl Facts {
         means == Means::Memory || self.means.contains(&means)
     }
 
+    /// The invocations of `groups` workgroups, at least one, that run side by side.
+    fn running(&self, groups: u64, invocations: u32) -> u64 {
+        groups.max(1) * u64::from(invocations.min(self.side_by_side))
+    }
+
+    /// The share of [`Facts::fill`] that `groups` workgroups of `invocations` each are.
+    pub(crate) fn filled(&self, groups: u64, invocations: u32) -> f64 {
+        self.running(groups, invocations) as f64 / f64::from(self.fill)
+    }
+
     /// The number of parts that a sum of `k` terms is cut into, when `groups` workgroups of `invocations` each do not fill the
     /// adapter. Depends on these numbers only, so results are the same bits every time.
     pub(crate) fn parts(&self, groups: u64, invocations: u32, k: u64) -> u64 {
-        let running = groups.max(1) * u64::from(invocations.min(self.side_by_side));
-        (u64::from(self.fill) / running).min(k / u64::from(self.part)).max(1)
+        (u64::from(self.fill) / self.running(groups, invocations)).min(k / u64::from(self.part)).max(1)
     }
 
     /// The facts that `text` makes of these: items between commas, each the name of a class or `<number>=<value>`.

@@ -1,7 +1,7 @@
 //! `4_block_*`: implicit GEMMs with 2-D register blocking, in four sizes of tiles.
 
 use super::job::{Gemm, Job, Pass, SplitSizes};
-use crate::gpu::{Constant, Grid, Kernel, Source, source, uniforms};
+use crate::gpu::{Constant, Facts, Grid, Kernel, Source, source, uniforms};
 use crate::ops::channel_stats::Stats;
 use crate::ops::split_sums::{split_output, splits, sum_splits};
 use crate::tensor::{DType, Tensor};
@@ -45,15 +45,16 @@ const TILES: [(u64, u64); 4] = [(128, 128), (128, 64), (64, 64), (64, 32)];
 /// Invocations of those workgroups.
 const WORKGROUPS: [u32; 4] = [256, 128, 64, 32];
 
-/// Returns the index into [`TILES`]: the largest of at most `side` rows of which not half the columns are idle and that, with
-/// sums cut into parts of 512 terms at least, gives 256 workgroups; the smallest if there is none.
-fn tile(gemm: &Gemm, side: u32) -> usize {
-    let fits = |&(rows, columns): &(u64, u64)| {
-        rows <= u64::from(side)
+/// Returns the index into [`TILES`]: the largest of at most [`Facts::tile`] rows of which not half the columns are idle and that,
+/// with sums cut into parts of 512 terms at least, gives [`Facts::fill`] invocations; the smallest if there is none.
+fn tile(gemm: &Gemm, facts: &Facts) -> usize {
+    let fits = |(&(rows, columns), &invocations): (&(u64, u64), &u32)| {
+        let parts = (gemm.k / 512).max(1);
+        rows <= u64::from(facts.tile)
             && 2 * gemm.columns > columns
-            && gemm.tiles(rows, columns) * (gemm.k / 512).max(1) >= 256
+            && facts.filled(gemm.tiles(rows, columns) * parts, invocations) >= 1.0
     };
-    TILES.iter().position(fits).unwrap_or(if gemm.columns > 32 { 2 } else { 3 })
+    TILES.iter().zip(&WORKGROUPS).position(fits).unwrap_or(if gemm.columns > 32 { 2 } else { 3 })
 }
 
 uniforms! {
@@ -62,7 +63,7 @@ uniforms! {
 }
 
 pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
-    launch_tile(job, tile(&job.gemm(), job.gpu().facts().tile))
+    launch_tile(job, tile(&job.gemm(), job.gpu().facts()))
 }
 
 fn launch_tile(job: &Job<'_>, tile: usize) -> Option<Stats> {

@@ -184,16 +184,18 @@ fn tiled(job: &Job<'_>, kernels: &[Forms; 3]) {
 }
 
 /// Returns the index into [`SIDES`]: the largest of at most [`Facts::tile`](crate::gpu::Facts::tile) that computes few elements
-/// past the edges and gives 128 workgroups, or 256 with the sums cut into parts of 128 terms; the smallest if none does. The
-/// thresholds are estimates for 30 to 150 cores.
+/// past the edges and gives half of [`Facts::fill`](crate::gpu::Facts::fill) invocations, or with the sums cut all of it; the
+/// smallest if none does.
 fn block_size(job: &Job<'_>) -> usize {
     let computed = |side: u32| job.blocks(side, side) * u64::from(side * side);
     let snug = |&size: &usize| 4 * computed(SIDES[size]) <= 5 * computed(32);
-    let groups = |size: usize| job.blocks(SIDES[size], SIDES[size]);
-    let allowed = (0..SIDES.len()).filter(|&size| SIDES[size] <= job.gpu().facts().tile);
+    let facts = job.gpu().facts();
+    let filled = |size: usize| facts.filled(job.blocks(SIDES[size], SIDES[size]), WORKGROUPS[size]);
+    let allowed = (0..SIDES.len()).filter(|&size| SIDES[size] <= facts.tile);
     let snug: Vec<usize> = allowed.filter(snug).collect();
-    let whole = snug.iter().find(|&&size| groups(size) >= 128);
-    let in_parts = || snug.iter().find(|&&size| groups(size) * u64::from(job.k / 128).max(1) >= 256);
+    let whole = snug.iter().find(|&&size| filled(size) >= 0.5);
+    let parts = f64::from((job.k / facts.part).max(1));
+    let in_parts = || snug.iter().find(|&&size| parts * filled(size) >= 1.0);
     whole.or_else(in_parts).copied().unwrap_or(SIDES.len() - 1)
 }
 
