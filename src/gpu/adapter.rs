@@ -77,8 +77,9 @@ impl AdapterInfo {
         }
     }
 
-    pub(super) fn of(adapter: &wgpu::Adapter) -> Self {
-        let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+    /// The adapter, for a device with `limits`.
+    pub(super) fn of(adapter: &wgpu::Adapter, limits: &wgpu::Limits) -> Self {
+        let (info, features) = (adapter.get_info(), adapter.features());
         let is_cpu = info.device_type == wgpu::DeviceType::Cpu;
         let class = if is_cpu { Class::Cpu } else { Class::of_vendor(info.vendor, &info.name) };
         let mut this = Self {
@@ -98,7 +99,7 @@ impl AdapterInfo {
             f16: features.contains(wgpu::Features::SHADER_F16),
             subgroups: features.contains(wgpu::Features::SUBGROUP),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
-            matrix_tiles: [16, 8].into_iter().filter(|&side| multiplies(adapter, side)).collect(),
+            matrix_tiles: [16, 8].into_iter().filter(|&side| multiplies(adapter, limits, side)).collect(),
             name: info.name,
         };
         if this.shuffles_in_register() {
@@ -110,12 +111,12 @@ impl AdapterInfo {
 
 /// Whether matrix units take f16 tiles of `side` squared and add them up in f32, and there is room for the workgroups of
 /// `shaders/lib/matrix.wgsl`: four subgroups, and blocks of 8 x 8 tiles in workgroup memory.
-fn multiplies(adapter: &wgpu::Adapter, side: u32) -> bool {
+fn multiplies(adapter: &wgpu::Adapter, limits: &wgpu::Limits, side: u32) -> bool {
     let needed = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
         | wgpu::Features::SHADER_F16
         | wgpu::Features::SUBGROUP;
-    let (limits, subgroup) = (adapter.limits(), adapter.get_info().subgroup_max_size);
-    let memory = 2 * 8 * side * 40 * 2 + 4 * side * (4 * side + 4) * 4;
+    let subgroup = adapter.get_info().subgroup_max_size;
+    let memory = 2 * 8 * side * 40 * 2 + 2 * side * (4 * side + 4) * 4;
     let room = subgroup >= side
         && 4 * subgroup <= limits.max_compute_invocations_per_workgroup
         && memory <= limits.max_compute_workgroup_storage_size;

@@ -7,6 +7,7 @@ use super::choices::Choices;
 use super::compiler::Compiler;
 use super::facts::{Class, Facts};
 use super::fault::Faults;
+use super::limits::Lowered;
 use super::loader::Guarded;
 use super::profile::{PrintAtEnd, Profiler};
 use super::recorder::Recorder;
@@ -26,7 +27,7 @@ pub struct GpuBuilder {
     choices: Vec<(String, String)>,
     tune: Option<bool>,
     facts: Option<Facts>,
-    max_workgroups: Option<u32>,
+    lowered: Lowered,
 }
 
 impl GpuBuilder {
@@ -61,9 +62,18 @@ impl GpuBuilder {
 
     /// Opens the device with room for `n` workgroups in a dimension of a launch, at most what the adapter has (65,535 on most): a launch
     /// of more is folded into y and z, so tests of kernels reach that with small tensors. A launch of more than n^3 is [`Error::TooLarge`].
+    /// Default: `WGRAD_LIMITS=workgroups=<n>`, else what the adapter has.
     #[must_use]
     pub fn max_workgroups(mut self, n: u32) -> Self {
-        self.max_workgroups = Some(n);
+        self.lowered.workgroups = Some(n);
+        self
+    }
+
+    /// Opens the device with limits no higher than WebGPU's defaults, which are everywhere: bindings of 128 MiB, 8 storage buffers, workgroups
+    /// of 256 invocations and 16 KiB. For tests. Default: `WGRAD_LIMITS=webgpu`, else what the adapter has.
+    #[must_use]
+    pub fn webgpu_limits(mut self) -> Self {
+        self.lowered.webgpu = true;
         self
     }
 
@@ -167,7 +177,16 @@ impl GpuBuilder {
         let named = std::env::var("WGRAD_KERNEL").unwrap_or_default();
         let choices = Choices::new(&named, &self.choices, self.quiet)?;
         let adapter = adapter::choose(&self.wanted).await?;
-        let mut info = AdapterInfo::of(&adapter);
+        let lowered = Lowered::parse(&std::env::var("WGRAD_LIMITS").unwrap_or_default())?;
+        let lowered = Lowered {
+            webgpu: self.lowered.webgpu || lowered.webgpu,
+            workgroups: self.lowered.workgroups.or(lowered.workgroups),
+        };
+        let limits = lowered.of(&adapter.limits())?;
+        let mut info = AdapterInfo::of(&adapter, &limits);
+        if !self.quiet {
+            lowered.tell(&info);
+        }
         if info.is_cpu && !self.quiet {
             eprintln!("wgrad: no GPU in use; kernels run on the CPU adapter {}", info.name);
         }
@@ -195,16 +214,6 @@ impl GpuBuilder {
         if !info.matrix_tiles.is_empty() {
             useful |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
             experimental_features = trust::experimental_features();
-        }
-        let mut limits = adapter.limits();
-        if let Some(n) = self.max_workgroups {
-            let most = info.max_workgroups;
-            if n == 0 || n > most {
-                let message = format!("GpuBuilder::max_workgroups: {n} is not within 1..={most}");
-                return Err(Error::Argument(message));
-            }
-            limits.max_compute_workgroups_per_dimension = n;
-            info.max_workgroups = n;
         }
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {

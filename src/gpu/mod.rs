@@ -13,6 +13,7 @@ mod facts;
 mod fault;
 mod kernel;
 mod launch;
+mod limits;
 mod loader;
 mod pool;
 mod profile;
@@ -113,7 +114,10 @@ impl Gpu {
     #[must_use]
     pub fn adapters() -> Vec<AdapterInfo> {
         let _guard = loader::lock();
-        pollster::block_on(adapter::list()).iter().map(AdapterInfo::of).collect()
+        pollster::block_on(adapter::list())
+            .iter()
+            .map(|adapter| AdapterInfo::of(adapter, &adapter.limits()))
+            .collect()
     }
 
     /// The adapter in use.

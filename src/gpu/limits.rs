@@ -1,0 +1,91 @@
+//! Limits below those of the adapter, for tests: every smaller machine on the one at hand.
+
+use super::AdapterInfo;
+use crate::error::{Error, Result};
+
+/// Which limits a device is opened with, below those that its adapter has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Lowered {
+    /// WebGPU's defaults, which every browser and driver has.
+    pub(super) webgpu: bool,
+    /// Workgroups in a dimension of a launch.
+    pub(super) workgroups: Option<u32>,
+}
+
+impl Lowered {
+    /// Reads `WGRAD_LIMITS`: items between commas, each `webgpu` or `workgroups=<number>`.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let mut lowered = Self::default();
+        for item in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
+            match item.split_once('=').map(|(name, n)| (name, n.parse())) {
+                None if item == "webgpu" => lowered.webgpu = true,
+                Some(("workgroups", Ok(n))) => lowered.workgroups = Some(n),
+                _ => {
+                    let message = format!("WGRAD_LIMITS: `{item}`: neither webgpu nor workgroups=<number>");
+                    return Err(Error::Argument(message));
+                }
+            }
+        }
+        Ok(lowered)
+    }
+
+    /// The limits of a device on an adapter that has `own`.
+    pub(super) fn of(self, own: &wgpu::Limits) -> Result<wgpu::Limits> {
+        let mut limits = own.clone();
+        if self.webgpu {
+            limits = wgpu::Limits::default().or_worse_values_from(own);
+        }
+        if let Some(n) = self.workgroups {
+            let most = limits.max_compute_workgroups_per_dimension;
+            if n == 0 || n > most {
+                let message = format!("{n} workgroups in a dimension: not within 1..={most}");
+                return Err(Error::Argument(message));
+            }
+            limits.max_compute_workgroups_per_dimension = n;
+        }
+        Ok(limits)
+    }
+
+    /// Says on stderr that limits are lowered.
+    pub(super) fn tell(self, info: &AdapterInfo) {
+        let webgpu = self.webgpu.then(|| "WebGPU's defaults".to_owned());
+        let workgroups = self.workgroups.map(|n| format!("{n} workgroups in a dimension"));
+        let words: Vec<_> = webgpu.into_iter().chain(workgroups).collect();
+        if !words.is_empty() {
+            eprintln!("wgrad: limits are lowered to {}, below those of {}", words.join(" and "), info.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_and_malformed_ones_refused() {
+        let lowered = |webgpu, workgroups| Lowered { webgpu, workgroups };
+        assert_eq!(Lowered::parse("").unwrap(), Lowered::default());
+        assert_eq!(Lowered::parse("webgpu").unwrap(), lowered(true, None));
+        assert_eq!(Lowered::parse("webgpu, workgroups=100").unwrap(), lowered(true, Some(100)));
+        for wrong in ["web", "webgpu,", "workgroups", "workgroups=", "workgroups=-1", "buffers=8"] {
+            let error = Lowered::parse(wrong).unwrap_err().to_string();
+            assert!(error.contains("neither webgpu nor workgroups="), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn limits_are_lowered_and_never_raised() {
+        let own = wgpu::Limits {
+            max_compute_workgroup_storage_size: 8192,
+            max_buffer_size: 1 << 40,
+            ..Default::default()
+        };
+        let webgpu = Lowered { webgpu: true, workgroups: Some(100) }.of(&own).unwrap();
+        assert_eq!(webgpu.max_compute_workgroup_storage_size, 8192);
+        assert_eq!(webgpu.max_buffer_size, 256 << 20);
+        assert_eq!(webgpu.max_compute_workgroups_per_dimension, 100);
+        for n in [0, 65_536] {
+            assert!(Lowered { webgpu: false, workgroups: Some(n) }.of(&own).is_err());
+        }
+    }
+}
