@@ -13,10 +13,13 @@ struct Uniforms { n: u32, rounds: u32 }
 const SIZE = TILE * TILE;
 var<workgroup> a_tile: array<Stage, 2u * SIZE / WIDE>;
 var<workgroup> b_tile: array<Stage, 4u * SIZE / WIDE>;
+var<workgroup> team: u32;       // subgroups in the workgroup
 
 // A subgroup makes 8 independent chains of `rounds` products: 16 TILE^3 flops a round.
 @compute @workgroup_size(WG)
-fn matrix_multiply_add(at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
+fn matrix_multiply_add(
+    at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32
+) {
     let group = group_index(at);
     for (var i = 4u * lid; i < 4u * SIZE; i += 4u * WG) {
         if i < 2u * SIZE { put_a(i, x[i / 4u]); }
@@ -33,7 +36,10 @@ fn matrix_multiply_add(at: At, @builtin(local_invocation_index) lid: u32, @built
     let b3 = coopLoadT<MatB>(&b_tile[3u * step], row);
     var c00 = MatC(); var c01 = MatC(); var c02 = MatC(); var c03 = MatC();
     var c10 = MatC(); var c11 = MatC(); var c12 = MatC(); var c13 = MatC();
-    for (var r = 0u; r < p.rounds; r++) {
+    // As much work whatever the size of subgroups is.
+    if lid == 0u { team = subgroups; }
+    let rounds = p.rounds * 4u / workgroupUniformLoad(&team);
+    for (var r = 0u; r < rounds; r++) {
         c00 = coopMultiplyAdd(a0, b0, c00);
         c01 = coopMultiplyAdd(a0, b1, c01);
         c02 = coopMultiplyAdd(a0, b2, c02);

@@ -182,6 +182,8 @@ fn every_kernel_translates_to_spirv_msl_and_hlsl() {
     }
 }
 
+/// WebGPU guarantees 16 KiB of workgroup memory; matrix units come with 32 KiB at least (AMD's Windows driver).
+///
 /// `reflect` itself refuses holes in the numbering, other groups, and uniforms elsewhere than at binding 0.
 #[test]
 fn bindings_are_uniforms_then_outputs_then_inputs() {
@@ -195,6 +197,12 @@ fn bindings_are_uniforms_then_outputs_then_inputs() {
             assert!(seen.writable.contains(&true), "{what} writes nothing");
             assert!(seen.writable.is_sorted_by(|a, b| a >= b), "{what}: an input before an output: {seen:?}");
             assert!((1..=256).contains(&seen.workgroup_size), "{what}: workgroup of {}", seen.workgroup_size);
+            let most = if uses_matrix_units(&shader.own) { 32 << 10 } else { 16 << 10 };
+            assert!(
+                seen.workgroup_bytes <= most,
+                "{what}: {} bytes of workgroup memory",
+                seen.workgroup_bytes
+            );
         }
     }
 }

@@ -26,7 +26,7 @@ struct Uniforms {
 @group(0) @binding(3) var<storage, read> b: array<vec4<f16>>;           // (m, d) keys
 @group(0) @binding(4) var<storage, read> excluded: array<u32>;          // (n) the key a query leaves out; m or more: none
 
-var<private> online: array<vec2f, 4>;       // of this invocation's row in each strip
+var<private> online: array<vec2f, 4>;       // of this invocation's row in each pair of strips
 
 fn load_a(i: u32, l: u32, l1: u32) -> vec4<f16> {
     if i >= p.n || l >= l1 { return vec4<f16>(); }
@@ -39,23 +39,30 @@ fn load_b(l: u32, j: u32, l1: u32) -> vec4<f16> {
 }
 
 fn logit(row: u32, column: u32, j: u32, out: u32) -> f32 {
-    return select(MASKED, c_tile[strip_at(row, column)] * p.inv_tau, j < p.m && j != out);
+    return select(MASKED, c_tile[strip_at(row, column)] * p.inv_tau, j < p.m && j != out && strip_has(row, column));
 }
 
 fn use_strip(i0: u32, j0: u32, r: u32, lid: u32) {
     let lanes = WG / (2u * TILE);
     let row = lid / lanes;
     let out = excluded[min(i0 + strip_row(r, row), p.n - 1u)];
-    var top = online[r].x;
-    for (var c = lid % lanes; c < BN; c += lanes) { top = max(top, logit(row, c, j0 + c, out)); }
+    let before = online[r / 2u];
+    var top = before.x;
+    for (var c = lid % lanes; c < C_COLUMNS; c += lanes) {
+        top = max(top, logit(row, c, j0 + strip_column(r, c), out));
+    }
     // Sums made while every key was masked count ones; the first real maximum multiplies them by 0.
-    var sum = online[r].y * exp(online[r].x - top);
-    for (var c = lid % lanes; c < BN; c += lanes) { sum += exp(logit(row, c, j0 + c, out) - top); }
-    online[r] = vec2f(top, sum);
+    var sum = before.y * exp(before.x - top);
+    for (var c = lid % lanes; c < C_COLUMNS; c += lanes) {
+        sum += exp(logit(row, c, j0 + strip_column(r, c), out) - top);
+    }
+    online[r / 2u] = vec2f(top, sum);
 }
 
 @compute @workgroup_size(WG)
-fn contrastive_forward(at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
+fn contrastive_forward(
+    at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32
+) {
     let blocks = (p.n + BM - 1u) / BM;
     let group = group_index(at);
     let chunk = group / blocks;
@@ -64,13 +71,15 @@ fn contrastive_forward(at: At, @builtin(local_invocation_index) lid: u32, @built
     let pairs = (chunk * lanes + lid % lanes) * p.n;
     for (var r = 0u; r < 4u; r++) {
         online[r] = vec2f(MASKED, 0.0);
-        if p.begin > 0u && chunk < p.chunks { online[r] = state[pairs + min(i0 + strip_row(r, lid / lanes), p.n - 1u)]; }
+        if p.begin > 0u && chunk < p.chunks { online[r] = state[pairs + min(i0 + strip_row(2u * r, lid / lanes), p.n - 1u)]; }
     }
     // A workgroup past the work, which folding the grid may add, has no keys.
     let stop = select(0u, min(chunk * p.chunk + min(p.end, p.chunk), p.m), chunk < p.chunks);
-    for (var j = chunk * p.chunk + p.begin; j < stop; j += BN) { product(i0, j, 0u, p.d, lid, subgroup); }
+    for (var j = chunk * p.chunk + p.begin; j < stop; j += BN) {
+        product(i0, j, 0u, p.d, lid, subgroup, subgroups);
+    }
     for (var r = 0u; r < 4u; r++) {
-        let i = i0 + strip_row(r, lid / lanes);
+        let i = i0 + strip_row(2u * r, lid / lanes);
         if i < p.n && chunk < p.chunks { state[pairs + i] = online[r]; }
     }
 }

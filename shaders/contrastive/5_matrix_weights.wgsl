@@ -37,12 +37,12 @@ fn load_b(l: u32, j: u32, l1: u32) -> vec4<f16> {
 // A probability is at most 1: the bound holds rounding, and the excluded logit, which may lie far above lse.
 fn use_strip(i0: u32, j0: u32, r: u32, lid: u32) {
     let quads = (p.m + 3u) / 4u;
-    for (var e = lid; e < 2u * TILE * BN / 4u; e += WG) {
-        let row = e / (BN / 4u);
-        let column = e % (BN / 4u) * 4u;
+    for (var e = lid; e < 2u * TILE * C_COLUMNS / 4u; e += WG) {
+        let row = e / (C_COLUMNS / 4u);
+        let column = e % (C_COLUMNS / 4u) * 4u;
         let i = i0 + strip_row(r, row);
-        let j = j0 + column;
-        if i >= p.last || j >= p.m { continue; }
+        let j = j0 + strip_column(r, column);
+        if i >= p.last || j >= p.m || !strip_has(row, column) { continue; }
         var v = vec4<f16>();
         for (var q = 0u; q < 4u; q++) {
             let s = c_tile[strip_at(row, column + q)] * p.inv_tau;
@@ -54,10 +54,12 @@ fn use_strip(i0: u32, j0: u32, r: u32, lid: u32) {
 }
 
 @compute @workgroup_size(WG)
-fn contrastive_weights(at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
+fn contrastive_weights(
+    at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32
+) {
     let blocks = (p.m + BN - 1u) / BN;
     let group = group_index(at);
     let i0 = p.first + group / blocks * BM;
     // A workgroup past the work, which folding the grid may add, sums and writes nothing.
-    product(i0, group % blocks * BN, 0u, select(0u, p.d, i0 < p.last), lid, subgroup);
+    product(i0, group % blocks * BN, 0u, select(0u, p.d, i0 < p.last), lid, subgroup, subgroups);
 }

@@ -85,13 +85,19 @@ fn store(i: u32, j: u32, sum: f32) {
 }
 
 fn use_strip(i0: u32, j0: u32, r: u32, lid: u32) {
-    for (var e = lid; e < 2u * TILE * BN; e += WG) {
-        store(i0 + strip_row(r, e / BN), j0 + e % BN, c_tile[strip_at(e / BN, e % BN)]);
+    for (var e = lid; e < 2u * TILE * C_COLUMNS; e += WG) {
+        let row = e / C_COLUMNS;
+        let column = e % C_COLUMNS;
+        if strip_has(row, column) {
+            store(i0 + strip_row(r, row), j0 + strip_column(r, column), c_tile[strip_at(row, column)]);
+        }
     }
 }
 
 @compute @workgroup_size(WG)
-fn conv(at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
+fn conv(
+    at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32
+) {
     let size = sizes();
     let tiles_m = (size.x + BM - 1u) / BM;
     let tiles_n = (size.y + BN - 1u) / BN;
@@ -99,5 +105,5 @@ fn conv(at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id)
     split = group / (tiles_m * tiles_n);
     let l0 = split * p.chunk;
     // A workgroup past the work, which folding the grid may add, has an empty range.
-    product(group / tiles_n % tiles_m * BM, group % tiles_n * BN, l0, max(l0, min(l0 + p.chunk, size.z)), lid, subgroup);
+    product(group / tiles_n % tiles_m * BM, group % tiles_n * BN, l0, max(l0, min(l0 + p.chunk, size.z)), lid, subgroup, subgroups);
 }

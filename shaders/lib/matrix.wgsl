@@ -1,6 +1,6 @@
 // C = A B on matrix units (cooperative matrices): f16 operands, f32 sums.
 //
-// A workgroup makes 8 x 8 tiles of C. Four subgroups share it, 2 x 2, and each keeps 4 x 4 tiles of sums, in named
+// A workgroup makes 8 x 8 tiles of C. Four subgroups share it, 2 x 2 quarters, and each keeps 4 x 4 tiles of sums, in named
 // variables because naga has no arrays of matrices. Every step copies (BM, BK) of A and (BK, BN) of B to workgroup
 // memory; while it is multiplied, the next one is on its way into registers. An element of A is read BN times for each
 // time it is loaded, and a matrix in registers 4 times for each time it is read from workgroup memory.
@@ -10,20 +10,25 @@
 //                                             the columns of B; they are staged as they lie
 //   fn load_a(i, l, l1) -> vec4<f16>          four neighbours from A[i, l] on; 0 outside, with l1 the end of k
 //   fn load_b(l, j, l1) -> vec4<f16>          the same from B[l, j] on
-//   fn use_strip(i0, j0, r, lid)              does what is to be done with rows `strip_row(r, ..)` of the block at (i0, j0)
-// Wants `stage` and `tile`. SUBGROUP is set by the engine: the adapter's largest subgroup.
+//   fn use_strip(i0, j0, r, lid)              does what is to be done with a strip, an eighth of the block at (i0, j0)
+//                                             in c_tile: rows `strip_row(r, ..)`, columns `strip_column(r, ..)`
+// Wants `stage` and `tile`. SUBGROUP is set by the engine: the size of subgroups that the adapter takes for such workgroups.
+// Results do not depend on it: fewer and larger subgroups make the quarters in several rounds, more of them repeat some.
 
 override SUBGROUP: u32 = 32;
 override WG: u32 = 4 * SUBGROUP;
 
 const BM = 8u * TILE;
 const BN = 8u * TILE;
-const C_ROW = 4u * TILE + 4u;
+const C_COLUMNS = 4u * TILE;            // of a strip
+const C_ROW = 2u * TILE + 4u;
 alias Staged = array<vec4<f16>, 16>;    // what an invocation stages of one operand: BM BK / 4 / WG, at most 64 32 / 4 / 32
 
 var<workgroup> a_tile: array<Stage, BM * (BK + PAD) / WIDE>;    // (BM, BK + PAD) or (BK, BM + PAD)
 var<workgroup> b_tile: array<Stage, BN * (BK + PAD) / WIDE>;    // (BN, BK + PAD) or (BK, BN + PAD)
-var<workgroup> c_tile: array<f32, 4u * TILE * C_ROW>;           // (4 subgroups, TILE, 4 TILE + 4): a strip of C
+var<workgroup> c_tile: array<f32, 4u * TILE * C_ROW>;           // (4 quarters, TILE, 2 TILE + 4): a strip of C
+var<workgroup> team: u32;                                       // subgroups in the workgroup
+var<private> made: vec2u;                                       // quarters made.x to made.y - 1 are in c_tile
 
 // This invocation's share of the next block of A, and of B.
 fn fetch_a(x: ptr<function, Staged>, i0: u32, l: u32, l1: u32, lid: u32) {
@@ -57,9 +62,18 @@ fn mat_b(l: u32, j: u32) -> MatB {
 }
 
 // C from row i0 and column j0 on, summed over k in [l0, l1). All invocations of a workgroup call it alike.
-fn product(i0: u32, j0: u32, l0: u32, l1: u32, lid: u32, subgroup: u32) {
-    let i = subgroup % 4u / 2u * 4u * TILE;     // where this subgroup's sums are in the block
-    let j = subgroup % 2u * 4u * TILE;
+fn product(i0: u32, j0: u32, l0: u32, l1: u32, lid: u32, subgroup: u32, subgroups: u32) {
+    if lid == 0u { team = subgroups; }
+    let count = workgroupUniformLoad(&team);
+    for (var first = 0u; first < 4u; first += count) {
+        made = vec2u(first, first + count);
+        quarter_of(i0, j0, l0, l1, lid, (first + subgroup) % 4u);
+    }
+}
+
+fn quarter_of(i0: u32, j0: u32, l0: u32, l1: u32, lid: u32, quarter: u32) {
+    let i = quarter / 2u * 4u * TILE;           // where this subgroup's sums are in the block
+    let j = quarter % 2u * 4u * TILE;
     var c00 = MatC(); var c01 = MatC(); var c02 = MatC(); var c03 = MatC();
     var c10 = MatC(); var c11 = MatC(); var c12 = MatC(); var c13 = MatC();
     var c20 = MatC(); var c21 = MatC(); var c22 = MatC(); var c23 = MatC();
@@ -106,37 +120,49 @@ fn product(i0: u32, j0: u32, l0: u32, l1: u32, lid: u32, subgroup: u32) {
         }
         workgroupBarrier();
     }
-    spill(subgroup, c00, c01, c02, c03);
+    spill(quarter, c00, c01);
     use_strip(i0, j0, 0u, lid);
-    spill(subgroup, c10, c11, c12, c13);
+    spill(quarter, c02, c03);
     use_strip(i0, j0, 1u, lid);
-    spill(subgroup, c20, c21, c22, c23);
+    spill(quarter, c10, c11);
     use_strip(i0, j0, 2u, lid);
-    spill(subgroup, c30, c31, c32, c33);
+    spill(quarter, c12, c13);
     use_strip(i0, j0, 3u, lid);
+    spill(quarter, c20, c21);
+    use_strip(i0, j0, 4u, lid);
+    spill(quarter, c22, c23);
+    use_strip(i0, j0, 5u, lid);
+    spill(quarter, c30, c31);
+    use_strip(i0, j0, 6u, lid);
+    spill(quarter, c32, c33);
+    use_strip(i0, j0, 7u, lid);
 }
 
-// A row of each subgroup's tiles to workgroup memory: together a strip of 2 TILE rows and BN columns of C. Where
-// subgroups are smaller than SUBGROUP there are more than four; a fifth has the sums of the first and writes the same.
-fn spill(subgroup: u32, c0: MatC, c1: MatC, c2: MatC, c3: MatC) {
+// Two tiles of each quarter to workgroup memory, 2 TILE rows and C_COLUMNS columns of C together. Subgroups that repeat a
+// quarter write what the first of them does.
+fn spill(quarter: u32, c0: MatC, c1: MatC) {
     workgroupBarrier();
-    let at = subgroup % 4u * TILE * C_ROW;
+    let at = quarter * TILE * C_ROW;
     let at1 = at + TILE;
-    let at2 = at + 2u * TILE;
-    let at3 = at + 3u * TILE;
     let row = C_ROW;
     coopStoreT(c0, &c_tile[at], row);
     coopStoreT(c1, &c_tile[at1], row);
-    coopStoreT(c2, &c_tile[at2], row);
-    coopStoreT(c3, &c_tile[at3], row);
     workgroupBarrier();
 }
 
-// Which row of the block is row `row` of strip r.
-fn strip_row(r: u32, row: u32) -> u32 { return (row / TILE * 4u + r) * TILE + row % TILE; }
+// Which row of the block is row `row` of strip r, and which column its column `column`.
+fn strip_row(r: u32, row: u32) -> u32 { return (row / TILE * 4u + r / 2u) * TILE + row % TILE; }
+fn strip_column(r: u32, column: u32) -> u32 {
+    return (column / (2u * TILE) * 2u + r % 2u) * 2u * TILE + column % (2u * TILE);
+}
 
-// Where an element of the strip is in c_tile.
+fn strip_quarter(row: u32, column: u32) -> u32 { return row / TILE * 2u + column / (2u * TILE); }
+
+// Whether an element of the strip is in c_tile, and where.
+fn strip_has(row: u32, column: u32) -> bool {
+    let quarter = strip_quarter(row, column);
+    return quarter >= made.x && quarter < made.y;
+}
 fn strip_at(row: u32, column: u32) -> u32 {
-    let subgroup = row / TILE * 2u + column / (4u * TILE);
-    return (subgroup * TILE + row % TILE) * C_ROW + column % (4u * TILE);
+    return (strip_quarter(row, column) * TILE + row % TILE) * C_ROW + column % (2u * TILE);
 }

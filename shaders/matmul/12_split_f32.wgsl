@@ -11,10 +11,10 @@ enable f16, wgpu_cooperative_matrix;
 // change nothing. Where A falls along k by a spread in which B rises: 5e-8 up to 2^28, 1e-6 at 2^34, 6e-5 at 2^40.
 // Three products, and 12 bytes an operand's element to prepare it, 4 for each time it is loaded.
 //
-// A workgroup makes 4 x 4 tiles of C; four subgroups, 2 x 2, keep 2 x 2 tiles each, twice: the large sum and the small.
+// A workgroup makes 4 x 4 tiles of C; four subgroups, 2 x 2 quarters, keep 2 x 2 tiles each, twice: the large sum and the small.
 // lib: grid stage tile
 
-override SUBGROUP: u32 = 32;            // set by the engine: the adapter's largest subgroup
+override SUBGROUP: u32 = 32;            // set by the engine, as in lib/matrix.wgsl
 override WG: u32 = 4 * SUBGROUP;
 override A_ALONG_K: bool = true;        // a (M, K), else (K, M)
 override B_ALONG_K: bool = false;       // b (N, K), else (K, N)
@@ -34,7 +34,9 @@ struct Uniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, l
 
 var<workgroup> a_tile: array<Stage, 2u * PART / WIDE>;          // (2, BM, BK + PAD) or (2, BK, BM + PAD)
 var<workgroup> b_tile: array<Stage, 2u * PART / WIDE>;
-var<workgroup> c_tile: array<f32, 8u * TILE * TILE>;            // (4 subgroups, TILE, 2 TILE)
+var<workgroup> c_tile: array<f32, 8u * TILE * TILE>;            // (4 quarters, TILE, 2 TILE)
+var<workgroup> team: u32;                                       // subgroups in the workgroup
+var<private> made: vec2u;                                       // quarters made.x to made.y - 1 are in c_tile
 
 fn mat_a(part: u32, i: u32, l: u32) -> MatA {
     let at = (part * PART + offset(vec2u(l, i), A_ALONG_K, BM)) / WIDE;
@@ -89,16 +91,27 @@ fn stage(matrix: u32, i0: u32, j0: u32, l0: u32, l1: u32, lid: u32) {
 }
 
 @compute @workgroup_size(WG)
-fn matmul(at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
+fn matmul(
+    at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32
+) {
+    if lid == 0u { team = subgroups; }
+    let count = workgroupUniformLoad(&team);
+    // Fewer and larger subgroups make the quarters in several rounds, more of them repeat some.
+    for (var first = 0u; first < 4u; first += count) {
+        made = vec2u(first, first + count);
+        quarter_of(group_index(at), lid, (first + subgroup) % 4u);
+    }
+}
+
+fn quarter_of(group: u32, lid: u32, quarter: u32) {
     let tiles_m = (p.m + BM - 1u) / BM;
     let tiles_n = (p.n + BN - 1u) / BN;
-    let group = group_index(at);
     let slot = group / (tiles_m * tiles_n);
     let i0 = group / tiles_n % tiles_m * BM;
     let j0 = group % tiles_n * BN;
     let l0 = slot / p.batch * p.chunk;
-    let i = subgroup % 4u / 2u * 2u * TILE;     // where this subgroup's sums are in the block
-    let j = subgroup % 2u * 2u * TILE;
+    let i = quarter / 2u * 2u * TILE;           // where this subgroup's sums are in the block
+    let j = quarter % 2u * 2u * TILE;
     var c00 = MatC(); var c01 = MatC(); var c10 = MatC(); var c11 = MatC();     // large terms
     var d00 = MatC(); var d01 = MatC(); var d10 = MatC(); var d11 = MatC();     // small terms
     // A workgroup past the work, which folding the grid may add, has an empty range.
@@ -126,16 +139,15 @@ fn matmul(at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_i
         }
         workgroupBarrier();
     }
-    spill(subgroup, c00 + d00 * (1.0 / 2048.0), c01 + d01 * (1.0 / 2048.0));
+    spill(quarter, c00 + d00 * (1.0 / 2048.0), c01 + d01 * (1.0 / 2048.0));
     drain(i0, j0, slot, lid);
-    spill(subgroup, c10 + d10 * (1.0 / 2048.0), c11 + d11 * (1.0 / 2048.0));
+    spill(quarter, c10 + d10 * (1.0 / 2048.0), c11 + d11 * (1.0 / 2048.0));
     drain(i0 + TILE, j0, slot, lid);
 }
 
-// One row of a subgroup's tiles to workgroup memory. Where subgroups are smaller than SUBGROUP there are more than four;
-// a fifth has the sums of the first and writes the same values.
-fn spill(subgroup: u32, c0: MatC, c1: MatC) {
-    let at = subgroup % 4u * 2u * TILE * TILE;
+// One row of a quarter's tiles to workgroup memory. Subgroups that repeat a quarter write what the first of them does.
+fn spill(quarter: u32, c0: MatC, c1: MatC) {
+    let at = quarter * 2u * TILE * TILE;
     let at1 = at + TILE;
     let row = 2u * TILE;
     coopStoreT(c0, &c_tile[at], row);
@@ -144,14 +156,15 @@ fn spill(subgroup: u32, c0: MatC, c1: MatC) {
 
 fn power(n: i32) -> f32 { return bitcast<f32>(u32(clamp(n, -126, 127) + 127) << 23u); }
 
-// What four subgroups have spilled, scaled, to C.
+// The quarters that were made, scaled, to C.
 fn drain(i0: u32, j0: u32, slot: u32, lid: u32) {
     workgroupBarrier();
     for (var e = lid; e < 8u * TILE * TILE; e += WG) {
-        let subgroup = e / (2u * TILE * TILE);
-        let i = i0 + subgroup / 2u * 2u * TILE + e / (2u * TILE) % TILE;
-        let j = j0 + subgroup % 2u * 2u * TILE + e % (2u * TILE);
-        if i < p.m && j < p.n && slot < p.splits * p.batch {
+        let quarter = e / (2u * TILE * TILE);
+        let i = i0 + quarter / 2u * 2u * TILE + e / (2u * TILE) % TILE;
+        let j = j0 + quarter % 2u * 2u * TILE + e % (2u * TILE);
+        let was_made = quarter >= made.x && quarter < made.y;
+        if was_made && i < p.m && j < p.n && slot < p.splits * p.batch {
             let n = ea[slot % p.batch * p.m + i] + eb[slot % p.batch * p.n + j];
             c[(slot * p.m + i) * p.n + j] = c_tile[e] * power(n / 2) * power(n - n / 2);    // 2^n may be out of range
         }

@@ -1,11 +1,12 @@
-// 6_vec4 with the next tiles on their way while the present ones are multiplied, padded tiles, three tile sizes, and the
+// 6_vec4 with the next tiles on their way while the present ones are multiplied, tiles without bank conflicts, three tile sizes, and the
 // epilogue C = relu(A B + bias) in the store.
 //
 //   C[i, j] = sum_l A[i, l] B[l, j] for A B, A B^T and A^T B: A_ALONG_K and B_ALONG_K tell which axis of an operand is contiguous
 //
 // Loads for l + BK go to registers before the arithmetic on l and to workgroup memory after it, so their latency hides behind
-// 16 x 64 multiply-adds. One vec4 of padding a row of a tile: 8 invocations that turn an operand store to 8 different vec4
-// banks, where without it 4 of them hit one. Choice of block: 128 x 128 (8 x 8 an invocation), 64 x 64 (8 x 4), 32 x 32 (4 x 4)
+// 16 x 64 multiply-adds. 8 invocations that turn an operand store to 8 different vec4 banks, since `swap` moves every other four
+// rows of a tile by 4 vec4s; as they lie, 2 would hit each bank, and padding would take more than the 16 KiB of workgroup memory
+// that are everywhere. Choice of block: 128 x 128 (8 x 8 an invocation), 64 x 64 (8 x 4), 32 x 32 (4 x 4)
 // for products too small to fill the device with larger ones; their global traffic is 0.06, 0.13 and 0.25 bytes for 2 FLOPs,
 // that of workgroup memory 1, 1.5 and 2. Registers at 128 x 128: 64 sums, 12 operands, 16 elements on their way.
 // lib: grid elem
@@ -18,8 +19,6 @@ override TN4: u32 = 2;          // columns per invocation / 4, at most 2
 override WG: u32 = 256;         // BM BN / (16 TM4 TN4); also BM + BN, the 4 x 4 blocks of both tiles
 override RM: u32 = BM / 4u / TM4;       // invocations along M
 override CN: u32 = BN / 4u / TN4;       // invocations along N
-override A_PITCH: u32 = BM / 4u + 1u;   // vec4s from one l to the next
-override B_PITCH: u32 = BN / 4u + 1u;
 override A_ALONG_K: u32 = 1;    // A lies (M, K), else (K, M)
 override B_ALONG_K: u32 = 0;    // B lies (N, K), else (K, N)
 override VECTORS: u32 = 0;      // the last axes of A and B are multiples of 4
@@ -35,8 +34,8 @@ struct Uniforms {
 @group(0) @binding(3) var<storage, read> b: array<Elem4>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;          // (N); any buffer without add_bias
 
-var<workgroup> a_tile: array<vec4f, BK * A_PITCH>;      // (BK, BM + padding)
-var<workgroup> b_tile: array<vec4f, BK * B_PITCH>;      // (BK, BN + padding)
+var<workgroup> a_tile: array<vec4f, BK * BM / 4u>;      // (BK, BM), see `swap`
+var<workgroup> b_tile: array<vec4f, BK * BN / 4u>;      // (BK, BN)
 
 // Where a workgroup works: rows i0.., columns j0.., matrix `batch`, l in [l0, l1). Outside: l1 = l0, i0 is past the last row.
 struct Tile { i0: u32, j0: u32, batch: u32, slot: u32, l0: u32, l1: u32 }
@@ -115,10 +114,14 @@ fn block_of(e: u32) -> vec2u {
     return select(vec2u(f / (BN / 4u), f % (BN / 4u)), pairs, vec2<bool>(B_ALONG_K != 0u));
 }
 
+// Where vec4 i of step l lies in its row: of every eight, the fours trade places from four steps to four.
+fn swap(i: u32, l: u32) -> u32 { return i ^ (l & 4u); }
+
 fn stage(e: u32, block: vec2u, x: mat4x4f) {
     for (var q = 0u; q < 4u; q++) {
         let l = 4u * block.x + q;
-        if e < BM { a_tile[l * A_PITCH + block.y] = x[q]; } else { b_tile[l * B_PITCH + block.y] = x[q]; }
+        let at = swap(block.y, l);
+        if e < BM { a_tile[l * BM / 4u + at] = x[q]; } else { b_tile[l * BN / 4u + at] = x[q]; }
     }
 }
 
@@ -139,9 +142,9 @@ fn multiply(t: Tile, lid: u32) -> Sums {
         next = fetch(t, l + BK, lid, block);    // zeros past the end, without a load
         for (var s = 0u; s < BK; s++) {
             var y: array<vec4f, 2>;
-            for (var q = 0u; q < TN4; q++) { y[q] = b_tile[s * B_PITCH + place.y + q * CN]; }
+            for (var q = 0u; q < TN4; q++) { y[q] = b_tile[s * BN / 4u + swap(place.y, s) + q * CN]; }
             for (var r = 0u; r < TM4; r++) {
-                let x = a_tile[s * A_PITCH + place.x + r * RM];
+                let x = a_tile[s * BM / 4u + swap(place.x, s) + r * RM];
                 for (var q = 0u; q < TN4; q++) {
                     sums[4u * r][q] += x.x * y[q];
                     sums[4u * r + 1u][q] += x.y * y[q];

@@ -17,8 +17,6 @@ override TN4: u32 = 2;          // columns per invocation / 4, at most 2
 override WG: u32 = 256;         // BM BN / (16 TM4 TN4); also BM + BN, the 4 x 4 blocks of both tiles
 override RM: u32 = BM / 4u / TM4;       // invocations along M
 override CN: u32 = BN / 4u / TN4;       // invocations along N
-override A_PITCH: u32 = BM / 4u + 1u;   // vec4s from one l to the next
-override B_PITCH: u32 = BN / 4u + 1u;
 override A_ALONG_K: u32 = 1;    // A lies (M, K), else (K, M)
 override B_ALONG_K: u32 = 0;    // B lies (N, K), else (K, N)
 override VECTORS: u32 = 0;      // the last axes of A and B are multiples of 4
@@ -34,8 +32,8 @@ struct Uniforms {
 @group(0) @binding(3) var<storage, read> b: array<Elem4>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;          // (N); any buffer without add_bias
 
-var<workgroup> a_tile: array<vec4f, BK * A_PITCH>;      // (BK, BM + padding)
-var<workgroup> b_tile: array<vec4f, BK * B_PITCH>;      // (BK, BN + padding)
+var<workgroup> a_tile: array<vec4f, BK * BM / 4u>;      // (BK, BM), see `swap`
+var<workgroup> b_tile: array<vec4f, BK * BN / 4u>;      // (BK, BN)
 
 // Where a workgroup works: rows i0.., columns j0.., matrix `batch`, l in [l0, l1). Outside: l1 = l0, i0 is past the last row.
 struct Tile { i0: u32, j0: u32, batch: u32, slot: u32, l0: u32, l1: u32 }
@@ -114,10 +112,14 @@ fn block_of(e: u32) -> vec2u {
     return select(vec2u(f / (BN / 4u), f % (BN / 4u)), pairs, vec2<bool>(B_ALONG_K != 0u));
 }
 
+// Where vec4 i of step l lies in its row: of every eight, the fours trade places from four steps to four.
+fn swap(i: u32, l: u32) -> u32 { return i ^ (l & 4u); }
+
 fn stage(e: u32, block: vec2u, x: mat4x4f) {
     for (var q = 0u; q < 4u; q++) {
         let l = 4u * block.x + q;
-        if e < BM { a_tile[l * A_PITCH + block.y] = x[q]; } else { b_tile[l * B_PITCH + block.y] = x[q]; }
+        let at = swap(block.y, l);
+        if e < BM { a_tile[l * BM / 4u + at] = x[q]; } else { b_tile[l * BN / 4u + at] = x[q]; }
     }
 }
 
@@ -142,9 +144,9 @@ fn multiply(t: Tile, lid: u32) -> Sums {
         next = fetch(t, l + BK, lid, block);    // zeros past the end, without a load
         for (var s = 0u; s < BK; s++) {
             var y: array<vec4f, 2>;
-            for (var q = 0u; q < TN4; q++) { y[q] = b_tile[s * B_PITCH + place.y + q * CN]; }
+            for (var q = 0u; q < TN4; q++) { y[q] = b_tile[s * BN / 4u + swap(place.y, s) + q * CN]; }
             for (var r = 0u; r < TM4; r++) {
-                let x = a_tile[s * A_PITCH + place.x + r * RM];
+                let x = a_tile[s * BM / 4u + swap(place.x, s) + r * RM];
                 for (var q = 0u; q < TN4; q++) {
                     sums[4u * r][q] += x.x * y[q];
                     sums[4u * r + 1u][q] += x.y * y[q];

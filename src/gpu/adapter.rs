@@ -116,7 +116,7 @@ fn multiplies(adapter: &wgpu::Adapter, limits: &wgpu::Limits, side: u32) -> bool
         | wgpu::Features::SHADER_F16
         | wgpu::Features::SUBGROUP;
     let subgroup = adapter.get_info().subgroup_max_size;
-    let memory = 2 * 8 * side * 40 * 2 + 2 * side * (4 * side + 4) * 4;
+    let memory = 2 * 8 * side * 40 * 2 + 4 * side * (2 * side + 4) * 4 + 16;
     let room = subgroup >= side
         && 4 * subgroup <= limits.max_compute_invocations_per_workgroup
         && memory <= limits.max_compute_workgroup_storage_size;

@@ -64,6 +64,16 @@ impl Compiled {
                 format!("{} bytes of uniforms; at most {MAX_UNIFORMS_BYTES} fit", facts.uniforms_bytes);
             return Err(Error::Kernel { kernel: name, message });
         }
+        // wgpu leaves the second of these to the driver.
+        for (needs, has, what) in [
+            (facts.workgroup_size, info.max_workgroup_size, "invocations in a workgroup"),
+            (facts.workgroup_bytes, info.workgroup_memory_bytes, "bytes of workgroup memory"),
+        ] {
+            if needs > has {
+                let message = format!("needs {needs} {what}, {} has {has}", info.name);
+                return Err(Error::Kernel { kernel: name, message });
+            }
+        }
         let uniform = (facts.uniforms_bytes > 0).then_some((0, wgpu::BufferBindingType::Uniform));
         let storage =
             facts.writable.iter().zip(1..).map(|(&writable, binding)| {

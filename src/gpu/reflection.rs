@@ -19,6 +19,8 @@ pub struct Reflection {
     pub half: Vec<bool>,
     /// Invocations in a workgroup, overrides resolved.
     pub workgroup_size: u32,
+    /// Bytes of workgroup memory, overrides resolved.
+    pub workgroup_bytes: u32,
 }
 
 /// Reads what `entry` of an assembled WGSL text states about itself.
@@ -39,14 +41,22 @@ pub fn reflect(name: &str, wgsl: &str, entry: &str, constants: &[(&str, f64)]) -
         .ok_or_else(|| fail(format!("no compute entry point `{entry}`")))?;
     let uses = info.get_entry_point(index);
 
-    let mut reflection =
-        Reflection { uniforms: vec![], uniforms_bytes: 0, writable: vec![], half: vec![], workgroup_size: 1 };
+    let mut reflection = Reflection {
+        uniforms: vec![],
+        uniforms_bytes: 0,
+        writable: vec![],
+        half: vec![],
+        workgroup_size: workgroup_size(&module, index, constants).map_err(&fail)?,
+        workgroup_bytes: 0,
+    };
     let mut storage = vec![];
-    for (handle, global) in module.global_variables.iter() {
-        let Some(binding) = &global.binding else { continue };
-        if uses[handle].is_empty() {
-            continue;
+    for (handle, global) in module.global_variables.iter().filter(|(handle, _)| !uses[*handle].is_empty()) {
+        if global.space == naga::AddressSpace::WorkGroup {
+            let bytes = size(&module, global.ty, constants);
+            let bytes = bytes.ok_or_else(|| fail("workgroup memory of a size that is no number".into()))?;
+            reflection.workgroup_bytes += bytes.next_multiple_of(16);
         }
+        let Some(binding) = &global.binding else { continue };
         let label = global.name.as_deref().unwrap_or("?");
         if binding.group != 0 {
             return Err(fail(format!("`{label}` is in group {}; only group 0 is used", binding.group)));
@@ -79,7 +89,6 @@ pub fn reflect(name: &str, wgsl: &str, entry: &str, constants: &[(&str, f64)]) -
         reflection.writable.push(writable);
         reflection.half.push(half);
     }
-    reflection.workgroup_size = workgroup_size(&module, index, constants).map_err(fail)?;
     Ok(reflection)
 }
 
@@ -138,6 +147,18 @@ fn workgroup_size(module: &naga::Module, entry: usize, constants: &[(&str, f64)]
     Ok(product)
 }
 
+/// Bytes of a type; `None` where they depend on more than constants and overrides.
+fn size(module: &naga::Module, ty: naga::Handle<naga::Type>, constants: &[(&str, f64)]) -> Option<u32> {
+    match module.types[ty].inner {
+        naga::TypeInner::Array { size: naga::ArraySize::Pending(count), stride, .. } => {
+            Some(stride * integer(module, module.overrides[count].init?, constants)?)
+        }
+        naga::TypeInner::Array { size: naga::ArraySize::Dynamic, .. } => None,
+        ref inner => Some(inner.size(module.to_ctx())),
+    }
+}
+
+/// The value of a constant expression of integers.
 fn integer(
     module: &naga::Module,
     expr: naga::Handle<naga::Expression>,
@@ -154,8 +175,17 @@ fn integer(
                 None => integer(module, constant.init?, constants),
             }
         }
-        naga::Expression::Binary { op: naga::BinaryOperator::Multiply, left, right } => {
-            Some(integer(module, left, constants)? * integer(module, right, constants)?)
+        naga::Expression::Constant(handle) => integer(module, module.constants[handle].init, constants),
+        naga::Expression::Binary { op, left, right } => {
+            let (a, b) = (integer(module, left, constants)?, integer(module, right, constants)?);
+            match op {
+                naga::BinaryOperator::Add => a.checked_add(b),
+                naga::BinaryOperator::Subtract => a.checked_sub(b),
+                naga::BinaryOperator::Multiply => a.checked_mul(b),
+                naga::BinaryOperator::Divide => a.checked_div(b),
+                naga::BinaryOperator::Modulo => a.checked_rem(b),
+                _ => None,
+            }
         }
         _ => None,
     }
