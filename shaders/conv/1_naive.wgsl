@@ -14,7 +14,7 @@ override WG: u32 = 64;
 
 struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
+    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32, first: u32
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 
@@ -29,7 +29,7 @@ struct Uniforms {
 
 @compute @workgroup_size(WG)
 fn forward(at: At, @builtin(local_invocation_index) lid: u32) {
-    let e = item_index(at, lid, WG);
+    let e = p.first * WG + item_index(at, lid, WG);
     if e >= p.n * p.oh * p.ow * p.cout { return; }
     let co = e % p.cout;
     let ox = e / p.cout % p.ow;
@@ -51,7 +51,7 @@ fn forward(at: At, @builtin(local_invocation_index) lid: u32) {
 
 @compute @workgroup_size(WG)
 fn input_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
-    let e = item_index(at, lid, WG);
+    let e = p.first * WG + item_index(at, lid, WG);
     if e >= p.n * p.h * p.w * p.cin { return; }
     let ci = e % p.cin;
     let ix = e / p.cin % p.w;
@@ -73,7 +73,7 @@ fn input_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
 
 @compute @workgroup_size(WG)
 fn weight_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
-    let e = item_index(at, lid, WG);
+    let e = p.first * WG + item_index(at, lid, WG);
     let split = e / (p.kh * p.kw * p.cin * p.cout);
     if split >= p.splits { return; }
     let co = e % p.cout;

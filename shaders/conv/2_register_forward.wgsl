@@ -10,7 +10,7 @@ override WG: u32 = 8;
 
 struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32
+    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, first: u32
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<Out4>;     // (N, OH, OW, Cout)
@@ -62,7 +62,7 @@ fn taps(t: Pixels, ky: u32, kx: u32) -> Taps {
 // Cin and Cout are multiples of 4.
 @compute @workgroup_size(WG)
 fn forward(at: At, @builtin(local_invocation_index) lid: u32) {
-    let group = group_index(at);
+    let group = p.first + group_index(at);
     let tiles_c = (p.cout + 7u) / 8u;
     let t = pixels((group / tiles_c * WG + lid) * 8u);
     let cin4 = p.cin / 4u;
@@ -100,7 +100,7 @@ fn forward(at: At, @builtin(local_invocation_index) lid: u32) {
 // Any number of channels, scalar loads.
 @compute @workgroup_size(WG)
 fn forward_ragged(at: At, @builtin(local_invocation_index) lid: u32) {
-    let group = group_index(at);
+    let group = p.first + group_index(at);
     let tiles_c = (p.cout + 7u) / 8u;
     let t = pixels((group / tiles_c * WG + lid) * 8u);
     let c0 = group % tiles_c * 8u;

@@ -10,7 +10,7 @@ override WG: u32 = 8;
 
 struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32
+    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, first: u32
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> dx: array<Out4>;    // (N, H, W, Cin)
@@ -69,7 +69,7 @@ fn taps(t: Pixels, ky: u32, kx: u32) -> Taps {
 // Cin and Cout are multiples of 4.
 @compute @workgroup_size(WG)
 fn input_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
-    let t = pixels(group_index(at), lid);
+    let t = pixels(p.first + group_index(at), lid);
     let cin4 = p.cin / 4u;
     let cout4 = p.cout / 4u;
     var lo: array<vec4f, 8>;        // (pixels, 4 channels)
@@ -104,7 +104,7 @@ fn input_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
 // Any number of channels, scalar loads.
 @compute @workgroup_size(WG)
 fn input_gradient_ragged(at: At, @builtin(local_invocation_index) lid: u32) {
-    let t = pixels(group_index(at), lid);
+    let t = pixels(p.first + group_index(at), lid);
     var sum: array<array<f32, 8>, 8>;       // (pixels, channels)
     for (var ky = (t.cy + p.ph) % p.sh; ky < p.kh; ky += p.sh) {
         for (var kx = (t.cx + p.pw) % p.sw; kx < p.kw; kx += p.sw) {

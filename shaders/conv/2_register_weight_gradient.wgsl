@@ -10,7 +10,7 @@ override WG: u32 = 8;
 
 struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
+    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32, first: u32
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> dw: array<Out4>;    // (splits, KH, KW, Cin, Cout)
@@ -42,7 +42,7 @@ fn tap_of(row: u32) -> vec3u {
 // Cin and Cout are multiples of 4, so rows i.. i + 3 share a tap and are one vec4 of x.
 @compute @workgroup_size(WG)
 fn weight_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(item_index(at, lid, WG));
+    let t = tile_of(p.first * WG + item_index(at, lid, WG));
     let tap0 = tap_of(t.i);
     let tap1 = tap_of(t.i + 4u);
     let cin4 = p.cin / 4u;
@@ -82,7 +82,7 @@ fn weight_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
 // Any number of channels, scalar loads.
 @compute @workgroup_size(WG)
 fn weight_gradient_ragged(at: At, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(item_index(at, lid, WG));
+    let t = tile_of(p.first * WG + item_index(at, lid, WG));
     var tap: array<vec3u, 8>;
     for (var r = 0u; r < 8u; r++) { tap[r] = tap_of(t.i + r); }
     var sum: array<array<f32, 8>, 8>;       // (rows, columns)

@@ -19,7 +19,7 @@ const WG = 128u;        // (8, 16) invocations of 8 x 4 elements
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial result of its own.
 struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
+    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32, first: u32
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> result: array<Out>;      // y, dx or dw, with an axis of splits in front
@@ -154,7 +154,7 @@ fn row_at(t: Tile, i: u32) -> u32 {
 
 @compute @workgroup_size(WG)
 fn conv(at: At, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(at));
+    let t = tile_of(p.first + group_index(at));
     let sum = product(t, lid);
     for (var r = 0u; r < 8u; r++) {
         let row = row_at(t, t.i0 + 8u * (lid / 16u) + r);

@@ -17,7 +17,7 @@ const B_ALONG_K = false;
 // Split s sums terms [s chunk, (s + 1) chunk) and writes a partial y of its own.
 struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32, strips: u32
+    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32, first: u32, strips: u32
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<Out4>;      // (splits, N, OH, OW, Cout)
@@ -162,7 +162,7 @@ fn write_stats(t: Tile, lid: u32, sum: array<vec4f, 16>) {
 // Cout is a multiple of 4.
 @compute @workgroup_size(WG)
 fn forward(at: At, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(at));
+    let t = tile_of(p.first + group_index(at));
     let sum = product(t, lid);
     for (var r = 0u; r < 16u; r++) {
         let i = t.i0 + own_row(lid) + r / 2u;
@@ -176,7 +176,7 @@ fn forward(at: At, @builtin(local_invocation_index) lid: u32) {
 // Any number of channels.
 @compute @workgroup_size(WG)
 fn forward_ragged(at: At, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(at));
+    let t = tile_of(p.first + group_index(at));
     let sum = product(t, lid);
     for (var r = 0u; r < 16u; r++) {
         let i = t.i0 + own_row(lid) + r / 2u;

@@ -13,7 +13,7 @@ const B_ALONG_K = true;
 // Split s sums terms [s chunk, (s + 1) chunk) and writes a partial dx of its own.
 struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
+    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32, first: u32
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> dx: array<Out4>;     // (splits, N, H, W, Cin)
@@ -151,7 +151,7 @@ fn row_at(t: Tile, i: u32) -> u32 {
 // Cin is a multiple of 4.
 @compute @workgroup_size(WG)
 fn input_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(at));
+    let t = tile_of(p.first + group_index(at));
     let sum = product(t, lid);
     for (var r = 0u; r < 8u; r++) {
         let row = row_at(t, t.i0 + own_row(lid) + r);
@@ -164,7 +164,7 @@ fn input_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
 // Any number of channels.
 @compute @workgroup_size(WG)
 fn input_gradient_ragged(at: At, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(at));
+    let t = tile_of(p.first + group_index(at));
     let sum = product(t, lid);
     for (var r = 0u; r < 8u; r++) {
         let row = row_at(t, t.i0 + own_row(lid) + r);

@@ -13,7 +13,7 @@ const PIXELS = 8u;      // a lane
 
 struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32
+    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, first: u32
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> y: array<Out4>;     // (N, OH, OW, Cout)
@@ -57,7 +57,7 @@ fn load(tap: Taps, r: u32, ci: u32) -> vec4f {
 
 @compute @workgroup_size(LANES)
 fn forward(at: At, @builtin(subgroup_invocation_id) lane: u32) {
-    let group = group_index(at);
+    let group = p.first + group_index(at);
     let tiles_c = (p.cout + 15u) / 16u;
     let t = pixels(group / tiles_c * PIXELS * LANES + lane);
     let cin4 = p.cin / 4u;
@@ -95,7 +95,7 @@ fn forward(at: At, @builtin(subgroup_invocation_id) lane: u32) {
 // At most 8 output channels.
 @compute @workgroup_size(LANES)
 fn forward_8(at: At, @builtin(subgroup_invocation_id) lane: u32) {
-    let t = pixels(group_index(at) * PIXELS * LANES + lane);
+    let t = pixels((p.first + group_index(at)) * PIXELS * LANES + lane);
     let cin4 = p.cin / 4u;
     let cout4 = p.cout / 4u;
     let c_lane = min(lane % 2u, cout4 - 1u);

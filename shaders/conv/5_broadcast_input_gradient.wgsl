@@ -13,7 +13,7 @@ const PIXELS = 8u;      // a lane
 
 struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32
+    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, first: u32
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> dx: array<Out4>;    // (N, H, W, Cin)
@@ -71,7 +71,7 @@ fn broadcast(u: vec4f, s: u32, first: u32) -> vec4f {
 
 @compute @workgroup_size(LANES)
 fn input_gradient(at: At, @builtin(subgroup_invocation_id) lane: u32) {
-    let t = pixels(group_index(at), lane, 16u);
+    let t = pixels(p.first + group_index(at), lane, 16u);
     let cin4 = p.cin / 4u;
     let cout4 = p.cout / 4u;
     var sum: array<array<vec4f, 4>, PIXELS>;        // (pixels, channels)
@@ -106,7 +106,7 @@ fn input_gradient(at: At, @builtin(subgroup_invocation_id) lane: u32) {
 // At most 8 input channels.
 @compute @workgroup_size(LANES)
 fn input_gradient_8(at: At, @builtin(subgroup_invocation_id) lane: u32) {
-    let t = pixels(group_index(at), lane, 8u);
+    let t = pixels(p.first + group_index(at), lane, 8u);
     let cin4 = p.cin / 4u;
     let cout4 = p.cout / 4u;
     var sum: array<array<vec4f, 2>, PIXELS>;

@@ -12,7 +12,7 @@ const LANES = 8u;
 
 struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
+    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32, first: u32
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> dw: array<Out4>;    // (splits, KH, KW, Cin, Cout)
@@ -47,7 +47,7 @@ fn load_dy(line: u32, ox: u32, column: u32) -> vec4f {
 fn weight_gradient(at: At, @builtin(subgroup_invocation_id) lane: u32) {
     let tiles_i = (p.kh * p.kw * p.cin + 63u) / 64u;
     let tiles_j = (p.cout + 15u) / 16u;
-    let group = group_index(at);
+    let group = p.first + group_index(at);
     let split = group / (tiles_i * tiles_j);
     if split >= p.splits { return; }        // the whole subgroup
     let i = rows_of(group / tiles_j % tiles_i * 16u + lane);
@@ -85,7 +85,7 @@ fn weight_gradient(at: At, @builtin(subgroup_invocation_id) lane: u32) {
 @compute @workgroup_size(LANES)
 fn weight_gradient_8(at: At, @builtin(subgroup_invocation_id) lane: u32) {
     let tiles_i = (p.kh * p.kw * p.cin + 95u) / 96u;
-    let group = group_index(at);
+    let group = p.first + group_index(at);
     let split = group / tiles_i;
     if split >= p.splits { return; }
     let i = rows_of(group % tiles_i * 24u + lane);

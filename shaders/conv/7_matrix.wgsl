@@ -16,7 +16,7 @@ override B_ALONG_K: bool = false;       // PASS == 1
 
 struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32
+    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32, first: u32
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> result: array<Out>;      // y, dx, or dw with an axis of splits in front
@@ -101,7 +101,7 @@ fn conv(
     let size = sizes();
     let tiles_m = (size.x + BM - 1u) / BM;
     let tiles_n = (size.y + BN - 1u) / BN;
-    let group = group_index(at);
+    let group = p.first + group_index(at);
     split = group / (tiles_m * tiles_n);
     let l0 = split * p.chunk;
     // A workgroup past the work, which folding the grid may add, has an empty range.

@@ -21,7 +21,8 @@ const VECTORS = 2u;     // of columns, a lane
 
 // Split s sums k in [s chunk, (s + 1) chunk) and writes a partial C of its own.
 struct Uniforms {
-    batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32,
+    batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32,
+    a_row: u32, a_k: u32, b_k: u32, b_col: u32,
     add_bias: u32, relu: u32,
     transposed: u32     // ragged: 1 if C, and what bias there is, belong to the transposed product
 }
@@ -76,7 +77,7 @@ fn columns(t: Tile, lane: u32, rows: u32, n4: u32) -> vec2u {
 
 @compute @workgroup_size(LANES)
 fn nn(at: At, @builtin(subgroup_invocation_id) lane: u32) {
-    let t = tile_of(group_index(at));
+    let t = tile_of(p.first + group_index(at));
     let n4 = p.n / 4u;
     let j = columns(t, lane, p.k, n4);
     var row: array<u32, ROWS / LANES>;
@@ -100,7 +101,7 @@ fn nn(at: At, @builtin(subgroup_invocation_id) lane: u32) {
 
 @compute @workgroup_size(LANES)
 fn nt(at: At, @builtin(subgroup_invocation_id) lane: u32) {
-    let t = tile_of(group_index(at));
+    let t = tile_of(p.first + group_index(at));
     let k4 = p.k / 4u;
     var row: array<u32, ROWS / LANES>;
     for (var q = 0u; q < ROWS / LANES; q++) { row[q] = (t.batch * p.m + min(t.i + q * LANES + lane, p.m - 1u)) * k4; }
@@ -127,7 +128,7 @@ fn nt(at: At, @builtin(subgroup_invocation_id) lane: u32) {
 
 @compute @workgroup_size(LANES)
 fn tn(at: At, @builtin(subgroup_invocation_id) lane: u32) {
-    let t = tile_of(group_index(at));
+    let t = tile_of(p.first + group_index(at));
     let m4 = p.m / 4u;
     let n4 = p.n / 4u;
     let j = columns(t, lane, p.k, n4);
@@ -154,7 +155,7 @@ fn tn(at: At, @builtin(subgroup_invocation_id) lane: u32) {
 
 @compute @workgroup_size(LANES)
 fn ragged(at: At, @builtin(subgroup_invocation_id) lane: u32) {
-    let t = tile_of(group_index(at));
+    let t = tile_of(p.first + group_index(at));
     var row: array<u32, ROWS / LANES>;
     for (var q = 0u; q < ROWS / LANES; q++) { row[q] = t.batch * p.m * p.k + min(t.i + q * LANES + lane, p.m - 1u) * p.a_row; }
     var column: array<u32, LANES>;

@@ -11,7 +11,7 @@ override A_ALONG_K: bool = true;        // a (M, K), else (K, M)
 override B_ALONG_K: bool = false;       // b (N, K), else (K, N)
 
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own. lda and ldb: length of the last axis.
-struct Uniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, lda: u32, ldb: u32 }
+struct Uniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32, lda: u32, ldb: u32 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> c: array<Out>;       // (splits, batch, M, N)
 @group(0) @binding(2) var<storage, read> a: array<vec4<f16>>;
@@ -53,7 +53,7 @@ fn matmul(
 ) {
     let tiles_m = (p.m + BM - 1u) / BM;
     let tiles_n = (p.n + BN - 1u) / BN;
-    let group = group_index(at);
+    let group = p.first + group_index(at);
     slot = group / (tiles_m * tiles_n);
     let l0 = slot / p.batch * p.chunk;
     // A workgroup past the work, which folding the grid may add, has an empty range.

@@ -24,7 +24,7 @@ const BN = 4u * TILE;
 const PART = BM * (BK + PAD);           // f16 values of a staged part
 
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own. lda and ldb: length of the last axis.
-struct Uniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, lda: u32, ldb: u32 }
+struct Uniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32, lda: u32, ldb: u32 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> c: array<f32>;       // (splits, batch, M, N)
 @group(0) @binding(2) var<storage, read> a: array<vec4<f16>>;       // (2, batch, ...)
@@ -99,7 +99,7 @@ fn matmul(
     // Fewer and larger subgroups make the quarters in several rounds, more of them repeat some.
     for (var first = 0u; first < 4u; first += count) {
         made = vec2u(first, first + count);
-        quarter_of(group_index(at), lid, (first + subgroup) % 4u);
+        quarter_of(p.first + group_index(at), lid, (first + subgroup) % 4u);
     }
 }
 

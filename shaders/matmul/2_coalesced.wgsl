@@ -10,7 +10,10 @@
 override WG: u32 = 64;
 
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own.
-struct Uniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32 }
+struct Uniforms {
+    batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32,
+    a_row: u32, a_k: u32, b_k: u32, b_col: u32
+}
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> c: array<Out>;      // (splits, batch, M, N)
 @group(0) @binding(2) var<storage, read> a: array<Elem>;            // (batch, ...)
@@ -18,7 +21,7 @@ struct Uniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a
 
 @compute @workgroup_size(WG)
 fn matmul(at: At, @builtin(local_invocation_index) lid: u32) {
-    let e = item_index(at, lid, WG);
+    let e = p.first * WG + item_index(at, lid, WG);
     let slot = e / (p.m * p.n);
     if slot >= p.splits * p.batch { return; }
     let i = e / p.n % p.m;

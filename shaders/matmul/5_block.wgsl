@@ -15,7 +15,10 @@ const TN = 8u;          // columns per invocation, BN / TN apart
 const WG = 256u;        // (BM / TM, BN / TN)
 
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own.
-struct Uniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32 }
+struct Uniforms {
+    batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32,
+    a_row: u32, a_k: u32, b_k: u32, b_col: u32
+}
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> c: array<Out>;      // (splits, batch, M, N)
 @group(0) @binding(2) var<storage, read> a: array<Elem>;            // (batch, ...)
@@ -28,7 +31,7 @@ var<workgroup> b_tile: array<f32, BK * BN>;     // (BK, BN)
 fn matmul(at: At, @builtin(local_invocation_index) lid: u32) {
     let tiles_m = (p.m + BM - 1u) / BM;
     let tiles_n = (p.n + BN - 1u) / BN;
-    let group = group_index(at);
+    let group = p.first + group_index(at);
     let slot = group / (tiles_m * tiles_n);
     let i0 = group / tiles_n % tiles_m * BM;
     let j0 = group % tiles_n * BN;

@@ -18,7 +18,10 @@ override B_ALONG_K: u32 = 0;    // B lies (N, K), else (K, N)
 override VECTORS: u32 = 0;      // the last axes of A and B are multiples of 4
 
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own.
-struct Uniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32 }
+struct Uniforms {
+    batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32,
+    a_row: u32, a_k: u32, b_k: u32, b_col: u32
+}
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> c: array<Out4>;     // (splits, batch, M, N)
 @group(0) @binding(1) var<storage, read_write> c1: array<Out>;
@@ -140,7 +143,7 @@ fn multiply(t: Tile, lid: u32) -> Sums {
 
 @compute @workgroup_size(WG)
 fn matmul(at: At, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(at));
+    let t = tile_of(p.first + group_index(at));
     var sums = multiply(t, lid);
     for (var r = 0u; r < 8u; r++) {
         let i = t.i0 + 4u * (lid / 16u) + r % 4u + r / 4u * 64u;
@@ -154,7 +157,7 @@ fn matmul(at: At, @builtin(local_invocation_index) lid: u32) {
 // The same where N is no multiple of 4.
 @compute @workgroup_size(WG)
 fn ragged(at: At, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(at));
+    let t = tile_of(p.first + group_index(at));
     var sums = multiply(t, lid);
     for (var r = 0u; r < 8u; r++) {
         let i = t.i0 + 4u * (lid / 16u) + r % 4u + r / 4u * 64u;

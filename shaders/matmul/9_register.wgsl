@@ -16,7 +16,8 @@ override WG: u32 = 8;
 
 // Split s sums k in [s chunk, (s + 1) chunk) and writes a partial C of its own. Of the WG lanes, `lanes_n` lie along N.
 struct Uniforms {
-    batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, a_row: u32, a_k: u32, b_k: u32, b_col: u32, lanes_n: u32,
+    batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32,
+    a_row: u32, a_k: u32, b_k: u32, b_col: u32, lanes_n: u32,
     add_bias: u32, relu: u32
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
@@ -61,7 +62,7 @@ fn store(t: Tile, lo: array<vec4f, 8>, hi: array<vec4f, 8>) {
 
 @compute @workgroup_size(WG)
 fn nn(at: At, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(at), lid);
+    let t = tile_of(p.first + group_index(at), lid);
     let n4 = p.n / 4u;
     let j = vec2u(min(t.j, n4 - 1u), min(t.j + 1u, n4 - 1u)) + t.batch * p.k * n4;
     var row: array<u32, 8>;
@@ -85,7 +86,7 @@ fn nn(at: At, @builtin(local_invocation_index) lid: u32) {
 
 @compute @workgroup_size(WG)
 fn nt(at: At, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(at), lid);
+    let t = tile_of(p.first + group_index(at), lid);
     let k4 = p.k / 4u;
     var row: array<u32, 8>;
     var col: array<u32, 8>;
@@ -109,7 +110,7 @@ fn nt(at: At, @builtin(local_invocation_index) lid: u32) {
 
 @compute @workgroup_size(WG)
 fn tn(at: At, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(at), lid);
+    let t = tile_of(p.first + group_index(at), lid);
     let m4 = p.m / 4u;
     let n4 = p.n / 4u;
     let i = vec2u(min(t.i / 4u, m4 - 1u), min(t.i / 4u + 1u, m4 - 1u)) + t.batch * p.k * m4;
@@ -133,7 +134,7 @@ fn tn(at: At, @builtin(local_invocation_index) lid: u32) {
 
 @compute @workgroup_size(WG)
 fn ragged(at: At, @builtin(local_invocation_index) lid: u32) {
-    let t = tile_of(group_index(at), lid);
+    let t = tile_of(p.first + group_index(at), lid);
     var row: array<u32, 8>;
     var col: array<u32, 8>;
     for (var r = 0u; r < 8u; r++) {

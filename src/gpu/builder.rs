@@ -12,7 +12,7 @@ use super::loader::Guarded;
 use super::profile::{PrintAtEnd, Profiler};
 use super::recorder::Recorder;
 use super::tuned::Tuned;
-use super::{AdapterInfo, Gpu, Inner, adapter, disk, trust};
+use super::{AdapterInfo, Gpu, Inner, Tested, adapter, disk, trust};
 use crate::error::{Error, Result};
 
 /// Options for a [`Gpu`]; [`Gpu::builder`].
@@ -28,6 +28,12 @@ pub struct GpuBuilder {
     tune: Option<bool>,
     facts: Option<Facts>,
     lowered: Lowered,
+    self_test: Option<bool>,
+}
+
+/// Whether a variable is on; `None` where it is not set.
+fn env(name: &str) -> Option<bool> {
+    std::env::var(name).ok().map(|value| value != "0")
 }
 
 impl GpuBuilder {
@@ -131,6 +137,14 @@ impl GpuBuilder {
         self
     }
 
+    /// Tests the device when it opens, once for an adapter and driver: barriers, subgroups, f16, matrix units ([`Gpu::tested`]). Default:
+    /// `WGRAD_SELF_TEST=1|0`, else on. Without the test a device that computes wrongly is not refused.
+    #[must_use]
+    pub fn self_test(mut self, on: bool) -> Self {
+        self.self_test = Some(on);
+        self
+    }
+
     /// Folder for what outlives a program, made if need be: compiled pipelines, measured choices. Default: `WGRAD_CACHE_DIR` (empty for none), else `wgrad` in the
     /// user's cache folder.
     #[must_use]
@@ -150,7 +164,7 @@ impl GpuBuilder {
     /// Opens the device, waiting for it.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`], [`Error::Argument`] for a kernel or an override of
+    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`], also for one that fails its self-test, [`Error::Argument`] for a kernel or an override of
     /// the adapter's facts that does not exist or is malformed, or for workgroups that no dimension holds.
     #[cfg(not(target_family = "wasm"))]
     pub fn build(self) -> Result<Gpu> {
@@ -163,17 +177,21 @@ impl GpuBuilder {
     /// As [`GpuBuilder::build`].
     pub async fn build_async(self) -> Result<Gpu> {
         // Natively adapters and devices are there at once, so the lock is not held across a wait.
+        let wanted = self.self_test.or_else(|| env("WGRAD_SELF_TEST")).unwrap_or(true);
+        let cache = self.cache.clone().or_else(disk::cache_dir);
         #[cfg(not(target_family = "wasm"))]
-        let gpu = {
+        let (gpu, lowered) = {
             let _guard = super::loader::lock();
-            pollster::block_on(self.open())
+            pollster::block_on(self.open())?
         };
         #[cfg(target_family = "wasm")]
-        let gpu = self.open().await;
-        gpu
+        let (gpu, lowered) = self.open().await?;
+        let tested = if wanted { gpu.self_test(cache).await? } else { gpu.tested() };
+        gpu.rely_on(Tested { matrix_subgroup: lowered.subgroup.unwrap_or(tested.matrix_subgroup), ..tested });
+        Ok(gpu)
     }
 
-    async fn open(self) -> Result<Gpu> {
+    async fn open(self) -> Result<(Gpu, Lowered)> {
         let named = std::env::var("WGRAD_KERNEL").unwrap_or_default();
         let choices = Choices::new(&named, &self.choices, self.quiet)?;
         let adapter = adapter::choose(&self.wanted).await?;
@@ -181,6 +199,7 @@ impl GpuBuilder {
         let lowered = Lowered {
             webgpu: self.lowered.webgpu || lowered.webgpu,
             workgroups: self.lowered.workgroups.or(lowered.workgroups),
+            ..lowered
         };
         let limits = lowered.of(&adapter.limits())?;
         let mut info = AdapterInfo::of(&adapter, &limits);
@@ -244,7 +263,6 @@ impl GpuBuilder {
             }
         });
 
-        let env = |name| std::env::var(name).ok().map(|v| v != "0");
         let checks = self.checks.or_else(|| env("WGRAD_CHECKS")).unwrap_or(cfg!(debug_assertions));
         let asked = env("WGRAD_PROFILE").unwrap_or(false);
         let profile = self.profile.unwrap_or(asked);
@@ -256,11 +274,13 @@ impl GpuBuilder {
         let cache = self.cache.or_else(disk::cache_dir);
         let compiler = Compiler::new(&device, &adapter.get_info(), cache.clone());
         let print_at_end = asked && profiler.is_some();
-        let recorder = Recorder::new(&device, &queue, info.facts.submission_work, profiler);
+        let recorder =
+            Recorder::new(&device, &queue, info.facts.submission_seconds, &Tested::assumed(&info), profiler);
         let inner = Arc::new(Guarded::new(Inner {
             recorder: Mutex::new(recorder),
             tuned: Tuned::open(tune, cache, &info, checks),
             roofline: OnceLock::new(),
+            tested: OnceLock::new(),
             device,
             info,
             limits,
@@ -274,6 +294,6 @@ impl GpuBuilder {
             staging: Mutex::default(),
         }));
         let at_end = print_at_end.then(|| Arc::new(PrintAtEnd(Arc::clone(&inner))));
-        Ok(Gpu(inner, at_end))
+        Ok((Gpu(inner, at_end), lowered))
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Compiled {
 
 impl Compiled {
     /// Starts compiling a variant of `kernel`, which goes by `id`; without `checks`, a kernel of this crate runs without bounds
-    /// checks. What its text gets wrong comes back at once.
+    /// checks. `subgroup` is the size that kernels for matrix units make their workgroups for. What its text gets wrong comes back at once.
     pub(super) fn new(
         device: &wgpu::Device,
         compiler: &Compiler,
@@ -43,6 +43,7 @@ impl Compiled {
         (variant, id): (Variant, u32),
         checks: bool,
         info: &AdapterInfo,
+        subgroup: u32,
     ) -> Result<Self> {
         let name = format!("{}{}", kernel.name(), variant.suffix());
         let text = kernel.full_text(&[variant.choice(), tile(info)])?;
@@ -51,7 +52,7 @@ impl Compiled {
             return Err(Error::Kernel { kernel: name, message });
         }
         let matrix_units = enabled(&text).any(|extension| extension == MATRIX_UNITS);
-        let constants = constants(kernel, &text, info);
+        let constants = constants(kernel, &text, subgroup);
         if let Some(i) =
             (1..constants.len()).find(|&i| constants[..i].iter().any(|(n, _)| *n == constants[i].0))
         {
@@ -183,10 +184,9 @@ fn tile(info: &AdapterInfo) -> Choice<'static> {
     ("tile", if info.matrix_tiles.first() == Some(&8) { "tile_8" } else { "tile_16" })
 }
 
-/// A kernel's own constants, and the adapter's largest subgroup where its text declares `SUBGROUP`.
-fn constants(kernel: &Kernel, text: &str, info: &AdapterInfo) -> Vec<Constant> {
-    let subgroup = ("SUBGROUP", f64::from(info.largest_subgroup()));
-    let subgroup = text.contains("override SUBGROUP").then_some(subgroup);
+/// A kernel's own constants, and the size of subgroups where its text declares `SUBGROUP`.
+fn constants(kernel: &Kernel, text: &str, subgroup: u32) -> Vec<Constant> {
+    let subgroup = text.contains("override SUBGROUP").then_some(("SUBGROUP", f64::from(subgroup)));
     kernel.constants().iter().copied().chain(subgroup).collect()
 }
 

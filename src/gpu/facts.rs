@@ -137,13 +137,10 @@ pub struct Facts {
     pub queries: u32,
     /// Whether an invocation takes four queries.
     pub wide_queries: bool,
-    /// Multiply-adds of one launch of a matrix product at most: 2^37 is a second on a GPU of 0.3 TFLOP/s, where drivers give
-    /// up after two or more.
-    pub launch_multiply_adds: u64,
-    /// Operations of one dispatch of the contrastive loss at most: 2^35 is a quarter of a second at 140 GFLOP/s.
-    pub dispatch_flops: u64,
-    /// Bytes moved and operations done by one submission at most.
-    pub submission_work: u64,
+    /// Seconds that one launch may take, by the rate that was measured: larger ones are cut. Windows resets a GPU after 2.
+    pub launch_seconds: f64,
+    /// Seconds that one submission may take.
+    pub submission_seconds: f64,
     /// Seconds that the static choice of a kernel may take for the tuner to try others: one of them may be a hundred times
     /// slower, and drivers of GPUs end a launch after some seconds.
     pub trial_seconds: f64,
@@ -174,9 +171,8 @@ const CPU: Facts = Facts {
     // A strip of similarities that a core's cache holds, whose rows do not lie a power of two apart.
     queries: 320,
     wide_queries: true,
-    launch_multiply_adds: 1 << 37,
-    dispatch_flops: 1 << 35,
-    submission_work: 20_000_000_000,
+    launch_seconds: 0.5,
+    submission_seconds: 0.5,
     trial_seconds: 0.2,
     roofline_copies: 1 << 21,
     roofline_rounds: [64, 4],
@@ -204,9 +200,8 @@ const GPU: Facts = Facts {
     pool_run: 4,
     queries: 4096,
     wide_queries: false,
-    launch_multiply_adds: 1 << 37,
-    dispatch_flops: 1 << 35,
-    submission_work: 2_000_000_000_000,
+    launch_seconds: 0.5,
+    submission_seconds: 0.5,
     trial_seconds: 0.02,
     roofline_copies: 1 << 25,
     roofline_rounds: [1024, 4096],

@@ -10,18 +10,23 @@ pub(super) struct Lowered {
     pub(super) webgpu: bool,
     /// Workgroups in a dimension of a launch.
     pub(super) workgroups: Option<u32>,
+    /// Invocations of a subgroup that kernels for matrix units make their workgroups for, whatever the device takes.
+    pub(super) subgroup: Option<u32>,
 }
 
 impl Lowered {
-    /// Reads `WGRAD_LIMITS`: items between commas, each `webgpu` or `workgroups=<number>`.
+    /// Reads `WGRAD_LIMITS`: items between commas, each `webgpu`, `workgroups=<number>` or `subgroup=<number>`.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let mut lowered = Self::default();
         for item in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
             match item.split_once('=').map(|(name, n)| (name, n.parse())) {
                 None if item == "webgpu" => lowered.webgpu = true,
                 Some(("workgroups", Ok(n))) => lowered.workgroups = Some(n),
+                Some(("subgroup", Ok(n))) if u32::is_power_of_two(n) => lowered.subgroup = Some(n),
                 _ => {
-                    let message = format!("WGRAD_LIMITS: `{item}`: neither webgpu nor workgroups=<number>");
+                    let message = format!(
+                        "WGRAD_LIMITS: `{item}`: not webgpu, workgroups=<number> or subgroup=<power of two>"
+                    );
                     return Err(Error::Argument(message));
                 }
             }
@@ -50,7 +55,8 @@ impl Lowered {
     pub(super) fn tell(self, info: &AdapterInfo) {
         let webgpu = self.webgpu.then(|| "WebGPU's defaults".to_owned());
         let workgroups = self.workgroups.map(|n| format!("{n} workgroups in a dimension"));
-        let words: Vec<_> = webgpu.into_iter().chain(workgroups).collect();
+        let subgroup = self.subgroup.map(|n| format!("matrix kernels for subgroups of {n}"));
+        let words: Vec<_> = webgpu.into_iter().chain(workgroups).chain(subgroup).collect();
         if !words.is_empty() {
             eprintln!("wgrad: limits are lowered to {}, below those of {}", words.join(" and "), info.name);
         }
@@ -63,13 +69,15 @@ mod tests {
 
     #[test]
     fn limits_are_read_and_malformed_ones_refused() {
-        let lowered = |webgpu, workgroups| Lowered { webgpu, workgroups };
+        let lowered = |webgpu, workgroups| Lowered { webgpu, workgroups, subgroup: None };
         assert_eq!(Lowered::parse("").unwrap(), Lowered::default());
         assert_eq!(Lowered::parse("webgpu").unwrap(), lowered(true, None));
         assert_eq!(Lowered::parse("webgpu, workgroups=100").unwrap(), lowered(true, Some(100)));
-        for wrong in ["web", "webgpu,", "workgroups", "workgroups=", "workgroups=-1", "buffers=8"] {
+        for wrong in
+            ["web", "webgpu,", "workgroups", "workgroups=", "workgroups=-1", "subgroup=3", "buffers=8"]
+        {
             let error = Lowered::parse(wrong).unwrap_err().to_string();
-            assert!(error.contains("neither webgpu nor workgroups="), "{wrong}: {error}");
+            assert!(error.contains("not webgpu, workgroups="), "{wrong}: {error}");
         }
     }
 
@@ -80,12 +88,12 @@ mod tests {
             max_buffer_size: 1 << 40,
             ..Default::default()
         };
-        let webgpu = Lowered { webgpu: true, workgroups: Some(100) }.of(&own).unwrap();
+        let webgpu = Lowered { webgpu: true, workgroups: Some(100), subgroup: None }.of(&own).unwrap();
         assert_eq!(webgpu.max_compute_workgroup_storage_size, 8192);
         assert_eq!(webgpu.max_buffer_size, 256 << 20);
         assert_eq!(webgpu.max_compute_workgroups_per_dimension, 100);
         for n in [0, 65_536] {
-            assert!(Lowered { webgpu: false, workgroups: Some(n) }.of(&own).is_err());
+            assert!(Lowered { workgroups: Some(n), ..Lowered::default() }.of(&own).is_err());
         }
     }
 }

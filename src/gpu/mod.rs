@@ -21,6 +21,7 @@ mod readback;
 mod recorder;
 mod reflection;
 mod roofline;
+mod self_test;
 mod text;
 mod trust;
 mod tuned;
@@ -40,6 +41,7 @@ pub use profile::{KernelTime, format_profile};
 pub use readback::Readback;
 pub use reflection::{Reflection, reflect};
 pub use roofline::Roofline;
+pub use self_test::Tested;
 pub use text::{assemble, libraries, library_files};
 pub use uniforms::{Scalar, UniformField, Uniforms};
 
@@ -82,6 +84,7 @@ struct Inner {
     pool: Mutex<Pool>,
     staging: Mutex<HashMap<u64, Vec<wgpu::Buffer>>>,
     roofline: OnceLock<Roofline>,
+    tested: OnceLock<Tested>,
     tuned: Tuned,
 }
 
@@ -130,6 +133,12 @@ impl Gpu {
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.0.info.facts
+    }
+
+    /// What the self-test found: sizes of subgroups, and rates about. Of a device that was not tested, assumptions.
+    #[must_use]
+    pub fn tested(&self) -> Tested {
+        self.0.tested.get().copied().unwrap_or_else(|| Tested::assumed(&self.0.info))
     }
 
     /// Whether kernels run on a CPU adapter. How ops choose between kernels is told by [`Gpu::facts`].
@@ -369,6 +378,7 @@ impl Gpu {
             variant,
             self.0.checks,
             &self.0.info,
+            self.tested().matrix_subgroup,
         )?);
         kernels.insert(variant.1, Arc::clone(&compiled));
         Ok(compiled)

@@ -13,6 +13,7 @@ use super::compiled::{Compiled, MAX_UNIFORMS_BYTES};
 use super::launch::Work;
 use super::pool::{RawBuffer, Storage};
 use super::profile::Profiler;
+use super::self_test::Tested;
 
 /// Launches in one submission at most.
 const MAX_LAUNCHES: u32 = 512;
@@ -51,9 +52,11 @@ pub(super) struct Recorder {
     uniforms: Vec<u8>,
     alignment: usize,
     launches: u32,
-    /// Work recorded since the last flush, and how much a submission may hold (driver time-outs).
-    cost: u64,
-    max_cost: u64,
+    /// Seconds that the work recorded since the last flush takes about, and how many a submission may (driver time-outs).
+    seconds: f64,
+    max_seconds: f64,
+    /// Seconds for an operation and for a byte.
+    costs: [f64; 2],
     /// Number of the recording; a buffer that carries it is used by work not yet submitted.
     epoch: u64,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
@@ -64,11 +67,17 @@ pub(super) struct Recorder {
     pub(super) profiler: Option<Profiler>,
 }
 
+/// Seconds for an operation and for a byte, of kernels that reach a quarter of the rates.
+fn costs(rates: &Tested) -> [f64; 2] {
+    [4.0 / rates.flops_per_second, 4.0 / rates.bytes_per_second]
+}
+
 impl Recorder {
     pub(super) fn new(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
-        max_cost: u64,
+        max_seconds: f64,
+        rates: &Tested,
         profiler: Option<Profiler>,
     ) -> Self {
         let limits = device.limits();
@@ -90,8 +99,9 @@ impl Recorder {
             uniforms: Vec::new(),
             alignment,
             launches: 0,
-            cost: 0,
-            max_cost,
+            seconds: 0.0,
+            max_seconds,
+            costs: costs(rates),
             epoch: 1,
             in_flight: VecDeque::new(),
             last: None,
@@ -99,6 +109,11 @@ impl Recorder {
             key: Vec::new(),
             profiler,
         }
+    }
+
+    /// Counts work at these rates from now on.
+    pub(super) fn expect_rates(&mut self, rates: &Tested) {
+        self.costs = costs(rates);
     }
 
     /// Records one dispatch. `write_uniforms` appends the uniform's bytes.
@@ -130,8 +145,8 @@ impl Recorder {
             self.touch(binding);
         }
         self.launches += 1;
-        self.cost += work.flops + work.bytes;
-        if self.launches == MAX_LAUNCHES || self.cost >= self.max_cost {
+        self.seconds += work.flops as f64 * self.costs[0] + work.bytes as f64 * self.costs[1];
+        if self.launches == MAX_LAUNCHES || self.seconds >= self.max_seconds {
             self.flush();
         }
     }
@@ -232,7 +247,7 @@ impl Recorder {
         self.in_flight.push_back(submission);
         self.uniforms.clear();
         self.launches = 0;
-        self.cost = 0;
+        self.seconds = 0.0;
         self.epoch += 1;
         if let Some(profiler) = &mut self.profiler {
             profiler.collect(&self.device);

@@ -50,7 +50,7 @@ pub fn reflect(name: &str, wgsl: &str, entry: &str, constants: &[(&str, f64)]) -
         workgroup_bytes: 0,
     };
     let mut storage = vec![];
-    for (handle, global) in module.global_variables.iter().filter(|(handle, _)| !uses[*handle].is_empty()) {
+    for (_, global) in module.global_variables.iter().filter(|(handle, _)| !uses[*handle].is_empty()) {
         if global.space == naga::AddressSpace::WorkGroup {
             let bytes = size(&module, global.ty, constants);
             let bytes = bytes.ok_or_else(|| fail("workgroup memory of a size that is no number".into()))?;

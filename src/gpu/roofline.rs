@@ -7,13 +7,13 @@ use super::{Gpu, Grid, Kernel, Source, Work, source, uniforms};
 use crate::error::Result;
 
 static SOURCE: Source = source!("roofline.wgsl");
-static COPY: Kernel = SOURCE.kernel("copy");
-static MULTIPLY_ADD: Kernel = SOURCE.kernel("multiply_add");
+pub(super) static COPY: Kernel = SOURCE.kernel("copy");
+pub(super) static MULTIPLY_ADD: Kernel = SOURCE.kernel("multiply_add");
 static MATRIX_SOURCE: Source = source!("roofline_matrix.wgsl");
 static MATRIX_MULTIPLY_ADD: Kernel = MATRIX_SOURCE.kernel("matrix_multiply_add");
 
 uniforms! {
-    struct Uniforms { n: u32, rounds: u32 }
+    pub(super) struct Uniforms { n: u32, rounds: u32 }
 }
 
 /// What the adapter reached on a copy and on multiply-adds: the roofline that percentages refer to.
@@ -126,7 +126,7 @@ impl Gpu {
         })
     }
 
-    fn words(&self, op: &str, words: u32) -> Result<Storage> {
+    pub(super) fn words(&self, op: &str, words: u32) -> Result<Storage> {
         self.allocate(op, words as usize)
     }
 
@@ -145,7 +145,7 @@ impl Gpu {
 }
 
 /// Memory of f16 values.
-struct Half<'a>(&'a Storage);
+pub(super) struct Half<'a>(pub(super) &'a Storage);
 
 impl Bind for Half<'_> {
     fn storage(&self) -> &Storage {

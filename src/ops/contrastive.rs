@@ -113,7 +113,7 @@ impl Contrastive {
     }
 
     /// Operations in one dispatch at most; larger calls are cut into several, with the same bits. The default,
-    /// [`Facts::dispatch_flops`](crate::gpu::Facts::dispatch_flops), stays far below any driver's time-out.
+    /// [`Facts::launch_seconds`](crate::gpu::Facts::launch_seconds) at a quarter of the measured rate, stays below any driver's time-out.
     #[must_use]
     pub fn dispatch_flops(mut self, flops: u64) -> Self {
         self.dispatch_flops = Some(flops);
@@ -153,7 +153,7 @@ impl Contrastive {
         let extra_rows = self.extra.as_ref().map(|e| e.cast(DType::F32));
         let (n, m, d) = (queries.shape()[0] as u32, keys.shape()[0] as u32, keys.shape()[1]);
         let (gpu, d4, tau) = (queries.gpu().clone(), d.div_ceil(4) as u32, self.tau);
-        let dispatch_flops = self.dispatch_flops.unwrap_or(gpu.facts().dispatch_flops);
+        let dispatch_flops = self.dispatch_flops.unwrap_or_else(|| gpu.launch_flops(0.25));
         let call = Call { gpu, n, m, d4, tau, dispatch_flops };
         let q = pad_columns(queries, 4 * call.d4);
         let k = if same { q.clone() } else { pad_columns(keys, 4 * call.d4) };

@@ -23,6 +23,7 @@ mod lerp;
 mod matmul;
 mod matmul_matrix;
 mod optim;
+mod parts;
 mod philox;
 mod pool2d;
 mod reduce;

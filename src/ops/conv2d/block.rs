@@ -1,6 +1,6 @@
 //! `4_block_*`: implicit GEMMs with 2-D register blocking, in four sizes of tiles.
 
-use super::job::{Gemm, Job, Pass, SplitSizes};
+use super::job::{Gemm, Job, Pass, SHARE, SplitSizes};
 use crate::gpu::{Constant, Facts, Grid, Kernel, Source, source, uniforms};
 use crate::ops::channel_stats::Stats;
 use crate::ops::split_sums::{split_output, splits, sum_splits};
@@ -78,7 +78,7 @@ fn launch_tile(job: &Job<'_>, tile: usize) -> Option<Stats> {
     let kernel = &kernels[job.pass as usize][tile];
     let grid = Grid::groups(groups * u64::from(splits));
     let part = split_output("conv2d", job.result, splits);
-    let split = SplitSizes { sizes: job.sizes, chunk: chunk as u32, splits };
+    let split = |first| SplitSizes { sizes: job.sizes, chunk: chunk as u32, splits, first };
 
     let mut stats = None;
     if job.pass == Pass::Forward {
@@ -86,11 +86,11 @@ fn launch_tile(job: &Job<'_>, tile: usize) -> Option<Stats> {
         let strips = if job.wants_stats && splits == 1 { gemm.rows.div_ceil(tile_rows) as u32 } else { 0 };
         let shape = [gemm.columns as usize, strips.max(1) as usize, 2];
         let parts = Tensor::alloc(gpu, "conv2d", &shape.into(), DType::F32);
-        let sizes = ForwardSizes { split, strips };
-        gpu.run(kernel, &[&part, &parts, job.lhs, job.rhs], &sizes, grid, job.work());
+        let sizes = |first| ForwardSizes { split: split(first), strips };
+        gpu.run_in_parts(kernel, &[&part, &parts, job.lhs, job.rhs], sizes, grid, job.work(), SHARE);
         stats = (strips > 0).then_some(Stats { parts, rows: tile_rows as u32 });
     } else {
-        gpu.run(kernel, &[&part, job.lhs, job.rhs], &split, grid, job.work());
+        gpu.run_in_parts(kernel, &[&part, job.lhs, job.rhs], split, grid, job.work(), SHARE);
     }
     sum_splits(job.result, &part, splits);
     stats

@@ -21,8 +21,15 @@ uniforms! {
 }
 uniforms! {
     /// The same with a cut of the sums: split s takes terms (or lines) in `[s chunk, (s + 1) chunk)`.
-    pub(super) struct SplitSizes { sizes: Sizes, chunk: u32, splits: u32 }
+    /// `first`: workgroups of earlier launches.
+    pub(super) struct SplitSizes { sizes: Sizes, chunk: u32, splits: u32, first: u32 }
 }
+uniforms! {
+    pub(super) struct WholeSizes { sizes: Sizes, first: u32 }
+}
+
+/// Share of the rate of multiply-adds that rungs reach at least, but for `1_naive`.
+pub(super) const SHARE: f64 = 0.25;
 
 impl Sizes {
     /// Classes of input pixels, by their coordinates modulo the stride: the same taps reach every pixel of a class.

@@ -1,6 +1,6 @@
 //! The rungs of `shaders/conv/` and how each is launched. A further rung is one line in the table.
 
-use super::job::{Job, Pass, Sizes, SplitSizes};
+use super::job::{Job, Pass, SHARE, Sizes, SplitSizes, WholeSizes};
 use super::{block, matrix, winograd};
 use crate::gpu::{Gpu, Grid, Kernel, Means, Source, source};
 use crate::ops::batch_norm::{BatchNormOptions, batch_stats};
@@ -78,21 +78,25 @@ fn naive(job: &Job<'_>) -> Option<Stats> {
     let lines = if job.pass == Pass::WeightGradient { n * oh } else { 1 };
     let chunk = lines.min((16_384 / ow).max(1));
     let items = job.result.len() as u64;
-    split(job, &NAIVE[job.pass as usize], lines.into(), chunk.into(), |splits| Grid::items(items * splits))
+    split(job, &NAIVE[job.pass as usize], lines.into(), chunk.into(), SHARE / 16.0, |splits| {
+        Grid::items(items * splits)
+    })
 }
 
-/// Launches a kernel whose sums over `length` terms, or lines of the output, are cut into chunks, and adds the parts up.
+/// Launches a kernel whose sums over `length` terms, or lines of the output, are cut into chunks, and adds the parts up. It reaches a
+/// `share` of the rate of multiply-adds.
 fn split(
     job: &Job<'_>,
     kernel: &Kernel,
     length: u64,
     chunk: u64,
+    share: f64,
     grid: impl FnOnce(u64) -> Grid,
 ) -> Option<Stats> {
     let splits = length.div_ceil(chunk);
     let part = split_output("conv2d", job.result, splits as u32);
-    let p = SplitSizes { sizes: job.sizes, chunk: chunk as u32, splits: splits as u32 };
-    job.gpu().run(kernel, &[&part, job.lhs, job.rhs], &p, grid(splits), job.work());
+    let p = |first| SplitSizes { sizes: job.sizes, chunk: chunk as u32, splits: splits as u32, first };
+    job.gpu().run_in_parts(kernel, &[&part, job.lhs, job.rhs], p, grid(splits), job.work(), share);
     sum_splits(job.result, &part, splits as u32);
     None
 }
@@ -109,10 +113,11 @@ fn by_lines(
     let (gemm, lines) = (job.gemm(), u64::from(job.sizes.n * job.sizes.oh));
     if job.pass == Pass::WeightGradient {
         let wanted = u64::from(splits(job.gpu(), groups, 8, gemm.k));
-        return split(job, kernel, lines, lines.div_ceil(wanted), grid);
+        return split(job, kernel, lines, lines.div_ceil(wanted), SHARE, grid);
     }
     let grid = Grid::groups(gemm.tiles(64, columns));
-    job.gpu().run(kernel, &[job.result, job.lhs, job.rhs], &job.sizes, grid, job.work());
+    let p = |first| WholeSizes { sizes: job.sizes, first };
+    job.gpu().run_in_parts(kernel, &[job.result, job.lhs, job.rhs], p, grid, job.work(), SHARE);
     None
 }
 
@@ -147,7 +152,7 @@ fn workgroup(job: &Job<'_>) -> Option<Stats> {
     let gemm = job.gemm();
     let groups = gemm.tiles(64, 64);
     let chunk = gemm.k.div_ceil(u64::from(splits(job.gpu(), groups, 128, gemm.k)));
-    split(job, &WORKGROUP[job.pass as usize], gemm.k, chunk, |splits| Grid::groups(groups * splits))
+    split(job, &WORKGROUP[job.pass as usize], gemm.k, chunk, SHARE, |splits| Grid::groups(groups * splits))
 }
 
 static BROADCAST_FORWARD: Source = source!("conv/5_broadcast_forward.wgsl");

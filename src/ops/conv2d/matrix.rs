@@ -1,6 +1,6 @@
 //! Convolution on matrix units: f16 operands, f32 sums.
 
-use super::job::{Job, Pass, Sizes, SplitSizes, product};
+use super::job::{Job, Pass, SHARE, Sizes, SplitSizes, product};
 use crate::gpu::{Grid, Kernel, Source, source};
 use crate::ops::channel_stats::Stats;
 use crate::ops::matmul::matrix::{pack, tile, workgroup};
@@ -34,8 +34,8 @@ pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
     let ((lhs, _), (rhs, _)) = (pack("conv2d", job.lhs), pack("conv2d", job.rhs));
     let part = split_output("conv2d", job.result, splits);
     let grid = Grid::groups(groups * u64::from(splits));
-    let p = SplitSizes { sizes: job.sizes, chunk, splits };
-    gpu.run(&CONV[job.pass as usize], &[&part, &lhs, &rhs], &p, grid, job.work());
+    let p = |first| SplitSizes { sizes: job.sizes, chunk, splits, first };
+    gpu.run_in_parts(&CONV[job.pass as usize], &[&part, &lhs, &rhs], p, grid, job.work(), SHARE);
     sum_splits(job.result, &part, splits);
     None
 }

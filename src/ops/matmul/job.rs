@@ -52,8 +52,8 @@ pub(super) const fn forms(
 }
 
 uniforms! {
-    /// A product and the cut of its sums: split s takes the terms `[s chunk, (s + 1) chunk)`.
-    pub(super) struct Cut { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32 }
+    /// A product and the cut of its sums: split s takes the terms `[s chunk, (s + 1) chunk)`. `first`: workgroups of earlier launches.
+    pub(super) struct Cut { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32 }
 }
 uniforms! {
     /// Steps in A and B from one row, term or column of the product to the next.
@@ -69,7 +69,7 @@ impl Cut {
         step: u32,
     ) -> Self {
         let chunk = k.div_ceil(splits(gpu, groups, invocations, u64::from(k))).next_multiple_of(step);
-        Self { batch, m, n, k, chunk, splits: k.div_ceil(chunk) }
+        Self { batch, m, n, k, chunk, splits: k.div_ceil(chunk), first: 0 }
     }
 }
 

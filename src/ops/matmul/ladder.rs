@@ -2,7 +2,7 @@
 
 use super::job::{Cut, Job, Strides, forms};
 use super::matrix;
-use crate::gpu::{Bind, Constant, Gpu, Grid, Kernel, Means, Source, Work, source, uniforms};
+use crate::gpu::{Bind, Constant, Gpu, Grid, Kernel, Means, Source, source, uniforms};
 use crate::ops::ladder::{Candidates, Family, Ladder, Rung as RungOf};
 use crate::ops::split_sums::{Epilogue, finish, split_output};
 use crate::ops::tune;
@@ -131,26 +131,29 @@ fn plain(job: &Job<'_>, launch: impl FnOnce(&Job<'_>)) {
     finish(job.c, &sums, 1, job.epilogue);
 }
 
+/// Share of the rate of multiply-adds that rungs reach at least, but for those that make an element an invocation.
+const SHARE: f64 = 0.25;
+
 uniforms! { struct WholeUniforms { cut: Cut, strides: Strides } }
 
 /// Launches a kernel without epilogue, of workgroups of `invocations`.
-fn whole(job: &Job<'_>, kernel: &Kernel, groups: u64, invocations: u32) {
+fn whole(job: &Job<'_>, kernel: &Kernel, groups: u64, invocations: u32, share: f64) {
     plain(job, |job| {
         split(job, groups, invocations, |part, cut, grid| {
-            let p = WholeUniforms { cut, strides: job.strides() };
-            job.gpu().run(kernel, &[part, job.a, job.b], &p, grid, job.work(part));
+            let p = |first| WholeUniforms { cut: Cut { first, ..cut }, strides: job.strides() };
+            job.gpu().run_in_parts(kernel, &[part, job.a, job.b], p, grid, job.work(part), share);
         });
     });
 }
 
 /// [`whole`] for a kernel that makes `rows` x `columns` of C a workgroup.
 fn blocks(job: &Job<'_>, kernel: &Kernel, rows: u32, columns: u32) {
-    whole(job, kernel, job.blocks(rows, columns), 256);
+    whole(job, kernel, job.blocks(rows, columns), 256, SHARE);
 }
 
 /// [`whole`] for a kernel that makes an element of C an invocation.
 fn elements(job: &Job<'_>, kernel: &Kernel) {
-    whole(job, kernel, job.blocks(1, 1).div_ceil(64), 64);
+    whole(job, kernel, job.blocks(1, 1).div_ceil(64), 64, SHARE / 16.0);
 }
 
 /// Sides of the blocks of C that a workgroup of the tiled kernels makes, and the kernels for them.
@@ -158,28 +161,18 @@ const SIDES: [u32; 3] = [128, 64, 32];
 /// Invocations of those workgroups.
 const WORKGROUPS: [u32; 3] = [256, 128, 64];
 
-uniforms! { struct TiledUniforms { cut: Cut, first: u32, fused: Fused } }
+uniforms! { struct TiledUniforms { cut: Cut, fused: Fused } }
 
-/// Runs a kernel of several block sizes, with the epilogue, in as many launches as
-/// [`Facts::launch_multiply_adds`](crate::gpu::Facts::launch_multiply_adds) asks for.
+/// Runs a kernel of several block sizes, with the epilogue.
 fn tiled(job: &Job<'_>, kernels: &[Forms; 3]) {
     let size = block_size(job);
     let kernel = of(&kernels[size], job);
     let side = SIDES[size];
     let groups = job.blocks(side, side);
-    split(job, groups, WORKGROUPS[size], |part, cut, _| {
+    split(job, groups, WORKGROUPS[size], |part, cut, grid| {
         let (bias, fused) = fused(job, cut.splits);
-        let groups = groups * u64::from(cut.splits);
-        let multiply_adds = u64::from(side * side) * u64::from(cut.chunk);
-        let most = (job.gpu().facts().launch_multiply_adds / multiply_adds).max(1);
-        let work = job.work(part);
-        for first in (0..groups).step_by(most as usize) {
-            let count = most.min(groups - first);
-            let share = |all: u64| (u128::from(all) * u128::from(count) / u128::from(groups)) as u64;
-            let work = Work::new(share(work.bytes), share(work.flops));
-            let p = TiledUniforms { cut, first: first as u32, fused };
-            job.gpu().run(kernel, &[part, job.a, job.b, bias], &p, Grid::groups(count), work);
-        }
+        let p = |first| TiledUniforms { cut: Cut { first, ..cut }, fused };
+        job.gpu().run_in_parts(kernel, &[part, job.a, job.b, bias], p, grid, job.work(part), SHARE);
     });
 }
 
@@ -212,8 +205,11 @@ fn register(job: &Job<'_>) {
     let lanes_n = job.n.div_ceil(8).next_power_of_two().min(8);
     split(job, job.blocks(8 * (8 / lanes_n), 8 * lanes_n), 8, |part, cut, grid| {
         let (bias, fused) = fused(job, cut.splits);
-        let p = RegisterUniforms { cut, strides: job.strides(), lanes_n, fused };
-        job.gpu().run(kernel, &[part, job.a, job.b, bias], &p, grid, job.work(part));
+        let p = |first| {
+            let cut = Cut { first, ..cut };
+            RegisterUniforms { cut, strides: job.strides(), lanes_n, fused }
+        };
+        job.gpu().run_in_parts(kernel, &[part, job.a, job.b, bias], p, grid, job.work(part), SHARE);
     });
 }
 
@@ -238,7 +234,8 @@ fn broadcast(job: &Job<'_>) {
             strides = Strides { a_row: b_col, a_k: b_k, b_k: a_k, b_col: a_row };
         }
         let (bias, fused) = fused(job, cut.splits);
-        let p = BroadcastUniforms { cut, strides, fused, transposed: transposed.into() };
-        job.gpu().run(kernel, &[part, a, b, bias], &p, grid, job.work(part));
+        let transposed = transposed.into();
+        let p = |first| BroadcastUniforms { cut: Cut { first, ..cut }, strides, fused, transposed };
+        job.gpu().run_in_parts(kernel, &[part, a, b, bias], p, grid, job.work(part), SHARE);
     });
 }

@@ -60,7 +60,7 @@ fn run(job: &Job<'_>, kernel: &Kernel, tiles: u32, ld: [u32; 2], inputs: &[&Tens
 
 /// Invocations of a workgroup of `shaders/lib/matrix.wgsl`: four subgroups.
 pub(in crate::ops) fn workgroup(gpu: &Gpu) -> u32 {
-    4 * gpu.info().largest_subgroup()
+    4 * gpu.tested().matrix_subgroup
 }
 
 /// Side of the matrix unit's tile.
@@ -109,7 +109,9 @@ impl Product {
         let flops = 2 * [batch, m, n, k].into_iter().map(u64::from).product::<u64>();
         let mut tensors: Vec<&dyn Bind> = vec![part];
         tensors.extend(inputs.iter().map(|&t| t as &dyn Bind));
-        part.gpu().run(kernel, &tensors, &self.uniforms, Grid::groups(self.groups), Work::new(bytes, flops));
+        let p = |first| MatrixUniforms { cut: Cut { first, ..self.uniforms.cut }, ..self.uniforms };
+        let (grid, work) = (Grid::groups(self.groups), Work::new(bytes, flops));
+        part.gpu().run_in_parts(kernel, &tensors, p, grid, work, 1.0);
     }
 }
 
