@@ -27,6 +27,8 @@ pub struct GpuBuilder {
     tune: Option<bool>,
     facts: Option<Facts>,
     max_workgroups: Option<u32>,
+    #[cfg(feature = "isa")]
+    described: Option<super::Described>,
 }
 
 impl GpuBuilder {
@@ -137,6 +139,27 @@ impl GpuBuilder {
         self
     }
 
+    /// Opens a device on an adapter that is described and not there, which lists what is launched and executes nothing. Names
+    /// of adapters are not looked at, and nothing is tuned.
+    #[cfg(feature = "isa")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn described(mut self, adapter: &super::Described) -> Self {
+        self.described = Some(adapter.clone());
+        self.facts(adapter.info().facts).profile(false).tune(false)
+    }
+
+    /// The adapter to open, and what is known of it.
+    async fn choose(&self) -> Result<(wgpu::Adapter, AdapterInfo)> {
+        #[cfg(feature = "isa")]
+        if let Some(described) = &self.described {
+            return Ok((described.adapter().await?, described.info().clone()));
+        }
+        let adapter = adapter::choose(&self.wanted).await?;
+        let info = AdapterInfo::of(&adapter);
+        Ok((adapter, info))
+    }
+
     /// Opens the device, waiting for it.
     ///
     /// # Errors
@@ -166,8 +189,7 @@ impl GpuBuilder {
     async fn open(self) -> Result<Gpu> {
         let named = std::env::var("WGRAD_KERNEL").unwrap_or_default();
         let choices = Choices::new(&named, &self.choices, self.quiet)?;
-        let adapter = adapter::choose(&self.wanted).await?;
-        let mut info = AdapterInfo::of(&adapter);
+        let (adapter, mut info) = self.choose().await?;
         if info.is_cpu && !self.quiet {
             eprintln!("wgrad: no GPU in use; kernels run on the CPU adapter {}", info.name);
         }
@@ -248,6 +270,8 @@ impl GpuBuilder {
         let compiler = Compiler::new(&device, &adapter.get_info(), cache.clone());
         let print_at_end = asked && profiler.is_some();
         let recorder = Recorder::new(&device, &queue, info.facts.submission_work, profiler);
+        #[cfg(feature = "isa")]
+        let recorder = recorder.listing(self.described);
         let inner = Arc::new(Guarded::new(Inner {
             recorder: Mutex::new(recorder),
             tuned: Tuned::open(tune, cache, &info, checks),
