@@ -44,6 +44,7 @@ pub(crate) mod step;
 #[path = "isa/translate.rs"]
 pub(crate) mod translate;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -145,9 +146,7 @@ pub(crate) fn run(args: &Args) -> Result<Vec<String>, Box<dyn Error>> {
     } else if args.all {
         return all(args);
     } else {
-        for chip in chips(args) {
-            print!("{}", looked_at(args, chip)?.table());
-        }
+        look(args)?;
     }
     Ok(vec![])
 }
@@ -306,24 +305,37 @@ fn save(
     Ok(())
 }
 
-/// The kernels that are named, on a chip.
-fn looked_at(args: &Args, chip: &Chip) -> Result<Results, Box<dyn Error>> {
-    compiled(args, chip, |abilities| {
-        let all = wanted(args, abilities, true)?;
-        let is = |kernel: &str, name: &str| {
-            kernel.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '_', ' ']))
-        };
-        if let Some(name) = args.kernels.iter().find(|name| !all.iter().any(|w| is(&w.kernel.name, name))) {
-            let mut files: Vec<_> =
-                all.iter().filter_map(|w| w.kernel.name.rsplit_once('/')).map(|n| n.0).collect();
-            files.sort_unstable();
-            files.dedup();
-            return Err(
-                format!("{}: no kernel is named {name}; there are {}", chip.name, files.join(", ")).into()
-            );
+/// Shows the kernels that are named, on each chip.
+fn look(args: &Args) -> Result<(), Box<dyn Error>> {
+    let is = |kernel: &str, name: &str| {
+        kernel.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '_', ' ']))
+    };
+    let (mut files, mut found) = (BTreeSet::new(), BTreeSet::new());
+    for chip in chips(args) {
+        let results = compiled(args, chip, |abilities| {
+            let mut all = wanted(args, abilities, true)?;
+            files.extend(all.iter().filter_map(|w| Some(w.kernel.name.rsplit_once('/')?.0.to_owned())));
+            all.retain(|wanted| {
+                let names: Vec<_> =
+                    args.kernels.iter().filter(|name| is(&wanted.kernel.name, name)).collect();
+                found.extend(names.iter().map(|name| name.as_str()));
+                !names.is_empty()
+            });
+            Ok(all)
+        })?;
+        if results.rows.is_empty() {
+            println!("{} ({}): has none of what these need", chip.name, chip.architecture);
+        } else {
+            print!("{}", results.table());
         }
-        Ok(all.into_iter().filter(|w| args.kernels.iter().any(|name| is(&w.kernel.name, name))).collect())
-    })
+    }
+    match args.kernels.iter().find(|name| !found.contains(name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            let files: Vec<_> = files.into_iter().collect();
+            Err(format!("no kernel is named {name}; there are {}", files.join(", ")).into())
+        }
+    }
 }
 
 /// Everything, on every chip: into the files and tables.

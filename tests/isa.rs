@@ -1,14 +1,19 @@
 //! `--example isa` without its driver: what it reads out of machine code; and, with `--features isa`, the launches that it lists on
 //! adapters that are described, its rows and tables.
 
+#[cfg(not(feature = "isa"))]
 #[path = "../examples/isa/code.rs"]
 mod code;
+#[cfg(feature = "isa")]
 #[path = "common/files.rs"]
 mod files;
 #[cfg(feature = "isa")]
 #[path = "../examples/isa.rs"]
 #[expect(dead_code, reason = "its main is not called, and neither is the driver")]
 mod isa;
+
+#[cfg(feature = "isa")]
+use isa::code;
 
 use code::{Mix, busiest_loop, lanes};
 
@@ -99,6 +104,9 @@ fn masks_tell_the_lanes() {
     assert_eq!(lanes("\tv_cndmask_b32_e32 v5, v5, v7, vcc_lo                        ; 020a0f05"), Some(32));
     assert_eq!(lanes("\ts_and_saveexec_b32 s0, exec_lo"), Some(32));
     assert_eq!(lanes("\tv_add_f32_e32 v0, v1, v2 ; vcc"), None);
+    // The halves of a mask of 64 are scalars like any other.
+    assert_eq!(lanes("\ts_mul_i32 vcc_lo, s0, s1"), None);
+    assert_eq!(lanes("\ts_mov_b32 s0, exec_lo\n\ts_and_saveexec_b64 s[0:1], exec"), Some(64));
 }
 
 #[cfg(feature = "isa")]

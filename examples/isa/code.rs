@@ -118,16 +118,23 @@ pub(crate) fn busiest_loop(code: &str) -> Option<(Mix, usize)> {
     busiest.map(|(_, mix, inner)| (mix, inner))
 }
 
-/// Lanes of the subgroup that code is compiled for, from the width of its masks; `None` where it has none.
+/// Lanes of the subgroup that code is compiled for, from the width of its masks; `None` where it has none. Halves of a mask, and
+/// `vcc` outside of comparisons and choices, may be any scalars.
 pub(crate) fn lanes(code: &str) -> Option<u32> {
-    let words = || code.lines().flat_map(|line| instruction(line).split([' ', ',', '\t']));
-    if words().any(|word| word == "exec_lo" || word == "vcc_lo") {
-        Some(32)
-    } else if words().any(|word| word == "exec" || word == "vcc") {
-        Some(64)
-    } else {
-        None
+    let mut lanes = None;
+    for text in code.lines().map(instruction) {
+        let masked = ["v_cmp", "v_cndmask", "v_dual_cndmask"].iter().any(|name| text.starts_with(name));
+        for word in text.split([' ', ',', '\t']) {
+            match word {
+                "exec" => return Some(64),
+                "vcc" if masked => return Some(64),
+                "exec_lo" => lanes = Some(32),
+                "vcc_lo" if masked => lanes = Some(32),
+                _ => {}
+            }
+        }
     }
+    lanes
 }
 
 /// A line without its encoding.
