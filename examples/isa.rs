@@ -19,7 +19,7 @@
 //!
 //! `--launches` counts the launches of a training step of any method, in the program itself, and with the rates of a card (f32
 //! operations, f16 operations of matrix units, bytes, each a second) how long they take at least: each launch the longer of
-//! its bytes and its operations. `--all` ends with an error if a kernel of the SimCLR steps spills registers.
+//! its bytes and its operations, as it states them. `--all` ends with an error if a kernel of the SimCLR steps spills registers.
 
 #[path = "isa/adapters.rs"]
 pub(crate) mod adapters;
@@ -105,10 +105,13 @@ pub(crate) struct Args {
     /// Rates of a card: operations a second in f32, in f16 on matrix units, and bytes a second
     #[arg(long, value_name = "F32,F16,BYTES", value_delimiter = ',', requires = "launches")]
     card: Vec<f64>,
+    /// Write the launches into this file as JSON: in order, with the WGSL and overrides of each kernel
+    #[arg(long, value_name = "FILE", requires = "launches")]
+    json: Option<PathBuf>,
     /// What the driver states of the adapter, in place of a class
     #[arg(long, hide = true)]
     abilities: Option<String>,
-    /// Write the launches into this file as JSON
+    /// List the launches in this process, into this file
     #[arg(long, hide = true)]
     list_into: Option<PathBuf>,
     /// Compile kernels from stdin
@@ -141,8 +144,16 @@ pub(crate) fn run(args: &Args) -> Result<Vec<String>, Box<dyn Error>> {
         compile::serve()?;
     } else if let Some(file) = &args.list_into {
         fs::write(file, serde_json::to_string(&list(args)?)?)?;
-    } else if args.launches.is_some() {
-        print!("{}", counted(args)?.table(card.as_ref()));
+    } else if let Some(method) = &args.launches {
+        let step = counted(args)?;
+        if let Some(file) = &args.json {
+            fs::write(file, serde_json::to_string(&step)?).map_err(|e| format!("{}: {e}", file.display()))?;
+        }
+        println!(
+            "A step of {method}: {}, {} images, {}, on an adapter of the class {}; bytes and operations as launches state them.",
+            args.encoder, args.batch, args.precision, args.adapter_class
+        );
+        print!("{}", step.table(card.as_ref()));
     } else if args.all {
         return all(args);
     } else {

@@ -348,6 +348,8 @@ mod listed {
         assert!(args("matmul --chip navi99").is_err());
         assert!(args("--launches simclrr").is_err());
         assert!(args("matmul --card 1,2,3").is_err(), "a card without launches");
+        assert!(args("matmul --json step.json").is_err(), "launches kept without launches");
+        assert!(args("--all --save runs/isa").is_err(), "nothing is named to be kept");
         for card in ["1e12", "1e12,1e12", "0,1,1", "nan,1,1"] {
             let error = run(&args(&format!("--launches simclr --card {card}")).unwrap()).unwrap_err();
             assert!(error.to_string().starts_with("--card: three rates"), "{card}: {error}");

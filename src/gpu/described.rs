@@ -49,7 +49,7 @@ pub struct Described {
 }
 
 impl Described {
-    /// An adapter with the limits and abilities that `info` states. [`AdapterInfo::timestamps`] should be false: there is no time.
+    /// An adapter with the limits and abilities that `info` states.
     #[must_use]
     pub fn new(info: AdapterInfo) -> Self {
         Self { info, launches: Arc::default() }
@@ -79,7 +79,6 @@ impl Described {
         for (has, feature) in [
             (info.f16, wgpu::Features::SHADER_F16),
             (info.subgroups, wgpu::Features::SUBGROUP),
-            (info.timestamps, wgpu::Features::TIMESTAMP_QUERY),
             (!info.matrix_tiles.is_empty(), wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
         ] {
             features.set(feature, has);
