@@ -28,8 +28,8 @@ pub(crate) struct Mix {
     pub(crate) memory: u32,
     /// Scalar loads.
     pub(crate) scalar_loads: u32,
-    /// Multiply-adds of an invocation: 1 of each fused one, 2 of a packed one or a dot product of two, and of a 16 x 16 x 16
-    /// product of matrix units 4,096 shared by the lanes of the subgroup.
+    /// Multiply-adds of an invocation: 1 of each fused one (`v_fma_mix` included, by which f16 values are also only added), 2 of a
+    /// packed one or a dot product of two, and of a 16 x 16 x 16 product of matrix units 4,096 shared by the lanes of the subgroup.
     pub(crate) multiply_adds: u32,
 }
 
