@@ -272,7 +272,6 @@ mod listed {
             ("VGPRs", 216),
             ("Spilled SGPRs", 0),
             ("Spilled VGPRs", spilled),
-            ("Code size", 10_588),
             ("LDS size", 37_888),
             ("Scratch size", 256 * spilled),
             ("Subgroups per SIMD", 4),

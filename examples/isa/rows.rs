@@ -36,7 +36,6 @@ pub(crate) struct Row {
     pub(crate) lds_bytes: u64,
     /// Waves of 32 lanes on a SIMD at once, as registers and workgroup memory allow: of 64, half as many.
     pub(crate) waves: u64,
-    pub(crate) code_bytes: u64,
     pub(crate) instructions: u64,
     pub(crate) valu: u64,
     pub(crate) salu: u64,
@@ -76,7 +75,6 @@ impl Row {
             scratch_bytes: number("Scratch size")?,
             lds_bytes: number("LDS size")?,
             waves: number("Subgroups per SIMD")?,
-            code_bytes: number("Code size")?,
             instructions: number("Instructions")?,
             valu: number("VALU")?,
             salu: number("SALU")?,
