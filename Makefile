@@ -8,6 +8,7 @@
 # make results     three seeds of the demo, into the README
 # make compare     every method with one budget on the demo's images, three seeds, into the README: half an hour on two cores
 # make figures     the theory, drawn and checked, into examples/figures.md: ten minutes on two cores
+# make isa         what a GPU's compiler makes of each kernel, without the GPU; an error where a training step's kernel spills registers
 # make swiftshader the op tests on a second, independent Vulkan driver
 # make validation  the op tests and a training step under the Khronos validation layer
 #
@@ -20,7 +21,7 @@ export CARGO
 XDG_RUNTIME_DIR ?= /tmp
 export XDG_RUNTIME_DIR
 
-.PHONY: demo test check benchmark bench peers report results compare figures swiftshader validation needs
+.PHONY: demo test check benchmark bench peers report results compare figures isa swiftshader validation needs
 
 demo: needs
 	$(CARGO) run --release --example demo
@@ -31,7 +32,7 @@ test: needs
 
 check: needs
 	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets --features bench -- -D warnings
+	$(CARGO) clippy --all-targets --features bench,isa -- -D warnings
 	$(CARGO) clippy --lib --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
 	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "cargo-deny is not installed: skipped"; fi
@@ -58,6 +59,11 @@ compare: needs
 
 figures: needs
 	$(CARGO) run --release --example figures
+
+# The tests that want its features, then RADV, which .ci/radv fetches where the system's own is another version.
+isa: needs
+	$(CARGO) test --release --features isa --test isa
+	$(CARGO) run --release --features isa --example isa -- --all
 
 # Debian and Ubuntu ship SwiftShader inside `chromium`.
 SWIFTSHADER ?= /usr/lib/chromium/vk_swiftshader_icd.json

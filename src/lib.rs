@@ -90,8 +90,8 @@
 //!
 //! # Features
 //!
-//! `train` (default) has the training run and its command line, and implies `data`, the readers of image data sets. Without
-//! default features this is the bare engine, up to [`nn`], [`optim`], [`ssl`] and [`eval`].
+//! `train` (default) has the training run and its command line, and implies `data`, the readers of image data sets. `isa` is for
+//! `examples/isa.rs`, which studies kernels without an adapter. Without default features this is the bare engine, up to [`nn`], [`optim`], [`ssl`] and [`eval`].
 
 pub mod autograd;
 #[cfg(feature = "data")]

@@ -29,6 +29,8 @@ pub struct GpuBuilder {
     facts: Option<Facts>,
     lowered: Lowered,
     self_test: Option<bool>,
+    #[cfg(feature = "isa")]
+    described: Option<super::Described>,
 }
 
 /// Whether a variable is on; `None` where it is not set.
@@ -161,6 +163,30 @@ impl GpuBuilder {
         self
     }
 
+    /// Opens a device on an adapter that is described and not there, which lists what is launched and executes nothing. Names
+    /// of adapters are not looked at, and nothing is tuned.
+    #[cfg(feature = "isa")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn described(mut self, adapter: &super::Described) -> Self {
+        self.described = Some(adapter.clone());
+        self.facts(adapter.info().facts).profile(false).tune(false)
+    }
+
+    /// The adapter to open, what is known of it, and the limits of the device.
+    async fn choose(&self, lowered: Lowered) -> Result<(wgpu::Adapter, AdapterInfo, wgpu::Limits)> {
+        #[cfg(feature = "isa")]
+        if let Some(described) = &self.described {
+            let adapter = described.adapter().await?;
+            let limits = adapter.limits();
+            return Ok((adapter, described.info().clone(), limits));
+        }
+        let adapter = adapter::choose(&self.wanted).await?;
+        let limits = lowered.of(&adapter.limits())?;
+        let info = AdapterInfo::of(&adapter, &limits);
+        Ok((adapter, info, limits))
+    }
+
     /// Opens the device, waiting for it.
     ///
     /// # Errors
@@ -186,7 +212,14 @@ impl GpuBuilder {
         };
         #[cfg(target_family = "wasm")]
         let (gpu, lowered) = self.open().await?;
-        let tested = if wanted { gpu.self_test(cache).await? } else { gpu.tested() };
+        let tested = if gpu.recorder().only_lists() {
+            // Fast enough that no launch is cut.
+            Tested { flops_per_second: 1e15, bytes_per_second: 1e14, ..gpu.tested() }
+        } else if wanted {
+            gpu.self_test(cache).await?
+        } else {
+            gpu.tested()
+        };
         gpu.rely_on(Tested { matrix_subgroup: lowered.subgroup.unwrap_or(tested.matrix_subgroup), ..tested });
         Ok(gpu)
     }
@@ -194,15 +227,13 @@ impl GpuBuilder {
     async fn open(self) -> Result<(Gpu, Lowered)> {
         let named = std::env::var("WGRAD_KERNEL").unwrap_or_default();
         let choices = Choices::new(&named, &self.choices, self.quiet)?;
-        let adapter = adapter::choose(&self.wanted).await?;
         let lowered = Lowered::parse(&std::env::var("WGRAD_LIMITS").unwrap_or_default())?;
         let lowered = Lowered {
             webgpu: self.lowered.webgpu || lowered.webgpu,
             workgroups: self.lowered.workgroups.or(lowered.workgroups),
             ..lowered
         };
-        let limits = lowered.of(&adapter.limits())?;
-        let mut info = AdapterInfo::of(&adapter, &limits);
+        let (adapter, mut info, limits) = self.choose(lowered).await?;
         if !self.quiet {
             lowered.tell(&info);
         }
@@ -276,6 +307,8 @@ impl GpuBuilder {
         let print_at_end = asked && profiler.is_some();
         let recorder =
             Recorder::new(&device, &queue, info.facts.submission_seconds, &Tested::assumed(&info), profiler);
+        #[cfg(feature = "isa")]
+        let recorder = recorder.listing(self.described);
         let inner = Arc::new(Guarded::new(Inner {
             recorder: Mutex::new(recorder),
             tuned: Tuned::open(tune, cache, &info, checks),

@@ -31,6 +31,9 @@ pub(super) struct Compiled {
     pub(super) matrix_units: bool,
     half: Vec<bool>,
     uniforms: Vec<(String, Scalar)>,
+    /// What the compiler got.
+    #[cfg(feature = "isa")]
+    pub(super) text: std::sync::Arc<super::described::FinalKernel>,
 }
 
 impl Compiled {
@@ -103,6 +106,15 @@ impl Compiled {
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
+        #[cfg(feature = "isa")]
+        let final_kernel = super::described::FinalKernel {
+            name: name.clone(),
+            entry: kernel.entry().to_owned(),
+            constants: constants.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+            text: text.clone(),
+            workgroup_size: facts.workgroup_size,
+            matrix_units,
+        };
         let (builtin, entry, label, device) =
             (kernel.is_builtin(), kernel.entry().to_owned(), name.clone(), device.clone());
         let pipeline = compiler.start(move |cache| {
@@ -135,6 +147,8 @@ impl Compiled {
             half: facts.half,
             workgroup_size: facts.workgroup_size,
             uniforms: facts.uniforms,
+            #[cfg(feature = "isa")]
+            text: final_kernel.into(),
         })
     }
 

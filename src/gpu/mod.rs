@@ -8,6 +8,8 @@ mod builder;
 mod choices;
 mod compiled;
 mod compiler;
+#[cfg(feature = "isa")]
+mod described;
 mod disk;
 mod facts;
 mod fault;
@@ -33,6 +35,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 pub use adapter::AdapterInfo;
 pub use builder::GpuBuilder;
+#[cfg(feature = "isa")]
+pub use described::{Described, FinalKernel, Launch};
 pub use facts::{Class, Facts, Means, StripCut};
 pub use kernel::Kernel;
 pub use launch::{Grid, Work};
@@ -342,9 +346,10 @@ impl Gpu {
                 return Err(Error::OutOfMemory { op: op.to_owned(), bytes: class, in_use, limit });
             }
         }
+        // What executes nothing needs no memory.
+        let size = if self.recorder().only_lists() { 256 } else { class };
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let descriptor =
-            wgpu::BufferDescriptor { label: None, size: class, usage, mapped_at_creation: false };
+        let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
         let buffer = self.0.device.create_buffer(&descriptor);
         Ok(self.pool().adopt(buffer, class))
     }

@@ -65,6 +65,9 @@ pub(super) struct Recorder {
     bind_groups: HashMap<Box<[u64]>, wgpu::BindGroup>,
     key: Vec<u64>,
     pub(super) profiler: Option<Profiler>,
+    /// Where launches are listed instead.
+    #[cfg(feature = "isa")]
+    listed: Option<super::described::Described>,
 }
 
 /// Seconds for an operation and for a byte, of kernels that reach a quarter of the rates.
@@ -108,12 +111,32 @@ impl Recorder {
             bind_groups: HashMap::new(),
             key: Vec::new(),
             profiler,
+            #[cfg(feature = "isa")]
+            listed: None,
         }
     }
 
     /// Counts work at these rates from now on.
     pub(super) fn expect_rates(&mut self, rates: &Tested) {
         self.costs = costs(rates);
+    }
+
+    /// The recorder of an adapter that is described, if it is: it lists launches there, and executes nothing.
+    #[cfg(feature = "isa")]
+    pub(super) fn listing(self, listed: Option<super::described::Described>) -> Self {
+        Self { listed, ..self }
+    }
+
+    /// Whether launches are listed and nothing is executed.
+    #[cfg(feature = "isa")]
+    pub(super) fn only_lists(&self) -> bool {
+        self.listed.is_some()
+    }
+
+    /// Whether launches are listed and nothing is executed: never, without the feature `isa`.
+    #[cfg(not(feature = "isa"))]
+    pub(super) fn only_lists(&self) -> bool {
+        false
     }
 
     /// Records one dispatch. `write_uniforms` appends the uniform's bytes.
@@ -125,6 +148,10 @@ impl Recorder {
         groups: [u32; 3],
         work: Work,
     ) {
+        #[cfg(feature = "isa")]
+        if let Some(adapter) = &self.listed {
+            return adapter.add(&kernel.text, groups, work);
+        }
         let start = self.uniforms.len();
         write_uniforms(&mut self.uniforms);
         self.uniforms.resize((start + kernel.uniforms_bytes as usize).next_multiple_of(self.alignment), 0);
@@ -204,6 +231,9 @@ impl Recorder {
     }
 
     fn copy_buffer(&mut self, from: &wgpu::Buffer, from_at: u64, to: &wgpu::Buffer, to_at: u64, bytes: u64) {
+        if self.only_lists() {
+            return;
+        }
         if self.put_off.is_empty() {
             self.encoder_outside_pass().copy_buffer_to_buffer(from, from_at, to, to_at, bytes);
         } else {
@@ -215,7 +245,7 @@ impl Recorder {
     /// Writes host bytes to a range. `write_buffer` acts before anything not yet submitted, so work that uses the buffer
     /// is submitted first.
     pub(super) fn upload(&mut self, dst: &Storage, bytes: &[u8]) {
-        let Some(raw) = dst.raw() else { return };
+        let Some(raw) = dst.raw().filter(|_| !self.only_lists()) else { return };
         if raw.touched.load(Ordering::Relaxed) == self.epoch {
             self.flush();
         }

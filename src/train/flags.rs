@@ -81,6 +81,11 @@ pub struct Flags {
     /// Write a Chrome/Perfetto trace of the GPU
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+    /// The adapter, where it is described and not there
+    #[cfg(feature = "isa")]
+    #[doc(hidden)]
+    #[arg(skip)]
+    pub described: Option<crate::gpu::Described>,
 }
 
 impl Flags {

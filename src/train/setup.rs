@@ -69,7 +69,12 @@ impl Setup {
         // A resumed run tunes if it did so from the start.
         let asked = flags.tune || by_env("WGRAD_TUNE") || recipe.get("tune") == Some(&true.into());
         let tune = resumed.as_ref().map_or(asked, |config| config.tune);
-        let gpu = builder.tune(tune).build()?;
+        builder = builder.tune(tune);
+        #[cfg(feature = "isa")]
+        if let Some(described) = &flags.described {
+            builder = builder.described(described);
+        }
+        let gpu = builder.build()?;
         if let Some(from) = checkpoint.as_ref().filter(|c| c.meta.config.adapter == gpu.info().name) {
             gpu.keep_tuned(from.meta.tuned.clone());
         }
