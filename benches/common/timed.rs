@@ -1,245 +1,99 @@
-//! An op as data: how it is run, its specification on small ragged shapes, and the work it needs in the sizes it is timed at.
+//! The cases of the table as something to time: the work they need at least, and their runs.
 
 use wgrad::gpu::Work;
 use wgrad::{DType, Gpu, Result, Tensor};
 
-use super::{Case, Checked, Run, Subject, compare, drawn, random, times, weighted_sum};
+use super::cases::op::{Input, Op, Values};
+use super::cases::{self, Sizes};
+use super::check::weighted_sum;
+use super::{Case, Run, Subject, drawn, times};
 
-/// An input: its shape, and for `u32` what its values stay below.
-#[derive(Clone)]
-pub(super) struct Input {
-    shape: Vec<usize>,
-    below: Option<u32>,
+/// Every case of the table that has a timed size, forward pass and gradient.
+pub(crate) fn ops(gpu: &Gpu) -> Vec<Case> {
+    cases::all(&Sizes::of(gpu)).into_iter().flat_map(|op| passes(&op, DType::F32)).collect()
 }
 
-pub(super) type Inputs = Vec<Input>;
-pub(super) type Values = Vec<Vec<f64>>;
-type Gradients = fn(&[Vec<f64>], &[f64]) -> Values;
-
-/// An op as data. Functions are plain: they know the ragged shapes, which are written beside them.
-#[derive(Clone)]
-pub(crate) struct Op {
-    name: &'static str,
-    ragged: Inputs,
-    timed: Inputs,
-    run: fn(&[Tensor]) -> Tensor,
-    value: fn(&[Vec<f64>]) -> Vec<f64>,
-    /// Gradients of the first inputs for the output's gradient.
-    gradients: Option<Gradients>,
-    /// Which inputs require gradients: what the gradient case computes and is checked for.
-    leaves: Vec<usize>,
-    forward: bool,
-    /// Elements of the timed output.
-    output: usize,
-    flops: [u64; 2],
-    dtype: DType,
+/// The passes of an op on inputs of a type that are timed: the forward pass, the gradient.
+pub(crate) fn passes(op: &Op, dtype: DType) -> Vec<Case> {
+    let [forward, gradient] = op.passes;
+    let name = |suffix: &str| if forward { format!("{}{suffix}", op.name) } else { op.name.clone() };
+    let pass = |name: String, work, subject: fn(&Op, &Gpu, DType, Work) -> Result<Subject>| {
+        let (checked, timed) = (op.clone(), op.clone());
+        Case {
+            name,
+            size: size(&op.timed),
+            work,
+            check: Box::new(move |gpu| checked.check_briefly(gpu, dtype)),
+            prepare: Box::new(move |gpu| subject(&timed, gpu, dtype, work)),
+        }
+    };
+    let mut cases = vec![];
+    cases.extend(forward.then(|| pass(name(""), forward_work(op, dtype), forward_subject)));
+    cases.extend(gradient.then(|| pass(name(", gradient"), gradient_work(op, dtype), gradient_subject)));
+    cases
 }
 
-impl Input {
-    fn len(&self) -> usize {
-        self.shape.iter().product()
-    }
+fn size(inputs: &[Input]) -> String {
+    let matrices = inputs.iter().filter(|input| input.shape.len() > 1);
+    matrices.map(|input| times(&input.shape)).collect::<Vec<_>>().join(", ")
 }
 
-pub(super) fn float(shape: &[usize]) -> Input {
-    Input { shape: shape.to_vec(), below: None }
+fn bytes<'a>(inputs: impl IntoIterator<Item = &'a Input>, dtype: DType) -> usize {
+    inputs.into_iter().map(|input| input.len() * input.dtype(dtype).size()).sum()
 }
 
-pub(super) fn index(shape: &[usize], below: usize) -> Input {
-    Input { shape: shape.to_vec(), below: Some(below as u32) }
+/// What the forward pass needs at least: every input read once, the output written once.
+fn forward_work(op: &Op, dtype: DType) -> Work {
+    let whole = || bytes(&op.timed, dtype) + op.output * dtype.size();
+    Work::new(op.bytes.unwrap_or_else(whole), op.flops[0])
 }
 
-pub(super) fn op(
-    name: &'static str,
-    ragged: Inputs,
-    timed: Inputs,
-    run: fn(&[Tensor]) -> Tensor,
-    value: fn(&[Vec<f64>]) -> Vec<f64>,
-) -> Op {
-    let first = timed.iter().find(|input| input.below.is_none());
-    Op {
-        name,
-        output: first.map_or(0, Input::len),
-        ragged,
-        timed,
-        run,
-        value,
-        gradients: None,
-        leaves: vec![],
-        forward: true,
-        flops: [0; 2],
-        dtype: DType::F32,
-    }
+/// What the gradient needs at least: the inputs and the output's gradient read, the inputs' gradients written. Where only one input's
+/// gradient is computed the op is linear in that input, and does not read it.
+fn gradient_work(op: &Op, dtype: DType) -> Work {
+    let results = bytes(op.leaves(&op.timed).into_iter().map(|leaf| &op.timed[leaf]), dtype);
+    let inputs = bytes(&op.timed, dtype);
+    let read = if op.passes[0] { inputs } else { inputs - results };
+    Work::new(read + results + op.output * dtype.size(), op.flops[1])
 }
 
-impl Op {
-    /// With a gradient case for all float inputs.
-    pub(super) fn gradients(mut self, gradients: Gradients) -> Self {
-        self.leaves = (0..self.ragged.len()).filter(|&i| self.ragged[i].below.is_none()).collect();
-        self.gradients = Some(gradients);
-        self
-    }
-
-    /// With an output of this many elements, where that is not as many as the first float input has.
-    pub(super) fn output(mut self, elements: usize) -> Self {
-        self.output = elements;
-        self
-    }
-
-    /// Operations of the forward pass and of the gradient.
-    pub(super) fn flops(mut self, forward: usize, gradient: usize) -> Self {
-        self.flops = [forward as u64, gradient as u64];
-        self
-    }
-
-    /// Only the gradient, and only of this input.
-    pub(super) fn only_gradient_of(mut self, name: &'static str, leaf: usize, flops: usize) -> Self {
-        (self.name, self.leaves, self.forward) = (name, vec![leaf], false);
-        self.flops(0, flops)
-    }
-
-    /// The same with inputs, and so outputs, of this type.
-    pub(crate) fn dtype(mut self, dtype: DType) -> Self {
-        self.dtype = dtype;
-        self
-    }
-
-    /// Its cases: the forward pass, and the gradient where there is one.
-    pub(crate) fn cases(self) -> Vec<Case> {
-        let mut cases = vec![];
-        if self.forward {
-            let (checked, timed) = (self.clone(), self.clone());
-            cases.push(Case {
-                name: self.name.to_owned(),
-                size: self.size(),
-                work: self.work(),
-                check: Box::new(move |gpu| checked.check_value(gpu)),
-                prepare: Box::new(move |gpu| timed.forward_subject(gpu)),
-            });
+/// The inputs of the timed size, drawn on the device.
+fn inputs(op: &Op, gpu: &Gpu, dtype: DType) -> Result<Vec<Tensor>> {
+    let make = |(seed, input): (u32, &Input)| match input.values {
+        Values::Index(below, f) => {
+            let values: Vec<u32> = (0..input.len()).map(|i| (f(i) % below) as u32).collect();
+            gpu.tensor_u32(&values, input.shape.as_slice())
         }
-        if !self.leaves.is_empty() {
-            let (size, checked, timed) = (self.size(), self.clone(), self.clone());
-            cases.push(Case {
-                name: if self.forward { format!("{}, gradient", self.name) } else { self.name.to_owned() },
-                size,
-                work: self.gradient_work(),
-                check: Box::new(move |gpu| checked.check_gradient(gpu)),
-                prepare: Box::new(move |gpu| timed.gradient_subject(gpu)),
-            });
-        }
-        cases
-    }
+        Values::Uniform(low, high) => Ok(drawn(gpu, seed, &input.shape, low, high)?.cast(input.dtype(dtype))),
+        Values::Made(_) => Ok(drawn(gpu, seed, &input.shape, -1.0, 1.0)?.cast(input.dtype(dtype))),
+    };
+    (0..).zip(&op.timed).map(make).collect()
+}
 
-    fn size(&self) -> String {
-        self.timed
-            .iter()
-            .filter(|i| i.shape.len() > 1)
-            .map(|i| times(&i.shape))
-            .collect::<Vec<_>>()
-            .join(", ")
-    }
+fn forward_subject(op: &Op, gpu: &Gpu, dtype: DType, work: Work) -> Result<Subject> {
+    let (x, op) = (inputs(op, gpu, dtype)?, op.clone());
+    let next = move || -> Run {
+        let (x, op) = (x.clone(), op.clone());
+        Box::new(move || {
+            let y = (op.run)(&x);
+            assert_eq!(y.len(), op.output, "{}: the table states another output", op.name);
+        })
+    };
+    Ok(Subject { bytes: work.bytes, next: Box::new(next) })
+}
 
-    /// What the forward pass needs at least: every input read once, the output written once.
-    fn work(&self) -> Work {
-        let bytes = self.bytes(&self.timed) + self.output * self.dtype.size();
-        Work::new(bytes as u64, self.flops[0])
+fn gradient_subject(op: &Op, gpu: &Gpu, dtype: DType, work: Work) -> Result<Subject> {
+    let mut x = inputs(op, gpu, dtype)?;
+    for leaf in op.leaves(&op.timed) {
+        x[leaf] = x[leaf].requires_grad();
     }
-
-    /// What the gradient needs at least: the inputs and the output's gradient read, the inputs' gradients written. Where only
-    /// one input's gradient is computed the op is linear in that input, and does not read it.
-    fn gradient_work(&self) -> Work {
-        let leaves: Vec<Input> = self.leaves.iter().map(|&leaf| self.timed[leaf].clone()).collect();
-        let results = self.bytes(&leaves);
-        let read = if self.forward { self.bytes(&self.timed) } else { self.bytes(&self.timed) - results };
-        Work::new((read + results + self.output * self.dtype.size()) as u64, self.flops[1])
-    }
-
-    fn bytes(&self, inputs: &[Input]) -> usize {
-        let size = |input: &Input| if input.below.is_some() { 4 } else { self.dtype.size() };
-        inputs.iter().map(|input| input.len() * size(input)).sum()
-    }
-
-    fn tolerance(&self) -> f64 {
-        // Sums of some hundred products in f32; or one rounding of the result to f16.
-        if self.dtype == DType::F16 { 2e-3 } else { 1e-4 }
-    }
-
-    fn small(&self, gpu: &Gpu) -> Result<(Vec<Tensor>, Values)> {
-        let coarse = self.dtype == DType::F16;
-        let mut pairs = vec![];
-        for (i, input) in self.ragged.iter().enumerate() {
-            let (x, values) = random(gpu, 7 + i as u32, &input.shape, coarse)?;
-            pairs.push(match input.below {
-                Some(below) => {
-                    let picks = |v: &f64| ((v + 1.0) / 2.0 * f64::from(below)) as u32 % below;
-                    let values: Vec<u32> = values.iter().map(picks).collect();
-                    let x = gpu.tensor_u32(&values, input.shape.as_slice())?;
-                    (x, values.into_iter().map(f64::from).collect())
-                }
-                None => (x.cast(self.dtype), values),
-            });
-        }
-        Ok(pairs.into_iter().unzip())
-    }
-
-    fn large(&self, gpu: &Gpu) -> Result<Vec<Tensor>> {
-        let make = |(i, input): (usize, &Input)| match input.below {
-            Some(below) => {
-                let values: Vec<u32> = (0..input.shape.iter().product::<usize>() as u32)
-                    .map(|i| i.wrapping_mul(2_654_435_761) >> 8)
-                    .map(|v| v % below)
-                    .collect();
-                gpu.tensor_u32(&values, input.shape.as_slice())
-            }
-            None => Ok(drawn(gpu, i as u32, &input.shape)?.cast(self.dtype)),
-        };
-        self.timed.iter().enumerate().map(make).collect()
-    }
-
-    fn check_value(&self, gpu: &Gpu) -> Checked {
-        let (x, values) = self.small(gpu).map_err(|e| e.to_string())?;
-        compare(self.name, &(self.run)(&x), &(self.value)(&values), self.tolerance())
-    }
-
-    fn check_gradient(&self, gpu: &Gpu) -> Checked {
-        let (mut x, values) = self.small(gpu).map_err(|e| e.to_string())?;
-        for &leaf in &self.leaves {
-            x[leaf] = x[leaf].requires_grad();
-        }
-        let y = (self.run)(&x);
-        let (w, dy) = random(gpu, 99, y.shape(), self.dtype == DType::F16).map_err(|e| e.to_string())?;
-        let grads = weighted_sum(&y, &w.cast(y.dtype())).backward();
-        let want = self.gradients.map(|f| f(&values, &dy)).unwrap_or_default();
-        for &leaf in &self.leaves {
-            let got =
-                grads.get(&x[leaf]).ok_or_else(|| format!("{}: no gradient of input {leaf}", self.name))?;
-            compare(&format!("{}, gradient {leaf}", self.name), got, &want[leaf], self.tolerance())?;
-        }
-        Ok(())
-    }
-
-    fn forward_subject(&self, gpu: &Gpu) -> Result<Subject> {
-        let (x, run) = (self.large(gpu)?, self.run);
-        let next = move || -> Run {
-            let x = x.clone();
-            Box::new(move || drop(run(&x)))
-        };
-        Ok(Subject { bytes: self.work().bytes, next: Box::new(next) })
-    }
-
-    fn gradient_subject(&self, gpu: &Gpu) -> Result<Subject> {
-        let mut x = self.large(gpu)?;
-        for &leaf in &self.leaves {
-            x[leaf] = x[leaf].requires_grad();
-        }
-        let run = self.run;
-        let y = run(&x);
-        let w = drawn(gpu, 99, y.shape())?.cast(y.dtype());
-        assert_eq!(y.len(), self.output, "{}: the table states another output", self.name);
-        let next = move || -> Run {
-            let loss = weighted_sum(&run(&x), &w);
-            Box::new(move || drop(loss.backward()))
-        };
-        Ok(Subject { bytes: self.gradient_work().bytes, next: Box::new(next) })
-    }
+    let run = op.run.clone();
+    let y = run(&x);
+    let w = drawn(gpu, 99, y.shape(), -1.0, 1.0)?.cast(y.dtype());
+    assert_eq!(y.len(), op.output, "{}: the table states another output", op.name);
+    let next = move || -> Run {
+        let loss = weighted_sum(&run(&x), &w);
+        Box::new(move || drop(loss.backward()))
+    };
+    Ok(Subject { bytes: work.bytes, next: Box::new(next) })
 }
