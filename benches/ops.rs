@@ -9,8 +9,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::op::Op;
-use common::{Case, optimizers, table};
+use common::{Case, ladder, optimizers, timed};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use wgrad::gpu::Work;
 use wgrad::{Gpu, ops};
@@ -22,16 +21,14 @@ fn main() {
         .measurement_time(Duration::from_secs(1))
         .configure_from_args();
     let gpu = Gpu::new().unwrap_or_else(|e| panic!("{e}"));
-    for case in table::ops(&gpu).into_iter().flat_map(Op::cases).chain(optimizers::cases(&gpu)) {
+    for case in timed::ops(&gpu).into_iter().chain(optimizers::cases(&gpu)) {
         bench(&mut criterion, &gpu, case.name.clone(), &case);
     }
     for (family, _) in ops::ladders(gpu.info()) {
-        for rung in table::rungs(family, &gpu) {
+        for rung in ladder::rungs(family, &gpu) {
             let gpu = Gpu::builder().quiet().kernel(family, rung).build().unwrap_or_else(|e| panic!("{e}"));
-            for op in table::ladder(family, rung, &gpu) {
-                for case in op.cases() {
-                    bench(&mut criterion, &gpu, format!("{}, {rung}", case.name), &case);
-                }
+            for case in ladder::ladder(family, rung, &gpu) {
+                bench(&mut criterion, &gpu, format!("{}, {rung}", case.name), &case);
             }
         }
     }

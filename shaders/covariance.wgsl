@@ -74,7 +74,8 @@ struct Hinge { n: u32, d: u32, gamma: f32, unbias: f32 }                 // unbi
 fn variance_hinge(at: At, @builtin(local_invocation_index) lid: u32) {
     let j = item_index(at, lid, WG);
     if j >= q.d { return; }
-    term[j] = max(0.0, q.gamma - q.unbias / stats[q.d + j]) / f32(q.d);
+    let term_j = q.gamma - q.unbias / stats[q.d + j];
+    term[j] = select(term_j, 0.0, term_j < 0.0) / f32(q.d); // NaN stays
 }
 
 // One invocation an element: -dhinge (x - mean) / (d (n - 1) std) in columns whose std is below gamma.

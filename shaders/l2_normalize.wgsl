@@ -30,7 +30,7 @@ fn l2_normalize(at: At, @builtin(local_invocation_index) lid: u32) {
         part += v * v;
     }
     let norm = sqrt(row_sum(vec2f(lane_sum(part)), lid).x);
-    let scale = 1.0 / max(norm, p.eps);
+    let scale = 1.0 / select(norm, p.eps, norm < p.eps); // NaN stays
     for (var i = row.begin; i < row.end; i += LANES) { y[i] = Cell(Lane(x[i]) * scale); }
     if row.live && row.lane == 0u { norms[row.index] = norm; }
 }

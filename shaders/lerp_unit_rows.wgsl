@@ -26,7 +26,8 @@ fn lerp_unit_rows(at: At, @builtin(local_invocation_index) lid: u32) {
         let v = old + p.weight * (x[i] - old);
         part += v * v;
     }
-    let scale = 1.0 / max(sqrt(row_sum(vec2f(part), lid).x), p.eps);
+    let norm = sqrt(row_sum(vec2f(part), lid).x);
+    let scale = 1.0 / select(norm, p.eps, norm < p.eps); // NaN stays
     for (var i = row.begin; i < end; i += LANES) {
         let old = y[to + i - first];
         y[to + i - first] = scale * (old + p.weight * (x[i] - old));

@@ -34,7 +34,7 @@ fn power(v: vec4f, e: f32, kind: f32) -> vec4f {
     if e == 0.0 { return vec4f(1.0); }
     // Some drivers' pow is only near 0 at 0.
     let at_zero = select(1.0 / abs(v), abs(v), vec4<bool>(e > 0.0));
-    let magnitude = select(pow(abs(v), vec4f(e)), at_zero, v == vec4f());
+    let magnitude = keep_nan(v, select(pow(abs(v), vec4f(e)), at_zero, v == vec4f()));
     if kind == 0.0 { return magnitude; }
     if kind == 1.0 { return select(magnitude, -magnitude, v < vec4f()); }
     return select(magnitude, sqrt(v), v < vec4f()); // sqrt of a negative: NaN

@@ -7,9 +7,8 @@ use serde_json::{Map, Value, json};
 use wgrad::gpu::Roofline;
 use wgrad::{Gpu, GpuBuilder, Result, ops};
 
-use super::op::Op;
 use super::steps::{self, Step};
-use super::{Case, optimizers, table};
+use super::{Case, ladder, optimizers, timed};
 
 /// A part of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -153,8 +152,8 @@ impl Report {
         match part {
             Part::Ladder => {
                 for (family, _) in ops::ladders(gpu.info()) {
-                    for rung in table::rungs(family, gpu) {
-                        for case in table::ladder(family, rung, gpu).into_iter().flat_map(Op::cases) {
+                    for rung in ladder::rungs(family, gpu) {
+                        for case in ladder::ladder(family, rung, gpu) {
                             let identity =
                                 json!({"family": family, "rung": rung, "name": case.name, "size": case.size});
                             let label = format!("{family}/{rung}: {}", case.name);
@@ -164,7 +163,7 @@ impl Report {
                 }
             }
             Part::Ops => {
-                for case in table::ops(gpu).into_iter().flat_map(Op::cases).chain(optimizers::cases(gpu)) {
+                for case in timed::ops(gpu).into_iter().chain(optimizers::cases(gpu)) {
                     let identity = json!({"name": case.name, "size": case.size});
                     jobs.push(job(case.name.clone(), &identity, Kind::Op(case)));
                 }
@@ -187,7 +186,7 @@ impl Report {
             Kind::Step(step) => return self.train_step(job, step).map(Measured::Row),
             Kind::Op(case) => (self.gpu.clone(), case, self.roofline),
             Kind::Rung { family, rung, case } => {
-                let matrix = Some(*rung) == table::on_matrix_units(family);
+                let matrix = Some(*rung) == ladder::on_matrix_units(family);
                 (self.on_rung(family, rung)?, case, self.roofline.matrix_units(matrix))
             }
         };
@@ -205,7 +204,7 @@ impl Report {
         if let Kind::Rung { family, rung, .. } = &job.kind {
             let mut chosen = ops::ladders(self.gpu.info()).into_iter();
             row["chosen"] = chosen.any(|(of, best)| of == *family && best == *rung).into();
-            row["matrix_units"] = (Some(*rung) == table::on_matrix_units(family)).into();
+            row["matrix_units"] = (Some(*rung) == ladder::on_matrix_units(family)).into();
         }
         Ok(Measured::Row(row))
     }

@@ -1,23 +1,25 @@
 //! What the benches and the report share: cases, their check against the specification, and how they are timed.
 #![allow(dead_code, reason = "each program uses a part of this")]
 
+#[path = "../../tests/cases/mod.rs"]
+pub(crate) mod cases;
+#[path = "../../tests/common/check.rs"]
+pub(crate) mod check;
+pub(crate) mod ladder;
 pub(crate) mod markdown;
 pub(crate) mod measure;
-pub(crate) mod op;
 pub(crate) mod optimizers;
 pub(crate) mod results;
 pub(crate) mod show;
 pub(crate) mod stamp;
 pub(crate) mod steps;
-pub(crate) mod table;
+pub(crate) mod timed;
 
 use std::time::{Duration, Instant};
 
+use check::Checked;
 use wgrad::gpu::Work;
-use wgrad::{DType, Gpu, Result, Rng, Tensor};
-
-/// Nothing, or what differs from the specification.
-pub(crate) type Checked = std::result::Result<(), String>;
+use wgrad::{Gpu, Result, Rng, Tensor};
 
 type Check = Box<dyn Fn(&Gpu) -> Checked>;
 type Prepare = Box<dyn Fn(&Gpu) -> Result<Subject>>;
@@ -86,47 +88,9 @@ impl Subject {
     }
 }
 
-/// A tensor of `shape` uniform in [-1, 1), and its values. With `coarse`, multiples of 1/64: exact in f16, and sums of their
-/// products exact in f32.
-pub(crate) fn random(gpu: &Gpu, seed: u32, shape: &[usize], coarse: bool) -> Result<(Tensor, Vec<f64>)> {
-    let mut rng = Rng::new(seed);
-    let draw = |rng: &mut Rng| {
-        let value = 2.0 * rng.uniform() - 1.0;
-        if coarse { (64.0 * value).floor() / 64.0 } else { value }
-    };
-    let data: Vec<f32> = (0..shape.iter().product()).map(|_| draw(&mut rng)).collect();
-    Ok((gpu.tensor(&data, shape)?, data.into_iter().map(f64::from).collect()))
-}
-
-/// Like [`random`], drawn on the device: for sizes that are timed.
-pub(crate) fn drawn(gpu: &Gpu, seed: u32, shape: &[usize]) -> Result<Tensor> {
-    gpu.uniform(shape, -1.0, 1.0, &mut Rng::new(seed))
-}
-
-/// `|got - want| <= tolerance * (1 + |want|)` for every element; NaN fails.
-pub(crate) fn compare(what: &str, got: &Tensor, want: &[f64], tolerance: f64) -> Checked {
-    let got: Vec<f64> = match got.dtype() {
-        DType::U32 => got.to_vec_u32().map(|v| v.into_iter().map(f64::from).collect()),
-        _ => got.cast(DType::F32).to_vec().map(|v| v.into_iter().map(f64::from).collect()),
-    }
-    .map_err(|e| format!("{what}: {e}"))?;
-    if got.len() != want.len() {
-        return Err(format!("{what}: {} elements, the specification has {}", got.len(), want.len()));
-    }
-    let wrong = got.iter().zip(want).position(|(g, w)| !((g - w).abs() <= tolerance * (1.0 + w.abs())));
-    match wrong {
-        Some(i) => Err(format!("{what}: element {i} is {}, the specification says {}", got[i], want[i])),
-        None => Ok(()),
-    }
-}
-
-/// `sum(w * y)` as an op whose backward is there already, so that a timing of its gradient is the op's own backward alone.
-pub(crate) fn weighted_sum(y: &Tensor, w: &Tensor) -> Tensor {
-    let scalar = y.full_like(0.0).reshape([y.len()]).slice_rows(0, 1).reshape([]);
-    scalar.with_backward("weighted_sum", &[y], &[w], |b| {
-        let [w] = b.saved();
-        vec![Some(w.clone())]
-    })
+/// A tensor of `shape` uniform between two numbers, drawn on the device.
+pub(crate) fn drawn(gpu: &Gpu, seed: u32, shape: &[usize], low: f32, high: f32) -> Result<Tensor> {
+    gpu.uniform(shape, low, high, &mut Rng::new(seed))
 }
 
 /// `4096x1024`.

@@ -12,7 +12,8 @@ use wgrad::optim::{
 use wgrad::reference as spec;
 use wgrad::{Gpu, Result, Rng, Tensor};
 
-use super::{Case, Run, Subject, compare, drawn, random};
+use super::check::{Checked, Tol, data, elements, f64s};
+use super::{Case, Run, Subject, check, drawn};
 
 /// A step of each optimiser, the teacher's update, and a batch of views.
 pub(crate) fn cases(gpu: &Gpu) -> Vec<Case> {
@@ -38,6 +39,11 @@ pub(crate) fn cases(gpu: &Gpu) -> Vec<Case> {
 }
 
 const RATE: f64 = 0.1;
+
+/// `|got - want| <= tolerance * (1 + |want|)` for every element.
+fn compare(what: &str, got: &Tensor, want: &[f64], tolerance: f64) -> Checked {
+    check::compare(what, &elements(what, got)?, want, Tol::new(tolerance, tolerance))
+}
 
 /// One parameter of `len` values.
 fn model(gpu: &Gpu, len: usize) -> Result<Params> {
@@ -77,13 +83,10 @@ fn optimizer(
             let run = || -> Result<(Tensor, Vec<f64>)> {
                 let params = model(gpu, 131)?;
                 let mut want: Vec<f64> = params.flat().to_vec()?.into_iter().map(f64::from).collect();
-                let (g, mut values) = random(gpu, 3, params.flat().shape(), false)?;
-                let padding = values.split_off(131);
-                let mut g_host: Vec<f32> = values.iter().map(|&v| v as f32).collect();
-                g_host.extend(padding.iter().map(|_| 0.0));
-                g.write(&g_host);
-                make(&params)?.step(&params, &g, RATE as f32);
-                step(&mut want[..131], &values);
+                let mut g = data(3, want.len());
+                g[131..].fill(0.0); // padding
+                make(&params)?.step(&params, &gpu.tensor(&g, params.flat().shape())?, RATE as f32);
+                step(&mut want[..131], &f64s(&g[..131]));
                 Ok((params.flat().clone(), want))
             };
             let (got, want) = run().map_err(|e| e.to_string())?;
@@ -91,7 +94,7 @@ fn optimizer(
         }),
         prepare: Box::new(move |gpu| {
             let params = Rc::new(model(gpu, parameters)?);
-            let gradient = drawn(gpu, 3, params.flat().shape())?;
+            let gradient = drawn(gpu, 3, params.flat().shape(), -1.0, 1.0)?;
             let optimizer = Rc::new(RefCell::new(make(&params)?));
             let next = move || -> Run {
                 let (params, gradient) = (Rc::clone(&params), gradient.clone());
@@ -126,7 +129,7 @@ fn ema(name: &'static str, parameters: usize, work: Work, momentum: Momentum) ->
         prepare: Box::new(move |gpu| {
             let student = model(gpu, parameters)?;
             let (ema, scaler) = (Ema::new(&student, momentum)?, LossScaler::new(&student)?);
-            let gradient = drawn(gpu, 3, student.flat().shape())?;
+            let gradient = drawn(gpu, 3, student.flat().shape(), -1.0, 1.0)?;
             let parts = Rc::new((student.fork(), student, gradient, scaler, ema));
             let next = move || -> Run {
                 let parts = Rc::clone(&parts);

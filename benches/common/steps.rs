@@ -57,7 +57,7 @@ impl Step {
         Ok(Training {
             sgd: Sgd::new(&params, options, Group::default_for)?,
             scaler: LossScaler::new(&params)?,
-            views: drawn(gpu, 1, &[2 * self.batch, 32, 32, 3])?,
+            views: drawn(gpu, 1, &[2 * self.batch, 32, 32, 3], -1.0, 1.0)?,
             encoder,
             projector,
             params,

@@ -1,5 +1,6 @@
 //! Nearest neighbours by dot product, and the vote over their labels.
 
+use super::elementwise::assert_f32;
 use crate::gpu::{Bind, Grid, Kernel, Source, Work, source, uniforms};
 use crate::tensor::{DType, Tensor};
 
@@ -78,10 +79,11 @@ impl Tensor {
     /// The 1 is the largest cosine, so that no weight overflows; it changes no vote. No gradient flows.
     ///
     /// # Panics
-    /// If `index` is not `u32` of this shape, or `labels` not `u32` of one axis.
+    /// If the similarities are not `f32`, `index` not `u32` of this shape, or `labels` not `u32` of one axis.
     #[track_caller]
     #[must_use]
     pub fn knn_vote(&self, index: &Tensor, labels: &Tensor, classes: usize, tau: f32) -> Tensor {
+        assert_f32("knn_vote", &[self]);
         let fits = self.shape().rank() == 2 && index.shape() == self.shape() && index.dtype() == DType::U32;
         assert!(fits, "knn_vote: similarities {self} at {index}");
         assert!(

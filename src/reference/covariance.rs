@@ -49,7 +49,7 @@ pub fn penalty_backward(x: &[f64], d: usize, dpenalty: &[f64]) -> Vec<f64> {
 /// VICReg's variance term: the mean over columns of `max(0, gamma - sqrt(var + eps))`, `var` unbiased; one number.
 pub fn hinge(x: &[f64], d: usize, gamma: f64, eps: f64) -> Vec<f64> {
     let std = deviations(x, d, eps);
-    vec![std.iter().map(|s| (gamma - s).max(0.)).sum::<f64>() / d as f64]
+    vec![std.iter().map(|&s| if s > gamma { 0. } else { gamma - s }).sum::<f64>() / d as f64]
 }
 
 /// `dx = -xc / (d (n - 1) std)` where `std < gamma`, times the gradient of the term.

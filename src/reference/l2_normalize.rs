@@ -1,10 +1,10 @@
 //! Rows scaled to unit Euclidean length: `y = x / max(norm, eps)`, as `torch.nn.functional.normalize`.
 
-/// `y` for `x [rows, c]`.
+/// `y` for `x [rows, c]`; all of a row is NaN if one element is.
 pub fn forward(x: &[f64], c: usize, eps: f64) -> Vec<f64> {
     let mut y = vec![];
     for row in x.chunks_exact(c) {
-        let length = norm(row).max(eps);
+        let length = if norm(row) < eps { eps } else { norm(row) };
         y.extend(row.iter().map(|v| v / length));
     }
     y

@@ -55,7 +55,7 @@ pub fn matmul_tn_backward(a: &[f64], b: &[f64], dc: &[f64], [m, n, k]: [usize; 3
 #[must_use]
 pub fn linear(x: &[f64], w: &[f64], bias: &[f64], relu: bool, [m, n, k]: [usize; 3]) -> Vec<f64> {
     let sums = matmul(x, w, [m, n, k]);
-    let activate = |z: f64| if relu { z.max(0.0) } else { z };
+    let activate = |z: f64| if relu && z < 0.0 { 0.0 } else { z };
     sums.iter().enumerate().map(|(at, z)| activate(z + bias[at % n])).collect()
 }
 

@@ -48,7 +48,7 @@ impl Pool {
     }
 }
 
-/// Maximum of each window; padding never wins.
+/// Maximum of each window; padding never wins, NaN does.
 #[must_use]
 pub fn max_pool2d(x: &[f64], pool: &Pool) -> Vec<f64> {
     pool.windows().iter().map(|window| x[first_maximum(x, window)]).collect()
@@ -68,7 +68,7 @@ fn first_maximum(x: &[f64], window: &[usize]) -> usize {
     window
         .iter()
         .copied()
-        .reduce(|best, i| if x[i] > x[best] { i } else { best })
+        .reduce(|best, i| if x[i] > x[best] || (x[i].is_nan() && !x[best].is_nan()) { i } else { best })
         .expect("no window is empty")
 }
 

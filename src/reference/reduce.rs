@@ -42,14 +42,14 @@ fn count(shape: &[usize], axes: &[usize]) -> f64 {
     axes.iter().map(|&axis| shape[axis] as f64).product()
 }
 
-/// The maximum over `axes`.
+/// The maximum over `axes`; NaN if one element is.
 #[must_use]
 pub fn max(x: &[f64], shape: &[usize], axes: &[usize]) -> Vec<f64> {
     let kept = kept(shape, axes);
     let mut y = vec![f64::NEG_INFINITY; kept.iter().product()];
     for (i, &x) in x.iter().enumerate() {
         let y = &mut y[source(i, &kept, shape)];
-        *y = y.max(x);
+        *y = if x > *y || x.is_nan() { x } else { *y };
     }
     y
 }

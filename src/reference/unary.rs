@@ -118,10 +118,10 @@ pub fn clamp_backward(x: &[f64], low: f64, high: f64, dy: &[f64]) -> Vec<f64> {
     chain(x, dy, |x| f64::from(u8::from((low..=high).contains(&x))))
 }
 
-/// `max(x, 0)`.
+/// `max(x, 0)`; NaN stays.
 #[must_use]
 pub fn relu(x: &[f64]) -> Vec<f64> {
-    map(x, |x| x.max(0.0))
+    map(x, |x| if x < 0.0 { 0.0 } else { x })
 }
 
 /// `dy` where `x > 0`, else 0.

@@ -1,75 +1,15 @@
-//! Convolution: value and both gradients, every kernel file, odd channels, strides and paddings.
+//! Convolution: every kernel file, odd channels, strides and paddings.
 
+use crate::cases::{Sizes, images};
 use crate::common::*;
-use wgrad::Gpu;
 use wgrad::ops::{BatchNormOptions, Conv2dOptions};
 use wgrad::reference::conv2d::{Conv, conv2d, conv2d_backward};
+use wgrad::{DType, Gpu};
 
 /// Sums of up to some thousand products of values in [-1, 1).
 const SUM: Tol = Tol::new(1e-4, 2e-5);
 
-pub(crate) const fn conv(
-    n: usize,
-    input: [usize; 2],
-    cin: usize,
-    cout: usize,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-) -> Conv {
-    Conv { n, input, cin, cout, kernel, stride, padding }
-}
-
-pub(crate) const CASES: [Conv; 19] = [
-    conv(1, [1, 1], 1, 1, [1, 1], [1, 1], [0, 0]),
-    conv(2, [5, 7], 3, 5, [1, 1], [1, 1], [0, 0]), // a matmul
-    conv(2, [5, 7], 4, 8, [1, 1], [2, 2], [0, 0]), // a shortcut: most of dx is zero
-    conv(3, [9, 8], 1, 8, [3, 3], [2, 2], [1, 1]), // a stem of one channel
-    conv(2, [8, 9], 3, 6, [3, 3], [1, 1], [1, 1]), // K = 27
-    conv(2, [11, 6], 4, 12, [3, 3], [1, 1], [1, 1]),
-    conv(1, [13, 12], 8, 4, [3, 3], [2, 2], [1, 1]),
-    conv(2, [7, 7], 8, 16, [3, 3], [2, 1], [0, 1]),
-    conv(1, [10, 9], 12, 20, [2, 3], [3, 2], [1, 2]),
-    conv(1, [15, 17], 3, 7, [7, 7], [2, 2], [3, 3]), // the ImageNet stem
-    conv(2, [6, 5], 5, 9, [2, 2], [3, 4], [0, 0]),   // a stride beyond the kernel: pixels no output sees
-    conv(1, [3, 4], 4, 4, [5, 2], [1, 1], [4, 1]),   // padding beyond the image
-    conv(3, [8, 8], 16, 8, [3, 3], [1, 1], [1, 1]),  // whole tiles
-    conv(1, [9, 7], 64, 68, [3, 1], [1, 1], [1, 0]),
-    conv(2, [7, 9], 8, 4, [3, 3], [1, 1], [0, 2]),
-    conv(2, [9, 7], 3, 5, [1, 1], [2, 2], [0, 0]),
-    conv(2, [9, 9], 5, 12, [3, 3], [1, 1], [1, 1]),
-    conv(2, [9, 8], 33, 12, [3, 3], [2, 2], [0, 0]),
-    conv(2, [9, 9], 1, 8, [7, 7], [1, 1], [3, 3]),
-];
-
-#[test]
-fn gradients() {
-    for case in CASES {
-        let Conv { n, input: [h, w], cin, cout, kernel: [kh, kw], stride, padding } = case;
-        check_op(
-            &format!("{case:?}"),
-            &[
-                (data(1, n * h * w * cin), vec![n, h, w, cin]),
-                (data(2, kh * kw * cin * cout), vec![kh, kw, cin, cout]),
-            ],
-            |x| x[0].conv2d(&x[1], Conv2dOptions::new().stride(stride).padding(padding)),
-            |x| conv2d(&x[0], &x[1], &case),
-            |x, dy| {
-                let (dx, dw) = conv2d_backward(&x[0], &x[1], dy, &case);
-                vec![dx, dw]
-            },
-            SUM,
-            SUM,
-        );
-    }
-}
-
-/// Value and gradients on a device of its own, against the specification; `dy` comes through a product with the output.
-fn check_on(gpu: &Gpu, what: &str, case: &Conv) {
-    check_with(gpu, what, case, data);
-}
-
-/// The same with `data` as the source of all values.
+/// Value and gradients on a device of its own, from values of `data`; `dy` comes through a product with the output.
 pub(crate) fn check_with(gpu: &Gpu, what: &str, case: &Conv, data: fn(u32, usize) -> Vec<f32>) {
     let Conv { n, input: [h, w], cin, cout, kernel: [kh, kw], stride, padding } = *case;
     let (x, k) = (data(1, n * h * w * cin), data(2, kh * kw * cin * cout));
@@ -88,14 +28,11 @@ pub(crate) fn check_with(gpu: &Gpu, what: &str, case: &Conv, data: fn(u32, usize
 
 #[test]
 fn every_kernel_file() {
-    for file in wgrad::ops::rungs("conv", gpu(), wgrad::DType::F32) {
+    for file in wgrad::ops::rungs("conv", gpu(), DType::F32) {
         let gpu = Gpu::builder().quiet().kernel("conv", file).build().unwrap();
-        for case in &CASES {
-            check_on(&gpu, file, case);
+        for op in images::conv2d(&Sizes::of(&gpu)) {
+            op.check_rung(&gpu, DType::F32).unwrap_or_else(|wrong| panic!("{file}: {wrong}"));
         }
-        // Long enough for the weight gradient to be split.
-        check_on(&gpu, file, &conv(3, [21, 20], 4, 8, [3, 3], [1, 1], [1, 1]));
-        check_on(&gpu, file, &conv(3, [21, 20], 1, 3, [3, 3], [2, 1], [1, 1]));
     }
 }
 

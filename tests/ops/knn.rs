@@ -2,34 +2,18 @@
 
 use wgrad::reference::knn as reference;
 
+use crate::cases::products::{NEIGHBOURS, SIMILARITY};
 use crate::common::*;
 
-/// Dot products of 33 terms below 1 in f32.
-const SIMILARITY: Tol = Tol::new(4e-6, 2e-6);
-/// `exp` of the device over similarities divided by tau .1: their error grows tenfold.
-const VOTE: Tol = Tol::new(1e-6, 1e-4);
-
+/// Two near ties may change places in f32, so an index is checked by the similarity it stands for.
 #[test]
-fn ragged_shapes_equal_the_reference() {
-    // Strips have 1024 rows; one neighbour, all rows, a prime number of them, the most on a CPU adapter.
-    for (n, m, d, k) in [
-        (1, 1, 1, 1),
-        (3, 5, 27, 5),
-        (7, 1023, 9, 13),
-        (64, 1024, 8, 1),
-        (65, 1025, 33, 200),
-        (68, 1100, 9, 1030),
-        (2, 3001, 5, 97),
-        (4, 3600, 5, 2500),
-    ] {
+fn indices_stand_for_their_similarities() {
+    for [n, m, d, k] in NEIGHBOURS {
         let (queries, bank) = (data(1, n * d), data(2, m * d));
         let (q, b) = (gpu().tensor(&queries, [n, d]).unwrap(), gpu().tensor(&bank, [m, d]).unwrap());
         let (similarity, index) = q.knn(&b, k);
         let (similarity, index) = (similarity.to_vec().unwrap(), index.to_vec_u32().unwrap());
         let (queries, bank) = (f64s(&queries), f64s(&bank));
-        let (want, _) = reference::knn(&queries, &bank, d, k);
-        assert_close("similarity", &similarity, &want, SIMILARITY);
-        // Two near ties may change places in f32, so an index is checked by the similarity it stands for.
         for (row, found) in index.chunks(k).enumerate() {
             let dot = |i: &u32| {
                 let bank = &bank[*i as usize * d..][..d];
@@ -64,31 +48,6 @@ fn tied(n: usize, m: usize, d: usize, k: usize) {
 }
 
 #[test]
-fn more_queries_than_a_strip_has() {
-    let (n, m, d, k) = (4099, 70, 4, 3);
-    let (queries, bank) = (data(5, n * d), data(6, m * d));
-    let (q, b) = (gpu().tensor(&queries, [n, d]).unwrap(), gpu().tensor(&bank, [m, d]).unwrap());
-    let (want, _) = reference::knn(&f64s(&queries), &f64s(&bank), d, k);
-    assert_close("similarity", &q.knn(&b, k).0.to_vec().unwrap(), &want, SIMILARITY);
-}
-
-#[test]
-fn votes_equal_the_reference() {
-    for (n, m, k, classes) in [(1, 1, 1, 1), (7, 300, 20, 10), (33, 97, 97, 3)] {
-        let d = 6;
-        let unit = |seed, rows: usize| gpu().tensor(&data(seed, rows * d), [rows, d]).unwrap().l2_normalize();
-        let labels: Vec<u32> = (0..m as u32).map(|i| i * 7 % classes as u32).collect();
-        let (similarity, index) = unit(7, n).knn(&unit(8, m), k);
-        let on_gpu = gpu().tensor_u32(&labels, [m]).unwrap();
-        let got = similarity.knn_vote(&index, &on_gpu, classes, 0.1).to_vec().unwrap();
-        let index: Vec<usize> = index.to_vec_u32().unwrap().into_iter().map(|i| i as usize).collect();
-        let similarity = f64s(&similarity.to_vec().unwrap());
-        let want = reference::knn_vote(&similarity, &index, &labels, k, classes, 0.1);
-        assert_close("votes", &got, &want, VOTE);
-    }
-}
-
-#[test]
 fn a_nan_row_is_nobodys_neighbour() {
     let bank = [1.0, 0.0, f32::NAN, f32::NAN, 0.5, 0.5];
     let b = gpu().tensor(&bank, [3, 2]).unwrap();
@@ -98,7 +57,7 @@ fn a_nan_row_is_nobodys_neighbour() {
     assert_eq!(index.to_vec_u32().unwrap(), [0, 2, u32::MAX]);
     let labels = gpu().tensor_u32(&[0, 1, 1], [3]).unwrap();
     let votes = similarity.knn_vote(&index, &labels, 2, 1.0).to_vec().unwrap();
-    assert_close("votes", &votes, &[1.0, (-0.5_f64).exp()], VOTE);
+    assert_close("votes", &votes, &[1.0, (-0.5_f64).exp()], Tol::new(1e-6, 1e-4));
 }
 
 #[test]

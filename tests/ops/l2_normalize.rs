@@ -8,22 +8,6 @@ use crate::common::*;
 const TOL: Tol = Tol::new(2e-6, 5e-6);
 
 #[test]
-fn value_and_gradient() {
-    for [rows, c] in [[1, 1], [3, 2], [5, 7], [2, 63], [3, 64], [63, 65], [64, 128], [65, 127], [2, 1025]] {
-        check_op(
-            &format!("l2_normalize {rows} x {c}"),
-            // Away from zero, where the second derivative would spoil the central difference.
-            &[(data(1, rows * c).iter().map(|v| v + 2.0 * v.signum()).collect(), vec![rows, c])],
-            |x| x[0].l2_normalize(),
-            |x| reference::forward(&x[0], c, 1e-12),
-            |x, dy| vec![reference::backward(&x[0], c, 1e-12, dy)],
-            TOL,
-            TOL,
-        );
-    }
-}
-
-#[test]
 fn clamped_rows_divide_by_a_constant() {
     let x = [3e-13_f32, -4e-13, 0.0, 0.0, 0.0, 0.0, 3.0, 4.0, 0.0];
     let dy = [1.0_f32, 2.0, -1.0, 0.5, -0.5, 1.0, 1.0, 1.0, 1.0];

@@ -1,25 +1,6 @@
 use wgrad::DType;
-use wgrad::reference::layout as reference;
 
 use crate::common::*;
-
-const EXACT: Tol = Tol::new(0.0, 0.0);
-
-#[test]
-fn transpose_matches_its_reference() {
-    for [b, m, n] in [[1, 1, 1], [1, 3, 4], [1, 5, 1], [1, 31, 33], [3, 65, 7], [2, 32, 64]] {
-        let shape = if b == 1 { vec![m, n] } else { vec![b, m, n] };
-        check_op(
-            &format!("transpose {shape:?}"),
-            &[(data(1, b * m * n), shape)],
-            |t| t[0].transpose(),
-            |x| reference::transpose(&x[0], b, m, n),
-            |_, dy| vec![reference::transpose(dy, b, n, m)],
-            EXACT,
-            EXACT,
-        );
-    }
-}
 
 #[test]
 fn a_copy_is_deep_and_passes_the_gradient() {

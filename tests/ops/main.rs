@@ -1,6 +1,12 @@
 //! Every op against its specification: values, gradients, ragged shapes.
+#[path = "../cases/mod.rs"]
+mod cases;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/files.rs"]
+mod files;
+
+use common::check;
 
 #[cfg(feature = "data")]
 mod augment;
@@ -33,4 +39,5 @@ mod select;
 mod softmax;
 mod softmax_cross_entropy;
 mod softsign;
+mod specification;
 mod unary;

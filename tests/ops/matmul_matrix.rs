@@ -1,7 +1,7 @@
 //! Products on matrix units: wherever the adapter has them; elsewhere, that they are refused with a reason.
 
+use crate::cases::products::{FORMS, Form, SIZES};
 use crate::common::*;
-use crate::matmul::{FORMS, Form, SIZES};
 use wgrad::gpu::Grid;
 use wgrad::reference::{matmul as reference, split};
 use wgrad::{DType, Gpu, Kernel, Tensor, uniforms};

@@ -1,68 +1,6 @@
 use wgrad::Tensor;
-use wgrad::reference::reduce as reference;
 
 use crate::common::*;
-
-/// Trees of f32 additions over up to 2,000 terms in [-1, 1).
-const SUMMED: Tol = Tol::new(2e-5, 2e-6);
-
-fn check(shape: &[usize], axes: &[usize]) {
-    let name = |op: &str| format!("{op} of {shape:?} over {axes:?}");
-    let input = [(data(3, shape.iter().product()), shape.to_vec())];
-    check_op(
-        &name("sum"),
-        &input,
-        |t| t[0].sum(axes),
-        |x| reference::sum(&x[0], shape, axes),
-        |_, dy| vec![reference::sum_backward(shape, axes, dy)],
-        SUMMED,
-        F32,
-    );
-    check_op(
-        &name("mean"),
-        &input,
-        |t| t[0].mean_keepdim(axes),
-        |x| reference::mean(&x[0], shape, axes),
-        |_, dy| vec![reference::mean_backward(shape, axes, dy)],
-        F32,
-        F32,
-    );
-    check_op(
-        &name("max"),
-        &input,
-        |t| t[0].max(axes),
-        |x| reference::max(&x[0], shape, axes),
-        |x, dy| vec![reference::max_backward(&x[0], shape, axes, dy)],
-        F32,
-        F32,
-    );
-}
-
-#[test]
-fn rows() {
-    for (rows, cols) in [(1, 1), (3, 31), (5, 32), (5, 33), (1, 2003), (257, 65), (7, 64), (64, 1028)] {
-        check(&[rows, cols], &[1]);
-    }
-}
-
-#[test]
-fn columns() {
-    for (rows, cols) in [(1, 7), (31, 1), (33, 3), (2003, 1), (600, 64), (65, 257), (67, 1032)] {
-        check(&[rows, cols], &[0]);
-    }
-}
-
-#[test]
-fn any_axes() {
-    for axes in
-        [&[][..], &[0], &[1], &[2], &[3], &[0, 1], &[1, 2], &[0, 2], &[1, 3], &[0, 1, 2], &[2, 0, 3, 1]]
-    {
-        check(&[3, 5, 4, 7], axes);
-    }
-    check(&[2, 1, 3, 1, 2, 3], &[0, 2, 4]);
-    check(&[40, 2, 50], &[0, 2]);
-    check(&[1, 1], &[0]);
-}
 
 #[test]
 fn shapes_drop_or_keep_the_axes() {

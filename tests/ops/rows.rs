@@ -1,28 +1,9 @@
 use wgrad::Tensor;
-use wgrad::reference::rows as reference;
 
 use crate::common::*;
 
 fn indices(values: &[u32]) -> Tensor {
     gpu().tensor_u32(values, [values.len()]).unwrap()
-}
-
-#[test]
-fn gather_matches_its_reference_with_repeats() {
-    for (rows, width, count) in
-        [(1, 1, 1), (5, 3, 17), (7, 64, 2), (9, 96, 1030), (301, 5, 1009), (1000, 4, 65)]
-    {
-        let picks: Vec<u32> = (0..count).map(|i| (i * i * 31 + i) as u32 % rows as u32).collect();
-        check_op(
-            &format!("gather_rows {count} of ({rows}, {width})"),
-            &[(data(4, rows * width), vec![rows, width])],
-            |t| t[0].gather_rows(&indices(&picks)),
-            |x| reference::gather_rows(&x[0], width, &picks),
-            |_, dy| vec![reference::gather_rows_backward(rows, width, &picks, dy)],
-            F32,
-            Tol::new(1e-5, 4e-6), // up to count additions to one row
-        );
-    }
 }
 
 #[test]
@@ -57,31 +38,6 @@ fn gathered_gradients_repeat_bit_for_bit() {
 }
 
 #[test]
-fn slices_and_concatenations_match_their_references() {
-    let (rows, width) = (13, 5);
-    for (start, count) in [(0, 13), (0, 1), (12, 1), (3, 7)] {
-        check_op(
-            &format!("slice_rows {start} {count}"),
-            &[(data(4, rows * width), vec![rows, width])],
-            |t| t[0].slice_rows(start, count),
-            |x| reference::slice_rows(&x[0], width, start, count),
-            |_, dy| vec![reference::slice_rows_backward(rows, width, start, dy)],
-            F32,
-            F32,
-        );
-    }
-    check_op(
-        "concat_rows",
-        &[(data(1, 6), vec![2, 3]), (data(2, 3), vec![1, 3]), (data(3, 12), vec![4, 3])],
-        |t| Tensor::concat_rows(&[&t[0], &t[1], &t[2]]),
-        <[Vec<f64>]>::concat,
-        |_, dy| vec![dy[..6].to_vec(), dy[6..9].to_vec(), dy[9..].to_vec()],
-        F32,
-        F32,
-    );
-}
-
-#[test]
 fn one_tensor_concatenated_twice_gets_both_gradients() {
     let x = gpu().tensor(&[1.0, 2.0], [2]).unwrap().requires_grad();
     let w = gpu().tensor(&[1.0, 10.0, 100.0, 1000.0], [4]).unwrap();
@@ -96,15 +52,9 @@ fn rows_are_written_in_place() {
     queue.write_rows(3, &gpu().full([2, 3], 7.0).unwrap());
     assert_eq!(same.to_vec().unwrap(), [[0.0; 9].as_slice(), &[7.0; 6]].concat());
 
-    let (rows, width) = (50, 9);
-    let (table, new) = (data(1, rows * width), data(2, 20 * width));
-    let picks: Vec<u32> = (0..20).map(|i| i * 37 % 11).collect(); // with repeats: the last one counts
-    let bank = gpu().tensor(&table, [rows, width]).unwrap();
-    bank.write_rows_at(&indices(&picks), &gpu().tensor(&new, [20, width]).unwrap());
-    let want = reference::write_rows_at(&f64s(&table), width, &picks, &f64s(&new));
-    assert_close("write_rows_at", &bank.to_vec().unwrap(), &want, Tol::new(0.0, 0.0));
-    bank.write_rows_at(&indices(&[999]), &gpu().zeros([1, width]).unwrap());
-    assert_close("an index out of range", &bank.to_vec().unwrap(), &want, Tol::new(0.0, 0.0));
+    let bank = gpu().tensor(&data(1, 18), [2, 9]).unwrap();
+    bank.write_rows_at(&indices(&[999]), &gpu().zeros([1, 9]).unwrap());
+    assert_eq!(bank.to_vec().unwrap(), data(1, 18), "an index out of range");
 }
 
 #[test]

@@ -5,9 +5,6 @@ use wgrad::reference::softmax_cross_entropy as reference;
 
 use crate::common::*;
 
-/// Drivers' `exp` and `log` are good to 1e-6; at `tau` 0.005 a loss is a difference of numbers up to 400.
-const TOL: Tol = Tol::new(1e-5, 1e-5);
-
 fn labels(rows: usize, c: usize) -> Vec<u32> {
     (0..rows).map(|r| ((7 * r + 3) % c) as u32).collect()
 }
@@ -17,41 +14,9 @@ fn upload(labels: &[u32]) -> Tensor {
 }
 
 #[test]
-fn loss_and_gradient() {
-    for tau in [1.0_f32, 0.1, 0.005] {
-        for [rows, c] in [[1, 1], [3, 2], [5, 10], [2, 63], [3, 64], [63, 65], [64, 64], [257, 10], [2, 1025]]
-        {
-            let t = f64::from(tau);
-            let labels = labels(rows, c);
-            let on_gpu = upload(&labels);
-            check_op(
-                &format!("softmax_cross_entropy {rows} x {c}, tau {tau}"),
-                &[(data(1, rows * c), vec![rows, c])],
-                |x| x[0].softmax_cross_entropy(&on_gpu, tau),
-                |x| vec![reference::forward(&x[0], c, &labels, t)],
-                |x, dy| vec![reference::backward(&x[0], c, &labels, t, dy[0])],
-                TOL,
-                Tol::new(1e-6 / t, 2e-5),
-            );
-        }
-    }
-}
-
-#[test]
-fn row_losses() {
-    let (rows, c) = (65, 70);
-    let x = data(2, rows * c);
-    let labels = labels(rows, c);
-    let got = gpu()
-        .tensor(&x, [rows, c])
-        .unwrap()
-        .requires_grad()
-        .softmax_cross_entropy_rows(&upload(&labels), 0.1);
-    let x = f64s(&x);
-    assert_close("losses", &got.losses.to_vec().unwrap(), &reference::losses(&x, c, &labels, 0.1), TOL);
-    let lse: Vec<f64> =
-        x.chunks_exact(c).map(|row| wgrad::reference::softmax::log_sum_exp(row, 0.1)).collect();
-    assert_close("lse", &got.lse.to_vec().unwrap(), &lse, TOL);
+fn row_losses_carry_no_graph() {
+    let x = gpu().tensor(&data(2, 6), [2, 3]).unwrap().requires_grad();
+    let got = x.softmax_cross_entropy_rows(&upload(&[0, 2]), 0.1);
     assert!(!got.losses.tracks_grad() && !got.lse.tracks_grad());
 }
 
