@@ -27,7 +27,7 @@ struct Uniforms { count: u32, rows: u32, width: u32, takers: u32, block: u32, fi
 @group(0) @binding(1) var<storage, read_write> links_out: array<vec2u>; // (count): next of equal index, is head
 @group(0) @binding(2) var<storage, read> to_link: array<vec4u>;        // (count), four together
 
-@group(0) @binding(1) var<storage, read_write> dx: array<Cell>;   // (rows, width), zeroed
+@group(0) @binding(1) var<storage, read_write> dx: array<OutCell>;    // (rows, width), zeroed; f32 where dy is f16
 @group(0) @binding(2) var<storage, read> dy: array<Cell>;         // (count, width)
 
 // Moves `length` elements from `at` on to `to` and on.
@@ -79,7 +79,7 @@ fn gather_backward(at: At, @builtin(local_invocation_index) lid: u32) {
     let row = indices[head] * p.width;
     for (var j = head; j != NONE; j = links[j].x) {
         for (var c = i % p.takers; c < p.width; c += p.takers) {
-            dx[row + c] = Cell(Lane(dx[row + c]) + Lane(dy[j * p.width + c]));
+            dx[row + c] = OutCell(Lane(dx[row + c]) + Lane(dy[j * p.width + c]));
         }
     }
 }

@@ -8,8 +8,7 @@ use wgrad::ssl::nt_xent;
 use wgrad::{DType, Gpu, Result, Tensor};
 
 use super::adapters::typical;
-use super::common::op::Op;
-use super::common::{optimizers, table};
+use super::common::{optimizers, timed};
 
 /// A rung and its kernels, in the order in which they are launched first.
 pub(crate) struct Rung {
@@ -60,7 +59,7 @@ pub(crate) fn is_of(kernel: &str, family: &str, file: &str) -> bool {
 pub(crate) fn ops(info: &AdapterInfo) -> Result<Vec<Arc<FinalKernel>>> {
     let adapter = Described::new(info.clone());
     let gpu = open(&adapter, None)?;
-    let cases = table::ops(&gpu).into_iter().flat_map(Op::cases).chain(optimizers::cases(&gpu));
+    let cases = timed::ops(&gpu).into_iter().chain(optimizers::cases(&gpu));
     for case in cases {
         let mut subject = (case.prepare)(&gpu)?;
         (subject.next)()();

@@ -8,6 +8,7 @@
 
 override WG: u32 = 8;
 
+// first: workgroups of earlier launches, where the work is cut into several.
 struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
     kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32, first: u32

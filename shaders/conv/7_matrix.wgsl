@@ -14,6 +14,7 @@ override PASS: u32 = 0;
 override A_ALONG_K: bool = true;        // PASS != 2
 override B_ALONG_K: bool = false;       // PASS == 1
 
+// first: workgroups of earlier launches, where the work is cut into several.
 struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
     kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32, first: u32

@@ -11,6 +11,7 @@ override A_ALONG_K: bool = true;        // a (M, K), else (K, M)
 override B_ALONG_K: bool = false;       // b (N, K), else (K, N)
 
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own. lda and ldb: length of the last axis.
+// first: workgroups of earlier launches, where the work is cut into several.
 struct Uniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32, lda: u32, ldb: u32 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> c: array<Out>;       // (splits, batch, M, N)

@@ -24,6 +24,7 @@ const BN = 4u * TILE;
 const PART = BM * (BK + PAD);           // f16 values of a staged part
 
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own. lda and ldb: length of the last axis.
+// first: workgroups of earlier launches, where the work is cut into several.
 struct Uniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32, lda: u32, ldb: u32 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> c: array<f32>;       // (splits, batch, M, N)

@@ -10,6 +10,7 @@
 override WG: u32 = 64;
 
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own.
+// first: workgroups of earlier launches, where the work is cut into several.
 struct Uniforms {
     batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32,
     a_row: u32, a_k: u32, b_k: u32, b_col: u32

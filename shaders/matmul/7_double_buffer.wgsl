@@ -24,6 +24,7 @@ override B_ALONG_K: u32 = 0;    // B lies (N, K), else (K, N)
 override VECTORS: u32 = 0;      // the last axes of A and B are multiples of 4
 
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own.
+// first: workgroups of earlier launches, where the work is cut into several.
 struct Uniforms {
     batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32, add_bias: u32, relu: u32
 }

@@ -15,6 +15,7 @@
 override WG: u32 = 8;
 
 // Split s sums k in [s chunk, (s + 1) chunk) and writes a partial C of its own. Of the WG lanes, `lanes_n` lie along N.
+// first: workgroups of earlier launches, where the work is cut into several.
 struct Uniforms {
     batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32,
     a_row: u32, a_k: u32, b_k: u32, b_col: u32, lanes_n: u32,

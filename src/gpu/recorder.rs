@@ -13,7 +13,7 @@ use super::compiled::{Compiled, MAX_UNIFORMS_BYTES};
 use super::launch::Work;
 use super::pool::{RawBuffer, Storage};
 use super::profile::Profiler;
-use super::self_test::Tested;
+use super::tested::Tested;
 
 /// Launches in one submission at most.
 const MAX_LAUNCHES: u32 = 512;

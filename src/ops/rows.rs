@@ -134,9 +134,9 @@ impl Tensor {
         self.gpu().run(&GATHER[usize::from(wide)], &inputs, &uniforms, uniforms.grid(indices.len()), work);
         y.with_backward("gather_rows", &[self], &[indices], move |rule| {
             let [indices] = rule.saved();
-            let dx = Tensor::filled(rule.dy.gpu(), "gather_rows", &from, rule.dy.dtype(), 0.0);
+            let dx = Tensor::filled(rule.dy.gpu(), "gather_rows", &from, DType::F32, 0.0);
             by_blocks(&GATHER_BACKWARD, (&dx, from[0], width(&from)), rule.dy, indices);
-            vec![Some(dx)]
+            vec![Some(dx.cast(rule.dy.dtype()))]
         })
     }
 

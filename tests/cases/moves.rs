@@ -100,9 +100,9 @@ pub(crate) fn gather_rows(sizes: &Sizes) -> Op {
         .gradients(|x, dy| vec![rows::gather_rows_backward(x[0].shape[0], x[0].cols(), &x[1].u32s(), dy)])
         .shapes(shapes.map(inputs))
         .timed([matrix(sizes), float(&[sizes.rows]).spread(sizes.rows)])
-        // Up to `count` additions to one row: in f16 each is rounded.
+        // Up to `count` additions to one row.
         .tolerance(EXACT, Tol::new(1e-5, 4e-6))
-        .half(EXACT, Tol::new(1e-1, 2e-3))
+        .half(EXACT, Tol::new(1e-5, 1e-3))
 }
 
 pub(crate) fn slice_rows(sizes: &Sizes) -> Vec<Op> {

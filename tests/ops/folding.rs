@@ -25,7 +25,7 @@ const LIMITS: [u32; 3] = [2, 6, 16];
 const ONE_GROUP: [&str; 2] = ["ema/ema_decide", "loss_scale/update_scale"];
 
 /// Files whose kernels need matrix units or f16, or measure the device and are no op: not every adapter runs them here.
-const NEED_MORE: [&str; 11] = [
+const NEED_MORE: [&str; 12] = [
     "cast",
     "loss_scale",
     "rows",
@@ -37,6 +37,7 @@ const NEED_MORE: [&str; 11] = [
     "contrastive/5_matrix",
     "roofline",
     "roofline_matrix",
+    "self_test",
 ];
 
 /// The kernels of a GPU's class, whatever the adapter.
