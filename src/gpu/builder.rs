@@ -30,7 +30,9 @@ pub struct GpuBuilder {
 }
 
 impl GpuBuilder {
-    /// Takes the first adapter whose name contains `name` (any case), instead of `WGPU_ADAPTER_NAME` or the best.
+    /// Takes the first adapter of [`Gpu::adapters`] that `name` names, instead of `WGPU_ADAPTER_NAME`, which is read alike, or the best: a
+    /// number is an index into that list; `10de:2330` (or `10de:`, `:2330`) are the PCI ids of vendor and device;
+    /// `0000:01:00.0` is a PCI bus; anything else is its name or a part of that, any case. `examples/adapters.rs` prints them.
     #[must_use]
     pub fn adapter(mut self, name: impl Into<String>) -> Self {
         self.wanted.name = Some(name.into());
@@ -141,7 +143,8 @@ impl GpuBuilder {
     ///
     /// # Errors
     /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`], [`Error::Argument`] for a kernel or an override of
-    /// the adapter's facts that does not exist or is malformed, or for workgroups that no dimension holds.
+    /// the adapter's facts that does not exist or is malformed, for workgroups that no dimension holds, or for a `WGPU_BACKEND` that
+    /// is not of this system.
     #[cfg(not(target_family = "wasm"))]
     pub fn build(self) -> Result<Gpu> {
         pollster::block_on(self.build_async())
@@ -166,10 +169,13 @@ impl GpuBuilder {
     async fn open(self) -> Result<Gpu> {
         let named = std::env::var("WGRAD_KERNEL").unwrap_or_default();
         let choices = Choices::new(&named, &self.choices, self.quiet)?;
-        let adapter = adapter::choose(&self.wanted).await?;
-        let mut info = AdapterInfo::of(&adapter);
+        let (index, adapter) = adapter::choose(&self.wanted).await?;
+        let mut info = AdapterInfo::of(index, &adapter);
         if info.is_cpu && !self.quiet {
-            eprintln!("wgrad: no GPU in use; kernels run on the CPU adapter {}", info.name);
+            // The first of the list: there is no GPU before it.
+            let hidden = if index == 0 { adapter::hidden(&[adapter.get_info()]).await } else { None };
+            let hidden = hidden.map(|hidden| format!("; {hidden}")).unwrap_or_default();
+            eprintln!("wgrad: no GPU in use; kernels run on the CPU adapter {}{hidden}", info.name);
         }
         let own = info.facts;
         let class = std::env::var("WGRAD_ADAPTER_CLASS").unwrap_or_default();
@@ -217,23 +223,8 @@ impl GpuBuilder {
             .await
             .map_err(|e| Error::Device { adapter: info.name.clone(), message: e.to_string() })?;
 
-        let faults = Arc::new(Faults::default());
-        let latch = Arc::clone(&faults);
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            latch.latch(match error {
-                wgpu::Error::OutOfMemory { .. } => {
-                    Error::OutOfMemory { op: "device".into(), bytes: 0, in_use: 0, limit: 0 }
-                }
-                other => Error::Validation(other.to_string()),
-            });
-        }));
-        let latch = Arc::clone(&faults);
-        device.set_device_lost_callback(move |reason, message| {
-            // A device dropped with its last handle is not lost.
-            if reason != wgpu::DeviceLostReason::Destroyed || !message.contains("dropped") {
-                latch.latch(Error::DeviceLost(format!("{reason:?}: {message}")));
-            }
-        });
+        let device = Arc::new(device);
+        let faults = Faults::watch(&device);
 
         let env = |name| std::env::var(name).ok().map(|v| v != "0");
         let checks = self.checks.or_else(|| env("WGRAD_CHECKS")).unwrap_or(cfg!(debug_assertions));
