@@ -10,6 +10,8 @@
 # make figures     the theory, drawn and checked, into examples/figures.md: ten minutes on two cores
 # make swiftshader the op tests on a second, independent Vulkan driver
 # make validation  the op tests and a training step under the Khronos validation layer
+# make validate-shaders  every kernel's SPIR-V through spirv-val, and its HLSL through dxc where that is installed: seconds
+# make check-systems  compiles for Windows and macOS, without linking: minutes
 #
 # `needs` looks for a linker and a Vulkan driver, and installs them with apt where it can.
 
@@ -20,7 +22,7 @@ export CARGO
 XDG_RUNTIME_DIR ?= /tmp
 export XDG_RUNTIME_DIR
 
-.PHONY: demo test check benchmark bench peers report results compare figures swiftshader validation needs
+.PHONY: demo test check benchmark bench peers report results compare figures swiftshader validation validate-shaders check-systems needs
 
 demo: needs
 	$(CARGO) run --release --example demo
@@ -67,6 +69,12 @@ swiftshader: needs
 
 validation: needs
 	.ci/validation
+
+validate-shaders: needs
+	.ci/validate-shaders
+
+check-systems:
+	.ci/check-systems
 
 needs:
 	@.ci/needs

@@ -246,8 +246,9 @@ fn behind(all: &[wgpu::AdapterInfo], dxg: bool) -> Option<String> {
     }
     dxg.then(|| {
         format!(
-            "this is WSL, whose GPU has one Vulkan driver, Mesa's Dozen (dzn), which is not installed here: newer \
-             mesa-vulkan-drivers have it, and {ALLOW} allows it; on Windows itself the GPU's own driver is used"
+            "this is WSL, where Vulkan reaches the GPU through Mesa's Dozen (dzn) alone, which is not installed here; \
+             distributions that build it have it in their Mesa packages, and {ALLOW} allows it; on Windows itself the \
+             GPU's own driver is used"
         )
     })
 }
