@@ -11,6 +11,8 @@
 # make isa         what a GPU's compiler makes of each kernel, without the GPU; an error where a training step's kernel spills registers
 # make swiftshader the op tests on a second, independent Vulkan driver
 # make validation  the op tests and a training step under the Khronos validation layer
+# make validate-shaders  every kernel's SPIR-V through spirv-val, and its HLSL through dxc where that is installed: seconds
+# make check-systems  compiles for Windows and macOS, without linking: minutes
 #
 # `needs` looks for a linker and a Vulkan driver, and installs them with apt where it can.
 
@@ -21,7 +23,7 @@ export CARGO
 XDG_RUNTIME_DIR ?= /tmp
 export XDG_RUNTIME_DIR
 
-.PHONY: demo test check benchmark bench peers report results compare figures isa swiftshader validation needs
+.PHONY: demo test check benchmark bench peers report results compare figures isa swiftshader validation validate-shaders check-systems needs
 
 demo: needs
 	$(CARGO) run --release --example demo
@@ -73,6 +75,12 @@ swiftshader: needs
 
 validation: needs
 	.ci/validation
+
+validate-shaders: needs
+	.ci/validate-shaders
+
+check-systems:
+	.ci/check-systems
 
 needs:
 	@.ci/needs

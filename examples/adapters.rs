@@ -3,7 +3,8 @@
 //!     cargo run --release --example adapters
 //!     cargo run --release --example adapters -- --json
 //!
-//! `WGPU_BACKEND=vulkan|metal|dx12` narrows the list; `WGPU_ADAPTER_NAME=part-of-a-name` chooses for every program.
+//! Every program has `--adapter`, and reads `WGPU_ADAPTER_NAME` without it: the number of an adapter in this list, its PCI ids (`10de:2330`),
+//! its PCI bus (`0000:01:00.0`), or a part of its name. `WGPU_BACKEND=vulkan|metal|dx12` narrows the list.
 
 use std::process::ExitCode;
 
@@ -27,31 +28,33 @@ fn main() -> ExitCode {
 
 fn list(args: &Args) -> wgrad::Result<()> {
     let adapters = Gpu::adapters();
+    if adapters.is_empty() {
+        return Gpu::new().map(drop); // the error says why
+    }
     if args.json {
-        let chosen = Gpu::builder().quiet().build().ok();
-        let same =
-            |gpu: &Gpu, a: &AdapterInfo| (&gpu.info().name, &gpu.info().backend) == (&a.name, &a.backend);
-        let chosen = chosen.and_then(|gpu| adapters.iter().position(|a| same(&gpu, a)));
-        let array: Vec<_> =
-            (adapters.iter().enumerate()).map(|(i, a)| as_json(a, chosen == Some(i))).collect();
-        println!("{:#}", Value::Array(array));
+        let chosen = Gpu::builder().quiet().build().ok().map(|gpu| gpu.info().index);
+        let array = adapters.iter().map(|a| as_json(a, chosen == Some(a.index)));
+        println!("{:#}", Value::Array(array.collect()));
         return Ok(());
     }
-    for (i, adapter) in adapters.iter().enumerate() {
-        print(i, adapter);
+    for adapter in &adapters {
+        print(adapter);
     }
-    let gpu = Gpu::builder().quiet().build()?;
-    println!("Gpu::new() takes {}, checks {}", gpu.info().name, on(gpu.checks()));
+    let gpu = Gpu::new()?;
+    println!("Gpu::new() takes {} {}, checks {}", gpu.info().index, gpu.info().name, on(gpu.checks()));
     Ok(())
 }
 
 fn as_json(adapter: &AdapterInfo, chosen: bool) -> Value {
     let kernels = ladders(adapter).into_iter().map(|(family, file)| (family.to_owned(), file.into()));
     json!({
+        "index": adapter.index,
         "name": adapter.name,
         "backend": adapter.backend,
         "class": adapter.class,
         "driver": adapter.driver,
+        "pci_ids": adapter.pci_ids(),
+        "pci_bus": adapter.pci_bus,
         "chosen": chosen,
         "cpu": adapter.is_cpu,
         "max_binding_bytes": adapter.max_binding_bytes,
@@ -67,9 +70,12 @@ fn as_json(adapter: &AdapterInfo, chosen: bool) -> Value {
     })
 }
 
-fn print(i: usize, adapter: &AdapterInfo) {
+fn print(adapter: &AdapterInfo) {
     let (low, high) = adapter.subgroup_size;
-    println!("{i}  {}", adapter.name);
+    println!("{}  {}", adapter.index, adapter.name);
+    let or_none = |text: String| if text.is_empty() { "not told".to_owned() } else { text };
+    println!("   PCI ids                {}", or_none(adapter.pci_ids()));
+    println!("   PCI bus                {}", or_none(adapter.pci_bus.clone()));
     println!("   {} through {}, driver {}", adapter.class, adapter.backend, adapter.driver);
     println!("   largest binding        {}", bytes(adapter.max_binding_bytes));
     println!(

@@ -46,8 +46,8 @@ pub(crate) struct Flags {
     /// Names the draw of the images
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u32,
-    /// Part of the adapter's name; the best one if left out
-    #[arg(long, value_name = "NAME")]
+    /// Number, PCI ids, PCI bus or part of the name of an adapter, as the program `adapters` prints them; the best if left out
+    #[arg(long, value_name = "ADAPTER")]
     pub(crate) adapter: Option<String>,
 }
 

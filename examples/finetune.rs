@@ -68,8 +68,8 @@ pub(crate) struct Flags {
     /// Steps between evaluations; 0 for the end only
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub(crate) eval_every: u64,
-    /// Part of the adapter's name; the best one if left out
-    #[arg(long, value_name = "NAME")]
+    /// Number, PCI ids, PCI bus or part of the name of an adapter, as the program `adapters` prints them; the best if left out
+    #[arg(long, value_name = "ADAPTER")]
     pub(crate) adapter: Option<String>,
     /// Directory of the run; must not hold another run
     #[arg(long, value_name = "DIR")]

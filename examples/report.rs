@@ -60,8 +60,8 @@ pub(crate) struct Args {
     /// Folder of the reports of every adapter; other than this one, the READMEs stay as they are without --tables
     #[arg(long, value_name = "DIR", default_value = RESULTS)]
     out: PathBuf,
-    /// Part of the adapter's name; the best one if left out
-    #[arg(long, value_name = "NAME")]
+    /// Number, PCI ids, PCI bus or part of the name of an adapter, as the program `adapters` prints them; the best if left out
+    #[arg(long, value_name = "ADAPTER")]
     adapter: Option<String>,
 }
 

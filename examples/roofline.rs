@@ -15,8 +15,8 @@ use wgrad::{Gpu, GpuBuilder, Result};
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// Part of the adapter's name; the best one if left out
-    #[arg(long, value_name = "NAME")]
+    /// Number, PCI ids, PCI bus or part of the name of an adapter, as the program `adapters` prints them; the best if left out
+    #[arg(long, value_name = "ADAPTER")]
     adapter: Option<String>,
 }
 

@@ -264,3 +264,24 @@ fn a_run_that_does_not_fit_is_a_sticky_error() {
     gpu.run(&doubled, &[&y, &x], &(), Grid::items(4), Work::new(32, 4));
     assert_eq!(y.to_vec().unwrap(), [2.0; 4]);
 }
+
+/// Kernels that were not compiled yet when the device went, and those whose compilation it interrupts.
+#[test]
+fn a_device_lost_before_its_kernels_are_compiled_is_one_line() {
+    for before in [0, 1, 2, 3] {
+        let folder = tempfile::tempdir().unwrap();
+        let gpu = builder().cache_dir(folder.path()).build().unwrap();
+        let x = gpu.tensor(&[1.0; 64], [8, 8]).unwrap();
+        let ops: [fn(&Tensor) -> Tensor; 4] =
+            [|x| x.matmul(x), |x| x.softmax(None), |x| x.relu().sum_all(), |x| x.add(x)];
+        let y: Vec<Tensor> = ops[..before].iter().map(|op| op(&x)).collect();
+        gpu.lose_device_for_test();
+        let z: Vec<Tensor> = ops[before..].iter().map(|op| op(&x)).collect();
+        for tensor in y.iter().chain(&z) {
+            let error = tensor.to_vec().unwrap_err();
+            assert!(matches!(error, Error::DeviceLost(_)), "after {before} ops: {error}");
+            assert_eq!(error.to_string().lines().count(), 1, "{error}");
+        }
+        assert!(matches!(gpu.take_error(), Some(Error::DeviceLost(_))));
+    }
+}

@@ -138,6 +138,16 @@ fn used() -> BTreeMap<String, Use> {
     used
 }
 
+/// Leaves a translation, for the compilers of others (`make validate-shaders`), in the folder that `SHADERS_OUT` names.
+fn keep(shader: &Shader, entry: &str, folder: &str, extension: &str, bytes: &[u8]) {
+    let Some(out) = std::env::var_os("SHADERS_OUT") else { return };
+    let folder = std::path::Path::new(&out).join(folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let name = format!("{}.{entry}.{}", shader.name.trim_end_matches(".wgsl"), shader.form);
+    let name = name.trim_end_matches('.').replace(['/', ' '], "-");
+    std::fs::write(folder.join(format!("{name}.{extension}")), bytes).unwrap();
+}
+
 #[test]
 fn every_kernel_translates_to_spirv_msl_and_hlsl() {
     for shader in forms().into_iter().flatten() {
@@ -154,10 +164,17 @@ fn every_kernel_translates_to_spirv_msl_and_hlsl() {
                     .unwrap_or_else(|e| fail("value for an override", &e));
 
             let pipeline = spv::PipelineOptions { shader_stage: stage, entry_point: entry.name.clone() };
-            let options = spv::Options { lang_version: (1, 3), ..Default::default() };
-            let words = spv::write_vec(&module, &info, &options, Some(&pipeline))
-                .unwrap_or_else(|e| fail("SPIR-V", &e));
-            assert!(!words.is_empty(), "{what}");
+            // The versions that wgpu takes for these; matrix units want a Vulkan of 1.3 anyway.
+            for (lang_version, vulkan) in [((1, 3), "vulkan1.1"), ((1, 6), "vulkan1.3")] {
+                let options = spv::Options { lang_version, ..Default::default() };
+                let words = spv::write_vec(&module, &info, &options, Some(&pipeline))
+                    .unwrap_or_else(|e| fail("SPIR-V", &e));
+                assert!(!words.is_empty(), "{what}");
+                if vulkan == "vulkan1.3" || !uses_matrix_units(&shader.own) {
+                    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+                    keep(&shader, &entry.name, vulkan, "spv", &bytes);
+                }
+            }
 
             let entry_point = Some((stage, entry.name.clone()));
             let lang_version = if uses_matrix_units(&shader.own) { (2, 3) } else { (2, 0) };
@@ -166,6 +183,7 @@ fn every_kernel_translates_to_spirv_msl_and_hlsl() {
             let (text, _) =
                 msl::write_string(&module, &info, &options, &pipeline).unwrap_or_else(|e| fail("MSL", &e));
             assert!(text.contains("kernel void"), "{what}");
+            keep(&shader, &entry.name, "metal", "metal", text.as_bytes());
 
             if uses_matrix_units(&shader.own) {
                 continue;
@@ -178,6 +196,7 @@ fn every_kernel_translates_to_spirv_msl_and_hlsl() {
                 .write(&module, &info, None)
                 .unwrap_or_else(|e| fail("HLSL", &e));
             assert!(text.contains("numthreads"), "{what}");
+            keep(&shader, &entry.name, "hlsl", "hlsl", text.as_bytes());
         }
     }
 }

@@ -124,7 +124,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Opens the adapter whose name contains `adapter`, or the best, and measures its roofline.
+    /// Opens the adapter that `adapter` names, or the best, and measures its roofline.
     pub(crate) fn begin(adapter: Option<&str>, timing: Timing) -> Result<Self> {
         let builder = adapter.into_iter().fold(Gpu::builder().checks(false), GpuBuilder::adapter);
         let gpu = builder.clone().build()?;

@@ -57,6 +57,8 @@ pub(crate) fn typical(class: Class) -> AdapterInfo {
     };
     let is_cpu = matches!(class, Class::Cpu | Class::CpuShuffles);
     AdapterInfo {
+        index: 0,
+        pci_bus: String::new(),
         name: format!("an adapter of the class {class}"),
         backend: "Noop".to_owned(),
         class: if is_cpu { "Cpu" } else { "DiscreteGpu" }.to_owned(),

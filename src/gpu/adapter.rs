@@ -1,11 +1,17 @@
 //! Which adapter to use.
 
+use std::path::Path;
+
+use super::backends;
 use super::facts::{Class, Facts, Means};
+use super::selector::{self, Selector};
 use crate::error::{Error, Result};
 
 /// An adapter of this machine: name, class, limits, features.
 #[derive(Debug, Clone)]
 pub struct AdapterInfo {
+    /// Its place in [`Gpu::adapters`](crate::Gpu::adapters): a number by which it can be chosen.
+    pub index: usize,
     /// The driver's name for it.
     pub name: String,
     /// `Vulkan`, `Metal` or `Dx12`.
@@ -18,6 +24,9 @@ pub struct AdapterInfo {
     pub vendor: u32,
     /// PCI id of the device; 0 where the backend tells none.
     pub device: u32,
+    /// Domain, bus, device and function, `0000:01:00.0`; empty where the backend tells none. DX12 tells all cards of one kind
+    /// the bus of the first.
+    pub pci_bus: String,
     /// Whether kernels run on the CPU.
     pub is_cpu: bool,
     /// Largest storage binding in bytes.
@@ -47,6 +56,12 @@ pub struct AdapterInfo {
 }
 
 impl AdapterInfo {
+    /// PCI ids of vendor and device, `10de:2330`, by which it can be chosen; empty where the backend tells none.
+    #[must_use]
+    pub fn pci_ids(&self) -> String {
+        selector::ids(self.vendor, self.device)
+    }
+
     /// What `override SUBGROUP` is set to in kernels that declare it: the largest subgroup, or 32 where there are none.
     pub(crate) fn largest_subgroup(&self) -> u32 {
         if self.subgroups { self.subgroup_size.1 } else { 32 }
@@ -77,12 +92,14 @@ impl AdapterInfo {
         }
     }
 
-    /// The adapter, for a device with `limits`.
-    pub(super) fn of(adapter: &wgpu::Adapter, limits: &wgpu::Limits) -> Self {
+    /// The adapter at place `index` of [`list`], for a device with `limits`.
+    pub(super) fn of(index: usize, adapter: &wgpu::Adapter, limits: &wgpu::Limits) -> Self {
         let (info, features) = (adapter.get_info(), adapter.features());
         let is_cpu = info.device_type == wgpu::DeviceType::Cpu;
         let class = if is_cpu { Class::Cpu } else { Class::of_vendor(info.vendor, &info.name) };
         let mut this = Self {
+            index,
+            pci_bus: info.device_pci_bus_id,
             vendor: info.vendor,
             device: info.device,
             is_cpu,
@@ -131,7 +148,7 @@ fn multiplies(adapter: &wgpu::Adapter, limits: &wgpu::Limits, side: u32) -> bool
 /// What the caller wants of an adapter.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wanted {
-    /// Part of the name, any case. `None`: `WGPU_ADAPTER_NAME`, else the best.
+    /// As [`Selector`] reads it. `None`: `WGPU_ADAPTER_NAME`, else the best.
     pub(super) name: Option<String>,
     /// Refuse CPU adapters.
     pub(super) gpu_only: bool,
@@ -143,47 +160,96 @@ pub(super) struct Wanted {
 /// Here each is done if asked for (`WGPU_DEBUG=1` for RenderDoc and the like, `WGPU_VALIDATION=1`): the loader's way to the
 /// names is not safe across threads ([`super::loader`]), and the layer is slow, and crashes in version 1.3.239 when one
 /// thread opens a device while another uses one.
-fn instance() -> wgpu::Instance {
+///
+/// Drivers that state no conformance are hidden, as wgpu does, unless they are `allowed` or
+/// `WGPU_ALLOW_UNDERLYING_NONCOMPLIANT_ADAPTER=1` is set.
+fn instance(allowed: wgpu::InstanceFlags) -> Result<wgpu::Instance> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.flags.remove(wgpu::InstanceFlags::VALIDATION | wgpu::InstanceFlags::DEBUG);
     let mut descriptor = descriptor.with_env();
-    descriptor.backends &= wgpu::Backends::PRIMARY;
-    wgpu::Instance::new(descriptor)
+    descriptor.flags |= allowed;
+    let here = wgpu::Instance::enabled_backend_features() & wgpu::Backends::PRIMARY;
+    let variable = std::env::var("WGPU_BACKEND").ok();
+    descriptor.backends = backends::choose(variable.as_deref(), here).map_err(Error::Argument)?;
+    Ok(wgpu::Instance::new(descriptor))
 }
 
-/// Every adapter of this machine, best class first (discrete, integrated, virtual, other, CPU).
-pub(super) async fn list() -> Vec<wgpu::Adapter> {
-    let mut adapters = instance().enumerate_adapters(wgpu::Backends::all()).await;
-    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
-        wgpu::DeviceType::DiscreteGpu => 0,
-        wgpu::DeviceType::IntegratedGpu => 1,
-        wgpu::DeviceType::VirtualGpu => 2,
-        wgpu::DeviceType::Other => 3,
-        wgpu::DeviceType::Cpu => 4,
-    });
-    adapters
+/// Every adapter of this machine, in the order of choice ([`selector::sort`]).
+pub(super) async fn list() -> Result<Vec<wgpu::Adapter>> {
+    let instance = instance(wgpu::InstanceFlags::empty())?;
+    let mut adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    selector::sort(&mut adapters, wgpu::Adapter::get_info);
+    Ok(adapters)
 }
 
-/// The first adapter of [`list`] that fits.
-pub(super) async fn choose(wanted: &Wanted) -> Result<wgpu::Adapter> {
-    let adapters = list().await;
-    let found: Vec<String> = adapters.iter().map(|a| a.get_info().name).collect();
-    let name =
-        wanted.name.clone().or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok()).filter(|n| !n.is_empty());
-    let fits = |adapter: &wgpu::Adapter| {
-        let info = adapter.get_info();
-        let named = name.as_ref().is_none_or(|n| info.name.to_lowercase().contains(&n.to_lowercase()));
-        named && !(wanted.gpu_only && info.device_type == wgpu::DeviceType::Cpu)
+/// The adapter of [`list`] that is wanted, or else the first, with its index.
+pub(super) async fn choose(wanted: &Wanted) -> Result<(usize, wgpu::Adapter)> {
+    let mut adapters = list().await?;
+    let infos: Vec<_> = adapters.iter().map(wgpu::Adapter::get_info).collect();
+    let name = wanted.name.clone().or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok()).unwrap_or_default();
+    let selector = Selector::parse(&name);
+    let allowed = |info: &wgpu::AdapterInfo| !(wanted.gpu_only && info.device_type == wgpu::DeviceType::Cpu);
+    let found = match &selector {
+        Some(selector) => selector.find(&infos, allowed),
+        None => infos.iter().position(allowed),
     };
-    adapters.into_iter().find(fits).ok_or_else(|| {
-        if found.is_empty() {
-            let wanted = "this machine shows none".to_owned();
-            return Error::NoAdapter { wanted, remedy: remedy().to_owned() };
-        }
-        let named = name.map(|n| format!(" named like \"{n}\"")).unwrap_or_default();
-        let class = if wanted.gpu_only { " that is not a CPU" } else { "" };
-        let wanted = format!("none{named}{class}; this machine has: {}", found.join(", "));
-        Error::NoAdapter { wanted, remedy: "name one of them, or none to take the best".to_owned() }
+    match found {
+        Some(index) => Ok((index, adapters.swap_remove(index))),
+        None => Err(none(&infos, selector.as_ref(), wanted.gpu_only, hidden(&infos).await)),
+    }
+}
+
+/// The error that none of `infos` is wanted.
+fn none(
+    infos: &[wgpu::AdapterInfo],
+    selector: Option<&Selector>,
+    gpu_only: bool,
+    hidden: Option<String>,
+) -> Error {
+    let (wanted, remedy) = if infos.is_empty() {
+        ("this machine shows none".to_owned(), hidden.unwrap_or_else(|| remedy().to_owned()))
+    } else {
+        let named = selector.map(|selector| format!(" {selector}")).unwrap_or_default();
+        let class = if gpu_only { " that is not a CPU" } else { "" };
+        let there: Vec<_> = infos.iter().enumerate().map(|(i, info)| selector::line(i, info)).collect();
+        let remedy =
+            "name one by its number, its ids, its bus or a part of its name, or none to take the best";
+        let hidden = hidden.map(|hidden| format!("; {hidden}")).unwrap_or_default();
+        (format!("none{named}{class}; this machine has: {}", there.join(", ")), format!("{remedy}{hidden}"))
+    };
+    Error::NoAdapter { wanted, remedy }
+}
+
+/// Where the machine shows no GPU (`shown` are its adapters), one it may have all the same, and how to get at it.
+pub(super) async fn hidden(shown: &[wgpu::AdapterInfo]) -> Option<String> {
+    if shown.iter().any(|info| info.device_type != wgpu::DeviceType::Cpu) {
+        return None;
+    }
+    let all = match instance(wgpu::InstanceFlags::ALLOW_UNDERLYING_NONCOMPLIANT_ADAPTER) {
+        Ok(instance) => instance.enumerate_adapters(wgpu::Backends::all()).await,
+        Err(_) => vec![],
+    };
+    let all: Vec<_> = all.iter().map(wgpu::Adapter::get_info).collect();
+    behind(&all, Path::new("/dev/dxg").exists())
+}
+
+/// [`hidden`], of all adapters that any driver has; `dxg` says whether this is Linux in Windows (WSL2), with its GPU.
+fn behind(all: &[wgpu::AdapterInfo], dxg: bool) -> Option<String> {
+    const ALLOW: &str = "WGPU_ALLOW_UNDERLYING_NONCOMPLIANT_ADAPTER=1";
+    let gpus = all.iter().filter(|info| info.device_type != wgpu::DeviceType::Cpu);
+    let names: Vec<_> = gpus.map(|info| format!("{} ({})", info.name, info.driver)).collect();
+    if !names.is_empty() {
+        return Some(format!(
+            "hidden, because its driver states no conformance to Vulkan: {}; {ALLOW} allows it",
+            names.join(", ")
+        ));
+    }
+    dxg.then(|| {
+        format!(
+            "this is WSL, where Vulkan reaches the GPU through Mesa's Dozen (dzn) alone, which is not installed here; \
+             distributions that build it have it in their Mesa packages, and {ALLOW} allows it; on Windows itself the \
+             GPU's own driver is used"
+        )
     })
 }
 
@@ -199,5 +265,50 @@ fn remedy() -> &'static str {
         "install your GPU vendor's driver (DX12 or Vulkan)"
     } else {
         "install a Vulkan driver"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Selector, behind, none};
+    use wgpu::{AdapterInfo, Backend, DeviceType};
+
+    fn adapter(name: &str, class: DeviceType, driver: &str) -> AdapterInfo {
+        AdapterInfo {
+            name: name.into(),
+            driver: driver.into(),
+            vendor: 0x10de,
+            device: 0x2330,
+            ..AdapterInfo::new(class, Backend::Vulkan)
+        }
+    }
+
+    #[test]
+    fn a_hidden_gpu_is_named_with_the_variable() {
+        let cpu = adapter("llvmpipe", DeviceType::Cpu, "llvmpipe");
+        let dozen = adapter("Microsoft Direct3D12 (NVIDIA RTX)", DeviceType::DiscreteGpu, "Dozen");
+        let text = behind(&[cpu.clone(), dozen], true).unwrap();
+        assert!(text.contains("NVIDIA RTX) (Dozen)"), "{text}");
+        assert!(text.contains("WGPU_ALLOW_UNDERLYING_NONCOMPLIANT_ADAPTER=1"), "{text}");
+        let text = behind(std::slice::from_ref(&cpu), true).unwrap();
+        assert!(text.contains("WSL") && text.contains("dzn") && text.lines().count() == 1, "{text}");
+        assert_eq!(behind(&[cpu], false), None);
+    }
+
+    #[test]
+    fn an_error_lists_what_there_is_and_what_is_hidden() {
+        let there = [
+            adapter("NVIDIA H100", DeviceType::DiscreteGpu, "NVIDIA"),
+            adapter("llvmpipe", DeviceType::Cpu, "llvmpipe"),
+        ];
+        let selector = Selector::parse("4090");
+        let text = none(&there, selector.as_ref(), true, None).to_string();
+        let wanted = "none with the index 4090 that is not a CPU; this machine has: 0 NVIDIA H100 (10de:2330, Vulkan), \
+                      1 llvmpipe (10de:2330, Vulkan); name one by its number";
+        assert!(text.contains(wanted), "{text}");
+        let text = none(&there[1..], None, true, Some("a hidden one".into())).to_string();
+        assert!(text.contains("none that is not a CPU") && text.ends_with("; a hidden one"), "{text}");
+        let text = none(&[], None, false, Some("a hidden one".into())).to_string();
+        assert_eq!(text, "no adapter found: this machine shows none; a hidden one");
     }
 }

@@ -39,7 +39,9 @@ fn env(name: &str) -> Option<bool> {
 }
 
 impl GpuBuilder {
-    /// Takes the first adapter whose name contains `name` (any case), instead of `WGPU_ADAPTER_NAME` or the best.
+    /// Takes the first adapter of [`Gpu::adapters`] that `name` names, instead of `WGPU_ADAPTER_NAME`, which is read alike, or the best: a
+    /// number is an index into that list; `10de:2330` (or `10de:`, `:2330`) are the PCI ids of vendor and device;
+    /// `0000:01:00.0` is a PCI bus; anything else is its name or a part of that, any case. `examples/adapters.rs` prints them.
     #[must_use]
     pub fn adapter(mut self, name: impl Into<String>) -> Self {
         self.wanted.name = Some(name.into());
@@ -181,17 +183,18 @@ impl GpuBuilder {
             let limits = adapter.limits();
             return Ok((adapter, described.info().clone(), limits));
         }
-        let adapter = adapter::choose(&self.wanted).await?;
+        let (index, adapter) = adapter::choose(&self.wanted).await?;
         let limits = lowered.of(&adapter.limits())?;
-        let info = AdapterInfo::of(&adapter, &limits);
+        let info = AdapterInfo::of(index, &adapter, &limits);
         Ok((adapter, info, limits))
     }
 
     /// Opens the device, waiting for it.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`], also for one that fails its self-test, [`Error::Argument`] for a kernel or an override of
-    /// the adapter's facts that does not exist or is malformed, or for workgroups that no dimension holds.
+    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`], also for one that fails its self-test,
+    /// [`Error::Argument`] for a kernel or an override of the adapter's facts or limits that does not exist or is malformed, for
+    /// workgroups that no dimension holds, or for a `WGPU_BACKEND` that is not of this system.
     #[cfg(not(target_family = "wasm"))]
     pub fn build(self) -> Result<Gpu> {
         pollster::block_on(self.build_async())
@@ -238,7 +241,10 @@ impl GpuBuilder {
             lowered.tell(&info);
         }
         if info.is_cpu && !self.quiet {
-            eprintln!("wgrad: no GPU in use; kernels run on the CPU adapter {}", info.name);
+            // The first of the list: there is no GPU before it.
+            let hidden = if info.index == 0 { adapter::hidden(&[adapter.get_info()]).await } else { None };
+            let hidden = hidden.map(|hidden| format!("; {hidden}")).unwrap_or_default();
+            eprintln!("wgrad: no GPU in use; kernels run on the CPU adapter {}{hidden}", info.name);
         }
         let own = info.facts;
         let class = std::env::var("WGRAD_ADAPTER_CLASS").unwrap_or_default();
@@ -276,23 +282,8 @@ impl GpuBuilder {
             .await
             .map_err(|e| Error::Device { adapter: info.name.clone(), message: e.to_string() })?;
 
-        let faults = Arc::new(Faults::default());
-        let latch = Arc::clone(&faults);
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            latch.latch(match error {
-                wgpu::Error::OutOfMemory { .. } => {
-                    Error::OutOfMemory { op: "device".into(), bytes: 0, in_use: 0, limit: 0 }
-                }
-                other => Error::Validation(other.to_string()),
-            });
-        }));
-        let latch = Arc::clone(&faults);
-        device.set_device_lost_callback(move |reason, message| {
-            // A device dropped with its last handle is not lost.
-            if reason != wgpu::DeviceLostReason::Destroyed || !message.contains("dropped") {
-                latch.latch(Error::DeviceLost(format!("{reason:?}: {message}")));
-            }
-        });
+        let device = Arc::new(device);
+        let faults = Faults::watch(&device);
 
         let checks = self.checks.or_else(|| env("WGRAD_CHECKS")).unwrap_or(cfg!(debug_assertions));
         let asked = env("WGRAD_PROFILE").unwrap_or(false);

@@ -182,7 +182,7 @@ impl Compiled {
         }
         let (mut stated, mut same) = (self.uniforms.iter(), true);
         P::fields(&mut |name, ty| {
-            same &= stated.next().is_some_and(|field| (&*field.0, field.1) == (name, ty))
+            same &= stated.next().is_some_and(|field| (&*field.0, field.1) == (name, ty));
         });
         if same && stated.next().is_none() {
             return Ok(());

@@ -4,6 +4,7 @@
 //! and a queue of recorded work. [`Gpu`] is a handle to one device; clones share it, two devices live side by side.
 
 mod adapter;
+mod backends;
 mod builder;
 mod choices;
 mod compiled;
@@ -24,6 +25,7 @@ mod readback;
 mod recorder;
 mod reflection;
 mod roofline;
+mod selector;
 mod self_test;
 mod tested;
 mod text;
@@ -77,7 +79,7 @@ use tuned::Tuned;
 pub struct Gpu(Arc<Guarded<Inner>>, #[expect(dead_code, reason = "its drop prints")] Option<Arc<PrintAtEnd>>);
 
 struct Inner {
-    device: wgpu::Device,
+    device: Arc<wgpu::Device>,
     info: AdapterInfo,
     limits: wgpu::Limits,
     checks: bool,
@@ -98,7 +100,7 @@ impl Gpu {
     /// Opens the best adapter (or the one `WGPU_ADAPTER_NAME` names, on the backends `WGPU_BACKEND` names).
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`].
+    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`], [`Error::Argument`] for a wrong variable.
     #[cfg(not(target_family = "wasm"))]
     pub fn new() -> Result<Self> {
         Self::builder().build()
@@ -107,7 +109,7 @@ impl Gpu {
     /// [`Gpu::new`] without blocking.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] (its text names the remedy), [`Error::Device`].
+    /// As [`Gpu::new`].
     pub async fn new_async() -> Result<Self> {
         Self::builder().build_async().await
     }
@@ -118,15 +120,17 @@ impl Gpu {
         GpuBuilder::default()
     }
 
-    /// Every adapter of this machine, in the order of choice.
+    /// Every adapter of this machine, in the order of choice: discrete cards, integrated ones, virtual and other ones, CPUs; in
+    /// a class Metal, Vulkan, DX12, and among equals the driver's order. None where `WGPU_BACKEND` is wrong, which
+    /// [`Gpu::new`] tells.
     #[cfg(not(target_family = "wasm"))]
     #[must_use]
     pub fn adapters() -> Vec<AdapterInfo> {
         let _guard = loader::lock();
-        pollster::block_on(adapter::list())
-            .iter()
-            .map(|adapter| AdapterInfo::of(adapter, &adapter.limits()))
-            .collect()
+        let adapters = pollster::block_on(adapter::list()).unwrap_or_default();
+        let info =
+            |(index, adapter): (usize, &wgpu::Adapter)| AdapterInfo::of(index, adapter, &adapter.limits());
+        adapters.iter().enumerate().map(info).collect()
     }
 
     /// The adapter in use.

@@ -29,8 +29,7 @@ const LONG: f64 = 0.003;
 /// What the outcome holds for.
 fn head(info: &AdapterInfo) -> String {
     let AdapterInfo { name, driver, vendor, device, subgroup_size, f16, matrix_tiles, .. } = info;
-    let texts =
-        [&BARRIERS_SOURCE, &SUBGROUPS_SOURCE, &F16_SOURCE, &MATRIX_SOURCE].map(|source| source.wgsl());
+    let texts = [&BARRIERS_SOURCE, &SUBGROUPS_SOURCE, &F16_SOURCE, &MATRIX_SOURCE].map(Source::wgsl);
     let version = (env!("CARGO_PKG_VERSION"), disk::hash(texts));
     format!(
         "wgrad {version:?} {name} {driver} {vendor:x}:{device:x} {subgroup_size:?} {f16} {matrix_tiles:?}"
@@ -80,14 +79,12 @@ impl Gpu {
             let (least, most) = info.subgroup_size;
             if subgroup < least || subgroup > most || !subgroup.is_power_of_two() {
                 return Err(
-                    self.refuse(format!("a subgroup of {subgroup} invocations, not {least} to {most}"))
+                    self.refuse(&format!("a subgroup of {subgroup} invocations, not {least} to {most}"))
                 );
             }
             // In a subgroup of one invocation nobody has a neighbour.
             if subgroup > 1 && seen[1..].iter().any(|&other| other != 1) {
-                return Err(
-                    self.refuse("a shuffle within a subgroup brings another lane than its neighbour".into())
-                );
+                return Err(self.refuse("a shuffle within a subgroup brings another lane than its neighbour"));
             }
         }
         if info.f16 {
@@ -171,16 +168,16 @@ impl Gpu {
         let got = self.u32s(got).await?;
         match got.iter().zip(want).position(|(got, want)| got != want) {
             None => Ok(()),
-            Some(i) => Err(self.refuse(format!("{what} {:#x}, not {:#x} (word {i})", got[i], want[i]))),
+            Some(i) => Err(self.refuse(&format!("{what} {:#x}, not {:#x} (word {i})", got[i], want[i]))),
         }
     }
 
     async fn u32s(&self, words: &Storage) -> Result<Vec<u32>> {
-        Ok(self.read(words).await?.chunks_exact(4).map(|b| bytemuck::pod_read_unaligned(b)).collect())
+        Ok(self.read(words).await?.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect())
     }
 
     /// The error of a device that fails the test.
-    fn refuse(&self, why: String) -> Error {
+    fn refuse(&self, why: &str) -> Error {
         let info = self.info();
         let message = format!(
             "it fails the self-test, so its results cannot be trusted: {why}. Driver: {}. Update it, or name another adapter",

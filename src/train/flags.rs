@@ -51,8 +51,8 @@ pub struct Flags {
     /// Name of an [`EncoderKind`]
     #[arg(long, value_name = "NAME", help = EncoderKind::names())]
     pub encoder: Option<String>,
-    /// Part of the adapter's name; the best one if left out
-    #[arg(long, value_name = "NAME")]
+    /// Number, PCI ids, PCI bus or part of the name of an adapter, as the program `adapters` prints them; the best if left out
+    #[arg(long, value_name = "ADAPTER")]
     pub adapter: Option<String>,
     /// Continue the run of this directory or checkpoint file
     #[arg(long, value_name = "PATH")]

@@ -18,8 +18,8 @@ pub struct Args {
     /// Names every random draw
     #[arg(long, value_name = "N", default_value_t = Args::SEED)]
     pub seed: u32,
-    /// Part of the adapter's name; the best one if left out
-    #[arg(long, value_name = "NAME")]
+    /// Number, PCI ids, PCI bus or part of the name of an adapter, as the program `adapters` prints them; the best if left out
+    #[arg(long, value_name = "ADAPTER")]
     pub adapter: Option<String>,
 }
 
