@@ -11,6 +11,7 @@
 # make isa         what a GPU's compiler makes of each kernel, without the GPU; an error where a training step's kernel spills registers
 # make swiftshader the op tests on a second, independent Vulkan driver
 # make validation  the op tests and a training step under the Khronos validation layer
+# make test-classes  the suite as every class of adapter that can be had without a GPU, into tests/README.md: hours on two cores
 # make validate-shaders  every kernel's SPIR-V through spirv-val, and its HLSL through dxc where that is installed: seconds
 # make check-systems  compiles for Windows and macOS, without linking: minutes
 #
@@ -23,7 +24,7 @@ export CARGO
 XDG_RUNTIME_DIR ?= /tmp
 export XDG_RUNTIME_DIR
 
-.PHONY: demo test check benchmark bench peers report results compare figures isa swiftshader validation validate-shaders check-systems needs
+.PHONY: demo test check benchmark bench peers report results compare figures isa swiftshader validation test-classes validate-shaders check-systems needs
 
 demo: needs
 	$(CARGO) run --release --example demo
@@ -72,6 +73,9 @@ SWIFTSHADER ?= /usr/lib/chromium/vk_swiftshader_icd.json
 swiftshader: needs
 	@test -e $(SWIFTSHADER) || { echo "No $(SWIFTSHADER): apt-get install chromium, or set SWIFTSHADER."; exit 1; }
 	VK_DRIVER_FILES=$(SWIFTSHADER) VK_ICD_FILENAMES=$(SWIFTSHADER) $(CARGO) test --release --test ops
+
+test-classes: needs
+	.ci/classes
 
 validation: needs
 	.ci/validation

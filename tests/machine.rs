@@ -262,9 +262,10 @@ fn reading_needs_no_blocking() {
     assert_eq!(values.unwrap(), [3.0; 1000]);
 }
 
-/// Compiled pipelines are kept where the driver allows it; a file that is cut, foreign or changed costs nothing but time.
+/// Compiled pipelines, where the driver allows it, and what the self-test found are kept; a file that is cut, foreign or changed
+/// costs nothing but time.
 #[test]
-fn pipelines_are_kept_on_disk() {
+fn pipelines_and_the_self_test_are_kept_on_disk() {
     let folder = tempfile::tempdir().unwrap();
     let run = || {
         let gpu = Gpu::builder().quiet().cache_dir(folder.path()).build().unwrap();
@@ -276,14 +277,19 @@ fn pipelines_are_kept_on_disk() {
     if gpu().info().backend != "Vulkan" {
         return;
     }
-    let [file] = &files[..] else { panic!("one file for one adapter: {files:?}") };
-    let whole = std::fs::read(file).unwrap();
-    let changed = whole.iter().enumerate().map(|(i, b)| if i == whole.len() / 2 { !b } else { *b }).collect();
-    for bad in [vec![], whole[..whole.len() / 2].to_vec(), changed, b"another program's".repeat(9)] {
-        std::fs::write(file, &bad).unwrap();
-        run();
-        assert_ne!(std::fs::read(file).unwrap(), bad, "a whole file is written again");
+    let is =
+        |name: &str| files.iter().any(|file| file.file_name().unwrap().to_str().unwrap().starts_with(name));
+    assert!(files.len() == 2 && is("pipelines-") && is("self-test-"), "two files for one adapter: {files:?}");
+    for file in &files {
+        let whole = std::fs::read(file).unwrap();
+        let changed = |(i, b): (usize, &u8)| if i == whole.len() / 2 { !b } else { *b };
+        let changed = whole.iter().enumerate().map(changed).collect();
+        for bad in [vec![], whole[..whole.len() / 2].to_vec(), changed, b"another program's".repeat(9)] {
+            std::fs::write(file, &bad).unwrap();
+            run();
+            assert_ne!(std::fs::read(file).unwrap(), bad, "a whole file is written again");
+        }
     }
     run();
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file is left");
 }

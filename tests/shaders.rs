@@ -22,7 +22,6 @@ const MAX_STORAGE_BUFFERS: usize = 8;
 #[derive(Debug)]
 struct Shader {
     name: String,
-    own: String,
     full: String,
     form: String,
 }
@@ -47,7 +46,7 @@ fn forms() -> Vec<Vec<Shader>> {
             let shader = |form: &Vec<(&str, &str)>| {
                 let full = assemble(&name, &own, form).unwrap_or_else(|e| panic!("shaders/{name}: {e}"));
                 let files: Vec<_> = form.iter().map(|(_, file)| *file).collect();
-                Shader { name: name.clone(), own: own.clone(), full, form: files.join(" ") }
+                Shader { name: name.clone(), full, form: files.join(" ") }
             };
             forms.iter().map(shader).collect()
         })
@@ -61,16 +60,16 @@ fn shaders() -> Vec<Shader> {
     forms().into_iter().map(|forms| forms.into_iter().next().unwrap()).collect()
 }
 
-/// Kernels for matrix units (cooperative matrices), which DX12 does not have.
-fn uses_matrix_units(text: &str) -> bool {
-    text.lines().next().is_some_and(|line| line.contains("wgpu_cooperative_matrix"))
+/// Texts for matrix units (cooperative matrices), which DX12 does not have.
+fn uses_matrix_units(full: &str) -> bool {
+    full.lines().next().is_some_and(|line| line.contains("wgpu_cooperative_matrix"))
 }
 
 /// What every adapter has, what the `enable` directives on line 1 ask for, and subgroups: kernels with them are only chosen
 /// where they are.
 fn capabilities(text: &str) -> Capabilities {
     let mut capabilities = Capabilities::SUBGROUP;
-    if text.starts_with("enable f16") {
+    if text.lines().next().is_some_and(|line| line.contains("enable f16")) {
         capabilities |= Capabilities::SHADER_FLOAT16;
     }
     if uses_matrix_units(text) {
@@ -170,14 +169,14 @@ fn every_kernel_translates_to_spirv_msl_and_hlsl() {
                 let words = spv::write_vec(&module, &info, &options, Some(&pipeline))
                     .unwrap_or_else(|e| fail("SPIR-V", &e));
                 assert!(!words.is_empty(), "{what}");
-                if vulkan == "vulkan1.3" || !uses_matrix_units(&shader.own) {
+                if vulkan == "vulkan1.3" || !uses_matrix_units(&shader.full) {
                     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
                     keep(&shader, &entry.name, vulkan, "spv", &bytes);
                 }
             }
 
             let entry_point = Some((stage, entry.name.clone()));
-            let lang_version = if uses_matrix_units(&shader.own) { (2, 3) } else { (2, 0) };
+            let lang_version = if uses_matrix_units(&shader.full) { (2, 3) } else { (2, 0) };
             let options = msl::Options { lang_version, ..Default::default() };
             let pipeline = msl::PipelineOptions { entry_point: entry_point.clone(), ..Default::default() };
             let (text, _) =
@@ -185,7 +184,7 @@ fn every_kernel_translates_to_spirv_msl_and_hlsl() {
             assert!(text.contains("kernel void"), "{what}");
             keep(&shader, &entry.name, "metal", "metal", text.as_bytes());
 
-            if uses_matrix_units(&shader.own) {
+            if uses_matrix_units(&shader.full) {
                 continue;
             }
             let shader_model = hlsl::ShaderModel::V6_2; // the first with f16
@@ -216,7 +215,7 @@ fn bindings_are_uniforms_then_outputs_then_inputs() {
             assert!(seen.writable.contains(&true), "{what} writes nothing");
             assert!(seen.writable.is_sorted_by(|a, b| a >= b), "{what}: an input before an output: {seen:?}");
             assert!((1..=256).contains(&seen.workgroup_size), "{what}: workgroup of {}", seen.workgroup_size);
-            let most = if uses_matrix_units(&shader.own) { 32 << 10 } else { 16 << 10 };
+            let most = if uses_matrix_units(&shader.full) { 32 << 10 } else { 16 << 10 };
             assert!(
                 seen.workgroup_bytes <= most,
                 "{what}: {} bytes of workgroup memory",

@@ -58,6 +58,7 @@ pub(crate) fn typical(class: Class) -> AdapterInfo {
     let is_cpu = matches!(class, Class::Cpu | Class::CpuShuffles);
     AdapterInfo {
         index: 0,
+        emulates_matrix_units: false,
         pci_bus: String::new(),
         name: format!("an adapter of the class {class}"),
         backend: "Noop".to_owned(),

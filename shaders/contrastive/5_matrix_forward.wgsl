@@ -1,4 +1,4 @@
-enable f16, wgpu_cooperative_matrix;
+enable f16;
 // forward.wgsl on matrix units: lse_i = ln sum_j exp(s_ij) over logits s_ij = a_i . b_j / tau of f16 rows, never stored.
 //
 // A workgroup owns BM queries and streams a chunk of the keys, BN at a time: each block of logits is a product of

@@ -1,4 +1,4 @@
-enable f16, wgpu_cooperative_matrix;
+enable f16;
 // Gradient of the logits for a slab of queries, in f16: 2^14 w_ij with w_ij = exp(s_ij - lse_i) - [j is positive].
 //
 // Then dq = W K and dk = W^T Q are products of 11_matrix: three of them a slab instead of the four of two streaming

@@ -1,4 +1,4 @@
-enable f16, wgpu_cooperative_matrix;
+enable f16;
 // Convolution and its gradients as implicit GEMMs on matrix units: f16 operands, f32 sums.
 //
 // The product is that of lib/matrix.wgsl; only what it loads is told here. PASS says which product it is:

@@ -22,7 +22,7 @@ const BM = 8u * TILE;
 const BN = 8u * TILE;
 const C_COLUMNS = 4u * TILE;            // of a strip
 const C_ROW = 2u * TILE + 4u;
-alias Staged = array<vec4<f16>, 16>;    // what an invocation stages of one operand: BM BK / 4 / WG, at most 64 32 / 4 / 32
+alias Staged = array<vec4<f16>, 32>;    // what an invocation stages of one operand: BM BK / 4 / WG
 
 var<workgroup> a_tile: array<Stage, BM * (BK + PAD) / WIDE>;    // (BM, BK + PAD) or (BK, BM + PAD)
 var<workgroup> b_tile: array<Stage, BN * (BK + PAD) / WIDE>;    // (BN, BK + PAD) or (BK, BN + PAD)
@@ -46,25 +46,22 @@ fn fetch_b(y: ptr<function, Staged>, j0: u32, l: u32, l1: u32, lid: u32) {
 }
 
 fn mat_a(i: u32, l: u32) -> MatA {
-    let at = offset(vec2u(l, i), A_ALONG_K, BM) / WIDE;
-    let row = (BK + PAD) / WIDE;
-    let column = (BM + PAD) / WIDE;
-    if A_ALONG_K { return coopLoadT<MatA>(&a_tile[at], row); }
-    return coopLoad<MatA>(&a_tile[at], column);
+    let at = offset(vec2u(l, i), A_ALONG_K, BM);
+    if A_ALONG_K { return a_rows(at, BK + PAD); }
+    return a_columns(at, BM + PAD);
 }
 
 fn mat_b(l: u32, j: u32) -> MatB {
-    let at = offset(vec2u(l, j), B_ALONG_K, BN) / WIDE;
-    let column = (BK + PAD) / WIDE;
-    let row = (BN + PAD) / WIDE;
-    if B_ALONG_K { return coopLoad<MatB>(&b_tile[at], column); }
-    return coopLoadT<MatB>(&b_tile[at], row);
+    let at = offset(vec2u(l, j), B_ALONG_K, BN);
+    if B_ALONG_K { return b_columns(at, BK + PAD); }
+    return b_rows(at, BN + PAD);
 }
 
 // C from row i0 and column j0 on, summed over k in [l0, l1). All invocations of a workgroup call it alike.
 fn product(i0: u32, j0: u32, l0: u32, l1: u32, lid: u32, subgroup: u32, subgroups: u32) {
     if lid == 0u { team = subgroups; }
     let count = workgroupUniformLoad(&team);
+    begin_tiles(lid, count);
     for (var first = 0u; first < 4u; first += count) {
         made = vec2u(first, first + count);
         quarter_of(i0, j0, l0, l1, lid, (first + subgroup) % 4u);
@@ -98,25 +95,25 @@ fn quarter_of(i0: u32, j0: u32, l0: u32, l1: u32, lid: u32, quarter: u32) {
             let b2 = mat_b(s, j + 2u * TILE);
             let b3 = mat_b(s, j + 3u * TILE);
             let a0 = mat_a(i, s);
-            c00 = coopMultiplyAdd(a0, b0, c00);
-            c01 = coopMultiplyAdd(a0, b1, c01);
-            c02 = coopMultiplyAdd(a0, b2, c02);
-            c03 = coopMultiplyAdd(a0, b3, c03);
+            c00 = multiply_add(a0, b0, c00);
+            c01 = multiply_add(a0, b1, c01);
+            c02 = multiply_add(a0, b2, c02);
+            c03 = multiply_add(a0, b3, c03);
             let a1 = mat_a(i + TILE, s);
-            c10 = coopMultiplyAdd(a1, b0, c10);
-            c11 = coopMultiplyAdd(a1, b1, c11);
-            c12 = coopMultiplyAdd(a1, b2, c12);
-            c13 = coopMultiplyAdd(a1, b3, c13);
+            c10 = multiply_add(a1, b0, c10);
+            c11 = multiply_add(a1, b1, c11);
+            c12 = multiply_add(a1, b2, c12);
+            c13 = multiply_add(a1, b3, c13);
             let a2 = mat_a(i + 2u * TILE, s);
-            c20 = coopMultiplyAdd(a2, b0, c20);
-            c21 = coopMultiplyAdd(a2, b1, c21);
-            c22 = coopMultiplyAdd(a2, b2, c22);
-            c23 = coopMultiplyAdd(a2, b3, c23);
+            c20 = multiply_add(a2, b0, c20);
+            c21 = multiply_add(a2, b1, c21);
+            c22 = multiply_add(a2, b2, c22);
+            c23 = multiply_add(a2, b3, c23);
             let a3 = mat_a(i + 3u * TILE, s);
-            c30 = coopMultiplyAdd(a3, b0, c30);
-            c31 = coopMultiplyAdd(a3, b1, c31);
-            c32 = coopMultiplyAdd(a3, b2, c32);
-            c33 = coopMultiplyAdd(a3, b3, c33);
+            c30 = multiply_add(a3, b0, c30);
+            c31 = multiply_add(a3, b1, c31);
+            c32 = multiply_add(a3, b2, c32);
+            c33 = multiply_add(a3, b3, c33);
         }
         workgroupBarrier();
     }
@@ -143,10 +140,8 @@ fn quarter_of(i0: u32, j0: u32, l0: u32, l1: u32, lid: u32, quarter: u32) {
 fn spill(quarter: u32, c0: MatC, c1: MatC) {
     workgroupBarrier();
     let at = quarter * TILE * C_ROW;
-    let at1 = at + TILE;
-    let row = C_ROW;
-    coopStoreT(c0, &c_tile[at], row);
-    coopStoreT(c1, &c_tile[at1], row);
+    store_rows(c0, at, C_ROW);
+    store_rows(c1, at + TILE, C_ROW);
     workgroupBarrier();
 }
 

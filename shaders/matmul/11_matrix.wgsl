@@ -1,4 +1,4 @@
-enable f16, wgpu_cooperative_matrix;
+enable f16;
 // Matrix product on matrix units (tensor cores, simdgroup matrices): f16 operands, f32 sums.
 //
 //   C[i, j] = sum_l A[i, l] B[l, j]

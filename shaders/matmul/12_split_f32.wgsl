@@ -1,4 +1,4 @@
-enable f16, wgpu_cooperative_matrix;
+enable f16;
 // Matrix product of f32 accuracy on matrix units that take f16 (Ootomo & Yokota, 2022, doi:10.1177/10943420221090256).
 //
 //   C[i, j] = 2^(ea[i] + eb[j]) sum_l (hi hi + (hi lo + lo hi) / 2^11),   A and B as `split.wgsl` made them
@@ -40,19 +40,15 @@ var<workgroup> team: u32;                                       // subgroups in 
 var<private> made: vec2u;                                       // quarters made.x to made.y - 1 are in c_tile
 
 fn mat_a(part: u32, i: u32, l: u32) -> MatA {
-    let at = (part * PART + offset(vec2u(l, i), A_ALONG_K, BM)) / WIDE;
-    let row = (BK + PAD) / WIDE;
-    let column = (BM + PAD) / WIDE;
-    if A_ALONG_K { return coopLoadT<MatA>(&a_tile[at], row); }
-    return coopLoad<MatA>(&a_tile[at], column);
+    let at = part * PART + offset(vec2u(l, i), A_ALONG_K, BM);
+    if A_ALONG_K { return a_rows(at, BK + PAD); }
+    return a_columns(at, BM + PAD);
 }
 
 fn mat_b(part: u32, l: u32, j: u32) -> MatB {
-    let at = (part * PART + offset(vec2u(l, j), B_ALONG_K, BN)) / WIDE;
-    let column = (BK + PAD) / WIDE;
-    let row = (BN + PAD) / WIDE;
-    if B_ALONG_K { return coopLoad<MatB>(&b_tile[at], column); }
-    return coopLoadT<MatB>(&b_tile[at], row);
+    let at = part * PART + offset(vec2u(l, j), B_ALONG_K, BN);
+    if B_ALONG_K { return b_columns(at, BK + PAD); }
+    return b_rows(at, BN + PAD);
 }
 
 // Index of the vec4 at (row r, k l) of an operand with `rows` rows, which lie along its first or its last axis.
@@ -97,6 +93,7 @@ fn matmul(
 ) {
     if lid == 0u { team = subgroups; }
     let count = workgroupUniformLoad(&team);
+    begin_tiles(lid, count);
     // Fewer and larger subgroups make the quarters in several rounds, more of them repeat some.
     for (var first = 0u; first < 4u; first += count) {
         made = vec2u(first, first + count);
@@ -127,32 +124,30 @@ fn quarter_of(group: u32, lid: u32, quarter: u32) {
             let small_b1 = mat_b(1u, s, j + TILE);
             let a0 = mat_a(0u, i, s);
             let small_a0 = mat_a(1u, i, s);
-            c00 = c00 + coopMultiplyAdd(a0, b0, MatC());
-            c01 = c01 + coopMultiplyAdd(a0, b1, MatC());
-            d00 = coopMultiplyAdd(small_a0, b0, coopMultiplyAdd(a0, small_b0, d00));
-            d01 = coopMultiplyAdd(small_a0, b1, coopMultiplyAdd(a0, small_b1, d01));
+            c00 = add(c00, multiply_add(a0, b0, MatC()), 1.0);
+            c01 = add(c01, multiply_add(a0, b1, MatC()), 1.0);
+            d00 = multiply_add(small_a0, b0, multiply_add(a0, small_b0, d00));
+            d01 = multiply_add(small_a0, b1, multiply_add(a0, small_b1, d01));
             let a1 = mat_a(0u, i + TILE, s);
             let small_a1 = mat_a(1u, i + TILE, s);
-            c10 = c10 + coopMultiplyAdd(a1, b0, MatC());
-            c11 = c11 + coopMultiplyAdd(a1, b1, MatC());
-            d10 = coopMultiplyAdd(small_a1, b0, coopMultiplyAdd(a1, small_b0, d10));
-            d11 = coopMultiplyAdd(small_a1, b1, coopMultiplyAdd(a1, small_b1, d11));
+            c10 = add(c10, multiply_add(a1, b0, MatC()), 1.0);
+            c11 = add(c11, multiply_add(a1, b1, MatC()), 1.0);
+            d10 = multiply_add(small_a1, b0, multiply_add(a1, small_b0, d10));
+            d11 = multiply_add(small_a1, b1, multiply_add(a1, small_b1, d11));
         }
         workgroupBarrier();
     }
-    spill(quarter, c00 + d00 * (1.0 / 2048.0), c01 + d01 * (1.0 / 2048.0));
+    spill(quarter, add(c00, d00, 1.0 / 2048.0), add(c01, d01, 1.0 / 2048.0));
     drain(i0, j0, slot, lid);
-    spill(quarter, c10 + d10 * (1.0 / 2048.0), c11 + d11 * (1.0 / 2048.0));
+    spill(quarter, add(c10, d10, 1.0 / 2048.0), add(c11, d11, 1.0 / 2048.0));
     drain(i0 + TILE, j0, slot, lid);
 }
 
 // One row of a quarter's tiles to workgroup memory. Subgroups that repeat a quarter write what the first of them does.
 fn spill(quarter: u32, c0: MatC, c1: MatC) {
     let at = quarter * 2u * TILE * TILE;
-    let at1 = at + TILE;
-    let row = 2u * TILE;
-    coopStoreT(c0, &c_tile[at], row);
-    coopStoreT(c1, &c_tile[at1], row);
+    store_rows(c0, at, 2u * TILE);
+    store_rows(c1, at + TILE, 2u * TILE);
 }
 
 fn power(n: i32) -> f32 { return bitcast<f32>(u32(clamp(n, -126, 127) + 127) << 23u); }

@@ -1,4 +1,4 @@
-enable f16, wgpu_cooperative_matrix;
+enable f16;
 // One product of tiles on matrix units, in a workgroup like those of lib/matrix.wgsl: C = A B, and how many subgroups it has.
 // lib: tile
 
@@ -12,6 +12,8 @@ override WG: u32 = 4 * SUBGROUP;
 const SIZE = TILE * TILE;
 var<workgroup> a_tile: array<Stage, SIZE / WIDE>;
 var<workgroup> b_tile: array<Stage, SIZE / WIDE>;
+var<workgroup> c_tile: array<f32, SIZE>;
+var<workgroup> team: u32;
 
 @compute @workgroup_size(WG)
 fn matrix(@builtin(local_invocation_index) lid: u32, @builtin(num_subgroups) subgroups: u32) {
@@ -20,11 +22,10 @@ fn matrix(@builtin(local_invocation_index) lid: u32, @builtin(num_subgroups) sub
         put_b(i, x[(SIZE + i) / 4u]);
     }
     workgroupBarrier();
-    let row = TILE / WIDE;
-    let a = coopLoadT<MatA>(&a_tile[0], row);
-    let b = coopLoadT<MatB>(&b_tile[0], row);
-    let c = coopMultiplyAdd(a, b, MatC());
-    let column = TILE;
-    coopStoreT(c, &y[0], column);       // every subgroup the same
+    if lid == 0u { team = subgroups; }
+    begin_tiles(lid, workgroupUniformLoad(&team));
+    store_rows(multiply_add(a_rows(0u, TILE), b_rows(0u, TILE), MatC()), 0u, TILE);     // every subgroup the same
+    workgroupBarrier();
+    for (var i = lid; i < SIZE; i += WG) { y[i] = c_tile[i]; }
     if lid == 0u { count[0] = subgroups; }
 }

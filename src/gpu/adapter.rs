@@ -48,6 +48,8 @@ pub struct AdapterInfo {
     /// Sides of the square tiles that its matrix units (cooperative matrices) multiply with f16 operands and f32 sums,
     /// largest first: of 16 and 8, those it has.
     pub matrix_tiles: Vec<u32>,
+    /// Whether kernels for matrix units run on emulated ones ([`GpuBuilder::emulate_matrix_units`](crate::GpuBuilder::emulate_matrix_units)).
+    pub emulates_matrix_units: bool,
     /// Iterations that kernels may give all loops of one invocation together; `u32::MAX` where there is no limit. lavapipe ends
     /// loops, without a word, after 65,535; 60,000 leaves room for those that a kernel's author did not count.
     pub loop_iterations: u32,
@@ -60,6 +62,15 @@ impl AdapterInfo {
     #[must_use]
     pub fn pci_ids(&self) -> String {
         selector::ids(self.vendor, self.device)
+    }
+
+    /// The same adapter with emulated matrix units of 16 x 16, where it can emulate them.
+    pub(super) fn with_emulated_matrix_units(mut self) -> Self {
+        if self.f16 && self.subgroups && self.workgroup_memory_bytes >= matrix_bytes(16) {
+            self.matrix_tiles = vec![16];
+            self.emulates_matrix_units = true;
+        }
+        self
     }
 
     /// What `override SUBGROUP` is set to in kernels that declare it: the largest subgroup, or 32 where there are none.
@@ -117,6 +128,7 @@ impl AdapterInfo {
             subgroups: features.contains(wgpu::Features::SUBGROUP),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             matrix_tiles: [16, 8].into_iter().filter(|&side| multiplies(adapter, limits, side)).collect(),
+            emulates_matrix_units: false,
             name: info.name,
         };
         if this.shuffles_in_register() {
@@ -126,6 +138,11 @@ impl AdapterInfo {
     }
 }
 
+/// Bytes of workgroup memory of `shaders/lib/matrix.wgsl` with tiles of `side`: blocks of 8 x 8 tiles, and a strip of C.
+const fn matrix_bytes(side: u32) -> u32 {
+    2 * 8 * side * 40 * 2 + 4 * side * (2 * side + 4) * 4 + 16
+}
+
 /// Whether matrix units take f16 tiles of `side` squared and add them up in f32, and there is room for the workgroups of
 /// `shaders/lib/matrix.wgsl`: four subgroups, and blocks of 8 x 8 tiles in workgroup memory.
 fn multiplies(adapter: &wgpu::Adapter, limits: &wgpu::Limits, side: u32) -> bool {
@@ -133,10 +150,9 @@ fn multiplies(adapter: &wgpu::Adapter, limits: &wgpu::Limits, side: u32) -> bool
         | wgpu::Features::SHADER_F16
         | wgpu::Features::SUBGROUP;
     let subgroup = adapter.get_info().subgroup_max_size;
-    let memory = 2 * 8 * side * 40 * 2 + 4 * side * (2 * side + 4) * 4 + 16;
     let room = subgroup >= side
         && 4 * subgroup <= limits.max_compute_invocations_per_workgroup
-        && memory <= limits.max_compute_workgroup_storage_size;
+        && matrix_bytes(side) <= limits.max_compute_workgroup_storage_size;
     let fits = |p: &wgpu::CooperativeMatrixProperties| {
         (p.m_size, p.n_size, p.k_size) == (side, side, side)
             && p.ab_type == wgpu::CooperativeScalarType::F16

@@ -87,6 +87,22 @@ impl GpuBuilder {
         self
     }
 
+    /// Runs kernels for matrix units on emulated ones of 16 x 16, where the adapter has f16, subgroups and 32 KiB of workgroup memory: slowly,
+    /// for tests of those kernels. Default: `WGRAD_LIMITS=matrix=emulated`, else the adapter's own.
+    #[must_use]
+    pub fn emulate_matrix_units(mut self) -> Self {
+        self.lowered.matrix = true;
+        self
+    }
+
+    /// Makes the workgroups of kernels for matrix units as for subgroups of `n` invocations, a power of two, whatever the device takes: results stay,
+    /// speed does not. For tests. Default: `WGRAD_LIMITS=subgroup=<n>`, else what the self-test found.
+    #[must_use]
+    pub fn matrix_subgroup(mut self, n: u32) -> Self {
+        self.lowered.subgroup = Some(n);
+        self
+    }
+
     /// Times every launch ([`Gpu::profile`]), if the adapter has timestamps. Default: `WGRAD_PROFILE=1`. Costs the overlap of
     /// host and device.
     ///
@@ -186,6 +202,7 @@ impl GpuBuilder {
         let (index, adapter) = adapter::choose(&self.wanted).await?;
         let limits = lowered.of(&adapter.limits())?;
         let info = AdapterInfo::of(index, &adapter, &limits);
+        let info = if lowered.matrix { info.with_emulated_matrix_units() } else { info };
         Ok((adapter, info, limits))
     }
 
@@ -233,8 +250,9 @@ impl GpuBuilder {
         let lowered = Lowered::parse(&std::env::var("WGRAD_LIMITS").unwrap_or_default())?;
         let lowered = Lowered {
             webgpu: self.lowered.webgpu || lowered.webgpu,
+            matrix: self.lowered.matrix || lowered.matrix,
             workgroups: self.lowered.workgroups.or(lowered.workgroups),
-            ..lowered
+            subgroup: self.lowered.subgroup.or(lowered.subgroup),
         };
         let (adapter, mut info, limits) = self.choose(lowered).await?;
         if !self.quiet {
@@ -267,7 +285,7 @@ impl GpuBuilder {
             | wgpu::Features::SHADER_F16
             | wgpu::Features::PIPELINE_CACHE;
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
-        if !info.matrix_tiles.is_empty() {
+        if !info.matrix_tiles.is_empty() && !info.emulates_matrix_units {
             useful |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
             experimental_features = trust::experimental_features();
         }

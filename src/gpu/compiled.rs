@@ -195,7 +195,12 @@ impl Compiled {
 
 /// The library file for the adapter's matrix units.
 fn tile(info: &AdapterInfo) -> Choice<'static> {
-    ("tile", if info.matrix_tiles.first() == Some(&8) { "tile_8" } else { "tile_16" })
+    let file = match info.matrix_tiles.first() {
+        _ if info.emulates_matrix_units => "tile_emulated",
+        Some(8) => "tile_8",
+        _ => "tile_16",
+    };
+    ("tile", file)
 }
 
 /// A kernel's own constants, and the size of subgroups where its text declares `SUBGROUP`.

@@ -1,9 +1,9 @@
-//! Limits below those of the adapter, for tests: every smaller machine on the one at hand.
+//! Limits other than those of the adapter, for tests: smaller machines, and matrix units, on the one at hand.
 
 use super::AdapterInfo;
 use crate::error::{Error, Result};
 
-/// Which limits a device is opened with, below those that its adapter has.
+/// Which limits a device is opened with, instead of those that its adapter has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Lowered {
     /// WebGPU's defaults, which every browser and driver has.
@@ -12,20 +12,24 @@ pub(super) struct Lowered {
     pub(super) workgroups: Option<u32>,
     /// Invocations of a subgroup that kernels for matrix units make their workgroups for, whatever the device takes.
     pub(super) subgroup: Option<u32>,
+    /// Emulated matrix units of 16 x 16.
+    pub(super) matrix: bool,
 }
 
 impl Lowered {
-    /// Reads `WGRAD_LIMITS`: items between commas, each `webgpu`, `workgroups=<number>` or `subgroup=<number>`.
+    /// Reads `WGRAD_LIMITS`: items between commas, each `webgpu`, `workgroups=<number>`, `subgroup=<number>` or
+    /// `matrix=emulated`.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let mut lowered = Self::default();
         for item in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
             match item.split_once('=').map(|(name, n)| (name, n.parse())) {
                 None if item == "webgpu" => lowered.webgpu = true,
+                _ if item == "matrix=emulated" => lowered.matrix = true,
                 Some(("workgroups", Ok(n))) => lowered.workgroups = Some(n),
                 Some(("subgroup", Ok(n))) if u32::is_power_of_two(n) => lowered.subgroup = Some(n),
                 _ => {
                     let message = format!(
-                        "WGRAD_LIMITS: `{item}`: not webgpu, workgroups=<number> or subgroup=<power of two>"
+                        "WGRAD_LIMITS: `{item}`: not webgpu, workgroups=<number>, subgroup=<power of two> or matrix=emulated"
                     );
                     return Err(Error::Argument(message));
                 }
@@ -51,14 +55,15 @@ impl Lowered {
         Ok(limits)
     }
 
-    /// Says on stderr that limits are lowered.
+    /// Says on stderr what differs from the adapter.
     pub(super) fn tell(self, info: &AdapterInfo) {
         let webgpu = self.webgpu.then(|| "WebGPU's defaults".to_owned());
         let workgroups = self.workgroups.map(|n| format!("{n} workgroups in a dimension"));
         let subgroup = self.subgroup.map(|n| format!("matrix kernels for subgroups of {n}"));
-        let words: Vec<_> = webgpu.into_iter().chain(workgroups).chain(subgroup).collect();
+        let matrix = self.matrix.then(|| "emulated matrix units".to_owned());
+        let words: Vec<_> = webgpu.into_iter().chain(workgroups).chain(subgroup).chain(matrix).collect();
         if !words.is_empty() {
-            eprintln!("wgrad: limits are lowered to {}, below those of {}", words.join(" and "), info.name);
+            eprintln!("wgrad: the device has {}, not what {} has", words.join(" and "), info.name);
         }
     }
 }
@@ -69,7 +74,7 @@ mod tests {
 
     #[test]
     fn limits_are_read_and_malformed_ones_refused() {
-        let lowered = |webgpu, workgroups| Lowered { webgpu, workgroups, subgroup: None };
+        let lowered = |webgpu, workgroups| Lowered { webgpu, workgroups, ..Lowered::default() };
         assert_eq!(Lowered::parse("").unwrap(), Lowered::default());
         assert_eq!(Lowered::parse("webgpu").unwrap(), lowered(true, None));
         assert_eq!(Lowered::parse("webgpu, workgroups=100").unwrap(), lowered(true, Some(100)));
@@ -88,7 +93,7 @@ mod tests {
             max_buffer_size: 1 << 40,
             ..Default::default()
         };
-        let webgpu = Lowered { webgpu: true, workgroups: Some(100), subgroup: None }.of(&own).unwrap();
+        let webgpu = Lowered { webgpu: true, workgroups: Some(100), ..Lowered::default() }.of(&own).unwrap();
         assert_eq!(webgpu.max_compute_workgroup_storage_size, 8192);
         assert_eq!(webgpu.max_buffer_size, 256 << 20);
         assert_eq!(webgpu.max_compute_workgroups_per_dimension, 100);

@@ -84,13 +84,14 @@ impl Gpu {
     fn matrix_rate(&self) -> Result<Option<f64>> {
         /// Enough to fill 150 cores twice over, whatever a core holds; 8 launches fit a second on any of them.
         const GROUPS: u32 = 2400;
-        let Some(&tile) = self.info().matrix_tiles.first() else { return Ok(None) };
+        let tile = self.info().matrix_tiles.first().filter(|_| !self.info().emulates_matrix_units);
+        let Some(&tile) = tile else { return Ok(None) };
         let chains = GROUPS * 4 * 8;
         let x = self.words("roofline", 2 * tile * tile)?;
         let values: Vec<u16> =
             (0..4 * tile * tile).map(|i| (i % 2 * 0x8000 + 0x2c00 + i * 37 % 1024) as u16).collect();
         self.upload(&x, bytemuck::cast_slice(&values)); // f16 from 1/16 to 1/8, either sign
-        let y = self.words("roofline", chains * tile * tile)?;
+        let y = self.words("roofline", GROUPS * 4 * tile * tile)?;
         let rounds = self.facts().roofline_rounds[1];
         let p = Uniforms { n: GROUPS, rounds };
         let seconds = self.best(&MATRIX_MULTIPLY_ADD, &[&y, &Half(&x)], p, Grid::groups(GROUPS))?;

@@ -19,6 +19,7 @@ mod conv2d;
 mod conv2d_matrix;
 mod covariance;
 mod ema;
+mod emulated;
 mod folding;
 mod half;
 mod knn;
