@@ -1,10 +1,35 @@
-//! How long recorded work takes on the device, by the clock that can be trusted.
+//! How long work takes on a device, and by which clock that can be told.
 
-use std::time::Instant;
+/// Ticks between the timestamps around a launch; none where they are no time: not written, which reads as zero (macOS 26), or
+/// not one after the other.
+pub(super) fn ticks_between(start: u64, end: u64) -> Option<u64> {
+    let ticks = if start == 0 { None } else { end.checked_sub(start) };
+    ticks.filter(|ticks| *ticks > 0)
+}
 
-use super::Gpu;
-use super::profile::Stamped;
-use crate::error::Result;
+/// The time of recorded work by its timestamps.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Stamped {
+    /// Of the launches that have a time.
+    pub(super) seconds: f64,
+    /// Those launches.
+    pub(super) launches: u64,
+    /// Launches that have none.
+    pub(super) untimed: u64,
+    /// Copies between buffers, which have none.
+    pub(super) copies: u64,
+}
+
+impl Stamped {
+    /// A line about launches without a time, if there are some.
+    pub(super) fn notice(&self) -> Option<String> {
+        let Self { launches, untimed, .. } = self;
+        (*untimed > 0).then(|| {
+            let all = launches + untimed;
+            format!("{untimed} of {all} launches are left out of the profile: the driver's timestamps of them are missing, zero or not in order")
+        })
+    }
+}
 
 /// By which clock times of a device are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +40,7 @@ pub enum Clock {
     Host(String),
 }
 
-/// Timestamps may say so much more than the host's clock saw, and so little of it, of launches that keep the device busy.
+/// Time by timestamps over time by the host's clock, at least and at most, of launches that keep the device busy.
 const AGREES: [f64; 2] = [0.75, 1.05];
 
 impl Clock {
@@ -47,41 +72,6 @@ pub struct Elapsed {
     pub host: f64,
 }
 
-impl Gpu {
-    /// How long `work` takes, which records launches on this device; what was recorded before is done first. The launches are
-    /// not in the device's profile. What other threads launch meanwhile counts as well.
-    ///
-    /// # Errors
-    /// The device's first error.
-    pub fn elapsed(&self, work: impl FnOnce()) -> Result<Elapsed> {
-        let trusted = self.clock()? == Clock::Timestamps;
-        let (host, stamped) = self.stamped_if(trusted, work)?;
-        let whole = stamped.filter(|stamped| stamped.untimed == 0 && stamped.copies == 0);
-        Ok(Elapsed { device: whole.map(|stamped| stamped.seconds), host })
-    }
-
-    /// Seconds of `work` by the host's clock, and by timestamps where the adapter has them.
-    pub(super) fn stamped(&self, work: impl FnOnce()) -> Result<(f64, Option<Stamped>)> {
-        self.stamped_if(true, work)
-    }
-
-    fn stamped_if(&self, wanted: bool, work: impl FnOnce()) -> Result<(f64, Option<Stamped>)> {
-        self.sync()?;
-        let mut recorder = self.recorder();
-        let own =
-            (wanted && self.info().timestamps && !recorder.only_lists()).then(|| recorder.new_profiler());
-        let paused = recorder.profile_with(own);
-        drop(recorder);
-        let start = Instant::now();
-        work();
-        let outcome = self.sync();
-        let host = start.elapsed().as_secs_f64();
-        let own = self.recorder().profile_with(paused);
-        outcome?;
-        Ok((host, own.map(|profiler| profiler.sum())))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,5 +95,35 @@ mod tests {
         ] {
             assert_eq!(Clock::judged(0.020, stamped), Clock::Host(why.into()));
         }
+    }
+
+    /// Timestamps of drivers: in nanoseconds since 1970, where f64 would lose 256 of them; not written; wrapped around.
+    #[test]
+    fn only_timestamps_in_order_are_a_time() {
+        let now = 1_795_000_000_000_000_000;
+        for (start, end, ticks) in [
+            (1, 2, Some(1)),
+            (now, now + 7, Some(7)),
+            (u64::MAX - 1, u64::MAX, Some(1)),
+            (0, 0, None),
+            (0, now, None),
+            (now, 0, None),
+            (now, now, None),
+            (now, now - 1, None),
+            ((1 << 36) - 5, 3, None),
+        ] {
+            assert_eq!(ticks_between(start, end), ticks, "{start} to {end}");
+        }
+    }
+
+    #[test]
+    fn launches_that_are_left_out_are_said_in_one_line() {
+        let stamped = |untimed| Stamped { seconds: 0.5, launches: 30, untimed, copies: 2 };
+        assert_eq!(stamped(0).notice(), None);
+        let notice = stamped(12).notice().unwrap();
+        assert!(
+            notice.starts_with("12 of 42 launches are left out") && notice.lines().count() == 1,
+            "{notice}"
+        );
     }
 }

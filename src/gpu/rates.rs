@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use super::clock::Clock;
+use super::clock::{Clock, Stamped};
 use super::pool::{Bind, Storage};
-use super::profile::Stamped;
 use super::roofline::Roofline;
 use super::{Gpu, Grid, Kernel, Source, Work, source, uniforms};
 use crate::error::Result;
