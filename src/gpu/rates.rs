@@ -37,6 +37,16 @@ impl Gpu {
         Ok(self.rates_and_clock()?.1.clone())
     }
 
+    /// Takes roofline and clock of `other`, a device of the same adapter, instead of measuring them.
+    ///
+    /// # Errors
+    /// The first error of `other`.
+    pub fn share_rates_of(&self, other: &Gpu) -> Result<()> {
+        let known = other.rates_and_clock()?.clone();
+        self.0.roofline.get_or_init(|| known);
+        Ok(())
+    }
+
     fn rates_and_clock(&self) -> Result<&(Roofline, Clock)> {
         if let Some(known) = self.0.roofline.get() {
             return Ok(known);
