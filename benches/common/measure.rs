@@ -104,6 +104,23 @@ pub(crate) struct Job {
     kind: Kind,
 }
 
+impl Job {
+    /// A suite of the correctness part.
+    pub(crate) fn of(suite: Suite) -> Self {
+        let precision = suite.precision();
+        let identity = match suite.rung {
+            Some((family, rung)) => json!({"family": family, "rung": rung, "precision": precision}),
+            None => json!({"name": suite.name, "precision": precision}),
+        };
+        Self {
+            part: Part::Correctness,
+            label: format!("{}, {precision}", suite.name),
+            identity: identity.as_object().cloned().unwrap_or_default(),
+            kind: Kind::Suite(suite),
+        }
+    }
+}
+
 enum Kind {
     Suite(Suite),
     Op(Case),
@@ -179,16 +196,7 @@ impl Report {
         let mut jobs = vec![];
         match part {
             Part::Correctness => {
-                for suite in correctness::suites(gpu) {
-                    let precision = suite.precision();
-                    let identity = match suite.rung {
-                        Some((family, rung)) => {
-                            json!({"family": family, "rung": rung, "precision": precision})
-                        }
-                        None => json!({"name": suite.name, "precision": precision}),
-                    };
-                    jobs.push(job(format!("{}, {precision}", suite.name), &identity, Kind::Suite(suite)));
-                }
+                jobs.extend(correctness::suites(gpu).into_iter().map(Job::of));
             }
             Part::Ladder => {
                 for (family, _) in ops::ladders(gpu.info()) {

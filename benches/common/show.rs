@@ -93,12 +93,12 @@ pub(crate) fn summary(result: &Value, part: Part) -> Vec<String> {
     let stamp = measured(result, part);
     let mut lines = vec![];
     if part == Part::Correctness {
-        for (what, is_rung) in [("rungs", true), ("ops", false)] {
+        for (what, is_rung) in [("rungs", true), ("cases of ops", false)] {
             let of_kind = || rows().filter(move |row| row["rung"].is_string() == is_rung);
             let (all, pass) = (of_kind().count(), of_kind().filter(|row| row["passes"] == true).count());
             if all > 0 {
                 let half = of_kind().filter(|row| row["precision"] == "f16").count();
-                lines.push(format!("{what}: {pass} of {all} pass, {half} of all in f16"));
+                lines.push(format!("{what}: {pass} of {all} pass; {half} of these in f16"));
             }
         }
         lines.extend(rows().filter_map(|row| Some(format!("FAIL {}", row["wrong"].as_str()?))));
