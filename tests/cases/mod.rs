@@ -67,7 +67,7 @@ pub(crate) fn laddered(family: &str, rung: &str, sizes: &Sizes) -> Vec<op::Op> {
     match family {
         "matmul" => products::laddered(rung, sizes),
         "conv" => images::laddered(sizes),
-        "contrastive" => products::contrastive(sizes),
+        "contrastive" => products::laddered_losses(sizes),
         _ => vec![],
     }
 }

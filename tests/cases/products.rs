@@ -346,6 +346,14 @@ pub(crate) fn contrastive(sizes: &Sizes) -> Vec<Op> {
     ]
 }
 
+/// What the rungs of the contrastive ladder compute, with rows beyond one block of 64 or 128 and widths beyond a slice of 128.
+pub(crate) fn laddered_losses(sizes: &Sizes) -> Vec<Op> {
+    let two = |[n, d]: [usize; 2]| [float(&[n, d]), float(&[n, d])];
+    let blocks = [[65, 27], [129, 8], [150, 132]];
+    let larger = contrastive(sizes).into_iter().map(|op| op.shapes(blocks.map(two)));
+    contrastive(sizes).into_iter().chain(larger).collect()
+}
+
 /// Loss and gradients of two sets of rows, normalised: apart, or as one set whose rows do not meet themselves.
 fn losses(positive: usize, apart: bool, x: &[Array]) -> (f64, Vec<Vec<f64>>) {
     let d = x[0].cols();
