@@ -65,7 +65,7 @@ impl Clock {
 /// How long work took.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Elapsed {
-    /// Seconds that its launches took on the device, in sum, by timestamps. `None` where [`Gpu::clock`] does not trust them, or
+    /// Seconds that its launches took on the device, in sum, by timestamps. `None` where [`Gpu::clock`](super::Gpu::clock) does not trust them, or
     /// something has none: a copy between buffers.
     pub device: Option<f64>,
     /// Seconds by the host's clock, from the first recording to the end on the device.
