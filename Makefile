@@ -4,7 +4,7 @@
 # make benchmark   how fast this GPU is: a table on the terminal, under a minute
 # make bench       every kernel in criterion, with its statistics
 # make peers       the same work in burn on the same adapter, side by side; builds burn: ten minutes
-# make report      measures kernels, ops and the training step of this adapter, into the tables of the READMEs
+# make report      checks and measures kernels, ops and the training step of this adapter, into the tables of the READMEs
 # make results     three seeds of the demo, into the README
 # make compare     every method with one budget on the demo's images, three seeds, into the README: half an hour on two cores
 # make figures     the theory, drawn and checked, into examples/figures.md: ten minutes on two cores

@@ -1,12 +1,15 @@
-//! Benchmarks this adapter: roofline, every rung of the kernel ladders, every op, the training step.
+//! Checks and benchmarks this adapter: roofline, every rung of the kernel ladders, every op, the training step.
 //!
 //!     cargo run --release --example report -- --quick                            # a table on the terminal, under a minute
 //!     cargo run --release --example report -- --filter matmul --save matmul.csv  # some ops, kept as a file
+//!     cargo run --release --example report -- --parts correctness                # is this card right, without a time
 //!     cargo run --release --example report -- --compare a.json b.json            # two machines, or two versions
 //!     cargo run --release --example report                                       # everything, into the tables: make report
 //!
-//! Each case is compared with its specification before it is timed. A whole report goes to `<adapter>-report.json`, after each
-//! case, so that an interrupted one keeps what it has; parts that were not measured stay as they were. In a checkout it then
+//! A whole report first compares every rung and every op with its specification, at all shapes of the tests, in f32 and f16; what
+//! fails does not stop the rest, and the exit status tells. Kernels are timed by the device's timestamps where those agree with
+//! the host's clock. Everything goes to `<adapter>-report.json`, after each case, so that one that is interrupted or reaches
+//! its `--limit` keeps what it has; parts that were not measured stay as they were. In a checkout it then
 //! writes the tables of the READMEs from all such files, those of `make peers` and of `torch_bench.py` included. The binary
 //! needs neither cargo nor a checkout, so `target/release/examples/report` can be copied to a machine that has only a GPU;
 //! bring back the JSON and run it here with `--tables`.
@@ -31,7 +34,9 @@ use wgrad::train::{Interrupt, parse};
 /// Folder of the measurements that the tables are made of.
 const RESULTS: &str = "benches/results";
 /// No case of a quick look begins after this.
-const QUICK_LIMIT: Duration = Duration::from_secs(45);
+const QUICK_LIMIT: u64 = 45;
+/// Cases that were not measured are named, up to so many.
+const NAMED: usize = 20;
 
 #[derive(Parser)]
 #[command(version)]
@@ -45,6 +50,9 @@ pub(crate) struct Args {
     /// Comma-separated parts; all, or with --quick and --filter ops and train_step
     #[arg(long, value_name = "PARTS", value_delimiter = ',', value_enum)]
     parts: Vec<Part>,
+    /// Seconds after which no case begins: what was measured until then is kept
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
     /// Write what was measured to this .csv or .json as well
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -55,7 +63,7 @@ pub(crate) struct Args {
     #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], exclusive = true)]
     compare: Vec<PathBuf>,
     /// Measure nothing: write the tables anew, and with --draw the pictures
-    #[arg(long, conflicts_with_all = ["quick", "filter", "parts", "save", "adapter"])]
+    #[arg(long, conflicts_with_all = ["quick", "filter", "parts", "limit", "save", "adapter"])]
     tables: bool,
     /// Folder of the reports of every adapter; other than this one, the READMEs stay as they are without --tables
     #[arg(long, value_name = "DIR", default_value = RESULTS)]
@@ -73,7 +81,8 @@ impl Args {
 
     /// The parts to measure.
     fn parts(&self) -> Vec<Part> {
-        let all = || Part::ALL.into_iter().filter(|part| !self.is_look() || *part != Part::Ladder);
+        let looked_at = |part: &Part| matches!(part, Part::Ops | Part::TrainStep);
+        let all = || Part::ALL.into_iter().filter(|part| !self.is_look() || looked_at(part));
         match self.parts.is_empty() {
             true => all().collect(),
             false => Part::ALL.into_iter().filter(|part| self.parts.contains(part)).collect(),
@@ -106,7 +115,11 @@ fn main() -> ExitCode {
     match run(&parse(include_str!("report.rs"))) {
         Ok(wrong) if wrong.is_empty() => ExitCode::SUCCESS,
         Ok(wrong) => {
-            eprintln!("{} cases differ from their specification:\n{}", wrong.len(), wrong.join("\n"));
+            eprintln!(
+                "{} cases differ from their specification or failed:\n{}",
+                wrong.len(),
+                wrong.join("\n")
+            );
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -143,7 +156,8 @@ fn measure(args: &Args) -> Result<Vec<String>, Box<dyn Error>> {
     let info = report.gpu.info().clone();
     let mut jobs: Vec<Job> = args.parts().into_iter().flat_map(|part| report.jobs(part)).collect();
     if args.quick && args.filter.is_empty() {
-        jobs.retain(|job| job.part == Part::Ladder || QUICK.contains(&job.label.as_str()));
+        let whole = |job: &Job| matches!(job.part, Part::Ladder | Part::Correctness);
+        jobs.retain(|job| whole(job) || QUICK.contains(&job.label.as_str()));
     }
     let jobs = measure::filter(jobs, &args.filter)?;
 
@@ -157,43 +171,61 @@ fn measure(args: &Args) -> Result<Vec<String>, Box<dyn Error>> {
     }
     .also(args.save.as_deref());
     Interrupt::catch_signals()?;
-    let now = results::now(&info, &report.roofline());
+    let now = results::now(&info, &report.device(), &report.roofline());
     let rate = |key: &str| show::number(&now["roofline"][key]);
-    println!("{} ({}), {}", info.name, info.backend, info.driver);
+    println!("{} ({}), driver {}", info.name, info.backend, info.driver);
+    show::device(&now["device"]).iter().for_each(|line| println!("{line}"));
     println!("copies {} GB/s, multiply-adds {} GFLOP/s", rate("copy_gb_per_s"), rate("f32_gflop_per_s"));
     results.kept(&args.parts(), &now).iter().for_each(|line| println!("{line}"));
 
+    let limit = args.limit.or(args.quick.then_some(QUICK_LIMIT)).map(Duration::from_secs);
+    let is_late = || limit.is_some_and(|limit| start.elapsed() > limit);
+    let interrupted = || Interrupt::default().requested();
+    let stop = || is_late() || interrupted();
     let (mut wrong, mut late) = (vec![], vec![]);
     for jobs in jobs.chunk_by(|a, b| a.part == b.part) {
         let (part, began) = (jobs[0].part, Instant::now());
-        results.begin(part, now.clone());
-        println!("\n{}", show::head(part));
-        for job in jobs {
-            if Interrupt::default().requested() {
-                return Err(format!("ended early; {}", kept(args, &file)).into());
-            }
-            if args.quick && start.elapsed() > QUICK_LIMIT {
+        let late_before = late.len();
+        for (i, job) in jobs.iter().enumerate() {
+            if is_late() && !interrupted() {
                 late.push(job.label.as_str());
                 continue;
             }
-            match report.run(job)? {
+            if i == 0 {
+                results.begin(part, now.clone());
+                println!("\n{}", show::head(part));
+            }
+            let measured = if interrupted() { Measured::Stopped } else { report.run(job, &stop)? };
+            match measured {
                 Measured::Row(row) => {
-                    println!("{}", show::row(part, &row));
+                    show::row(part, &row).iter().for_each(|line| println!("{line}"));
                     results.add(part, row);
                 }
                 Measured::Wrong(why) => {
-                    println!("{why}");
+                    println!("FAIL {why}");
                     results.wrong(part, &job.identity, &why);
                     wrong.push(why);
                 }
+                Measured::Stopped if interrupted() => {
+                    return Err(format!("ended early; {}", kept(args, &file)).into());
+                }
+                Measured::Stopped => late.push(job.label.as_str()),
             }
             results.save()?;
         }
-        results.end(part, began.elapsed().as_secs());
-        results.save()?;
+        if late.len() == late_before {
+            results.end(part, began.elapsed().as_secs());
+            results.save()?;
+        }
+        if late.len() - late_before < jobs.len() {
+            show::summary(&results.value, part).iter().for_each(|line| println!("{line}"));
+        }
     }
-    if !late.is_empty() {
-        println!("\nnot measured within {} s: {}", QUICK_LIMIT.as_secs(), late.join("; "));
+    if let Some(limit) = limit.filter(|_| !late.is_empty()) {
+        let more = late.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        let named = late[..late.len().min(NAMED)].join("; ");
+        println!("\nnot measured within {} s: {named}{more}", limit.as_secs());
     }
     println!("\n{:.0} s; {}", start.elapsed().as_secs_f64(), kept(args, &file));
     draw(args, &results.value)?;

@@ -4,7 +4,7 @@ mod common;
 use std::process::{Command, Output};
 
 use common::own_gpu;
-use wgrad::gpu::{Grid, KernelTime, Roofline, Work, format_profile};
+use wgrad::gpu::{Clock, Grid, KernelTime, Roofline, Work, format_profile};
 use wgrad::{Gpu, Kernel};
 
 #[test]
@@ -29,9 +29,8 @@ fn profile_counts_calls_and_stated_work() {
     let trace: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let events = trace["traceEvents"].as_array().unwrap();
     assert!(events.len() >= 3);
-    assert!(events.iter().all(|e| e["dur"].as_f64().unwrap() >= 0.0));
-    let timed: Vec<_> = events.iter().filter(|e| e["dur"].as_f64() > Some(0.0)).collect();
-    assert!(timed.iter().all(|e| e["args"]["% roof"].as_f64().unwrap() >= 0.0), "{timed:?}");
+    assert!(events.iter().all(|e| e["ts"].as_f64() >= Some(0.0) && e["dur"].as_f64() > Some(0.0)));
+    assert!(events.iter().all(|e| e["args"]["% roof"].as_f64().unwrap() >= 0.0), "{events:?}");
     assert!(!events.iter().any(|e| e["name"].as_str().unwrap().starts_with("roofline")));
 }
 
@@ -99,6 +98,49 @@ fn a_roofline_is_plausible_and_leaves_no_trace_in_the_profile() {
     assert!(gpu.bandwidth(1 << 20).unwrap() > 1e8);
     assert!(gpu.profile().is_empty());
     assert_eq!(gpu.memory().live, 0);
+}
+
+/// Of launches that keep the device busy both clocks tell the same, and a copy between buffers has no timestamps. The profile of
+/// the device does not see them, and goes on afterwards.
+#[test]
+fn both_clocks_tell_one_time() {
+    let gpu = Gpu::builder().quiet().profile(true).build().unwrap();
+    let x = gpu.full([4096, 256], 0.5).unwrap();
+    drop(x.softmax(None));
+    let before = gpu.profile();
+    let busy = gpu.elapsed(|| (0..30).for_each(|_| drop(x.softmax(None)))).unwrap();
+    assert!(busy.host > 0.0);
+    let with_a_copy = gpu.elapsed(|| drop(x.softmax(None).copy())).unwrap();
+    assert_eq!(with_a_copy.device, None);
+    assert_eq!(gpu.profile(), before);
+    match gpu.clock().unwrap() {
+        Clock::Timestamps => {
+            let device = busy.device.unwrap();
+            assert!(device > 0.5 * busy.host && device < 1.05 * busy.host, "{busy:?}");
+            drop(x.relu());
+            assert_eq!(gpu.profile().iter().map(|row| row.calls).sum::<u64>(), 3);
+        }
+        Clock::Host(why) => {
+            assert_eq!(busy.device, None);
+            assert!(!gpu.info().timestamps || why.contains("timestamps"), "{why}");
+        }
+    }
+}
+
+/// A row without a time has no rates.
+#[test]
+fn a_row_without_a_time_is_left_out_of_the_table() {
+    let row = |kernel: &str, seconds| KernelTime {
+        kernel: kernel.into(),
+        calls: 2,
+        seconds,
+        work: Work::new(1000, 1000),
+        ..KernelTime::default()
+    };
+    let rows = [row("a/timed", 0.5), row("a/zero", 0.0), row("a/negative", -1.0), row("a/nan", f64::NAN)];
+    let table = format_profile(&rows, None);
+    assert_eq!(table.lines().count(), 3, "{table}");
+    assert!(table.contains("a/timed") && !table.contains("NaN") && !table.contains("inf"), "{table}");
 }
 
 /// Work at exactly the rate of a roof is 100 % of it, whichever of bytes and operations takes longer.

@@ -8,10 +8,12 @@ use std::fs;
 use std::path::Path;
 
 use clap::Parser;
-use report::common::measure::{Part, QUICK, Report, Timing, filter};
+use report::common::correctness::{Suite, suites};
+use report::common::measure::{Job, Measured, Part, QUICK, Report, Timing, filter};
 use report::common::results::{Results, read};
 use report::common::{markdown, show};
 use serde_json::{Value, json};
+use wgrad::{DType, Gpu, ops};
 
 fn args(line: &str) -> Result<report::Args, String> {
     let words = ["report"].into_iter().chain(line.split_whitespace());
@@ -58,6 +60,8 @@ fn names(value: &Value, part: Part) -> Vec<&str> {
 fn a_typing_error_is_refused_before_any_work() {
     assert!(refused("--parts lader").contains("a similar value exists: 'ladder'"));
     assert!(refused("--qick").contains("a similar argument exists: '--quick'"));
+    assert!(refused("--limit 0").contains("0 is not in 1.."));
+    assert!(refused("--limit 5m").contains("invalid digit"));
     assert!(refused("--tables --quick").contains("cannot be used with"));
     assert!(refused("--compare a.json").contains("2 values required"));
     assert!(refused("--compare a.json b.json").starts_with("a.json: No such file"));
@@ -200,4 +204,167 @@ fn a_look_finds_its_cases_and_leaves_the_report_alone() {
     assert_eq!(csv.lines().count(), 2, "{csv}");
     let both = show::compare([&json, &json], [&look, &look]);
     assert!(both.contains("geometric mean of 5"), "{both}");
+}
+
+/// Every rung of every ladder that this adapter runs, and every op, in each type that it takes.
+#[test]
+fn the_suite_has_every_rung_and_op() {
+    let gpu = Gpu::builder().quiet().build().unwrap();
+    let suites = suites(&gpu);
+    let types = [DType::F32, DType::F16].into_iter().filter(|dtype| gpu.info().f16 || *dtype == DType::F32);
+    for dtype in types {
+        let in_type = || suites.iter().filter(|suite| suite.dtype == dtype);
+        let have: Vec<_> = in_type().filter_map(|suite| suite.rung).collect();
+        let rungs_of = |family| ops::rungs(family, &gpu, dtype).into_iter().map(move |rung| (family, rung));
+        let want: Vec<_> =
+            ops::ladders(gpu.info()).into_iter().flat_map(|(family, _)| rungs_of(family)).collect();
+        assert_eq!(have, want);
+        for name in ["softmax", "conv2d", "gather_rows", "info_nce"] {
+            assert!(in_type().any(|suite| suite.name == name), "{name}, {dtype:?}");
+        }
+    }
+    let mut names: Vec<_> = suites.iter().map(|suite| (suite.name.as_str(), suite.precision())).collect();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all, "two suites of one name would have one row");
+}
+
+/// Wrong values, an error of the device and a panic are told, and the next case runs on a device that works.
+#[test]
+fn a_failure_does_not_stop_the_rest() {
+    let mut measuring = Report::begin(None, Timing::SHORT).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("card-report.json");
+    let mut results = Results::open(&file, "Card", "Vulkan").unwrap();
+    let mut stamp = stamp("2026-01-01", "driver");
+    stamp["device"] = measuring.device();
+    results.begin(Part::Correctness, stamp);
+    let sum = |gpu: &Gpu| {
+        let sum = gpu.full([3], 1.0).and_then(|x| x.sum_all().item()).map_err(|e| e.to_string())?;
+        if sum == 3.0 { Ok(()) } else { Err(format!("{sum}")) }
+    };
+    let of = |name: &str, check: fn(&Gpu) -> Result<(), String>| {
+        Job::of(Suite::new(name, DType::F32, vec![Box::new(check)]))
+    };
+    let jobs = [
+        of("sound", sum),
+        of(
+            "wrong",
+            |_| Err("wrong, f32 [[3]]: value: 1 of 3 elements differ; first [1] got 2 want 1".into()),
+        ),
+        of("sound 2", sum),
+        of("lost", |gpu| {
+            gpu.lose_device_for_test();
+            gpu.sync().map_err(|e| e.to_string())
+        }),
+        of("sound 3", sum),
+        of("panics", |gpu| {
+            let _ = gpu.zeros([2, 3]).unwrap().matmul(&gpu.zeros([2, 3]).unwrap());
+            Ok(())
+        }),
+        of("sound 4", sum),
+    ];
+    let mut wrong = vec![];
+    for job in &jobs {
+        match measuring.run(job, &|| false).unwrap() {
+            Measured::Row(row) => results.add(Part::Correctness, row),
+            Measured::Wrong(why) => {
+                results.wrong(Part::Correctness, &job.identity, &why);
+                wrong.push(why);
+            }
+            Measured::Stopped => panic!("{} stopped", job.label),
+        }
+    }
+    assert_eq!(wrong.len(), 3, "{wrong:?}");
+    assert!(wrong[0].starts_with("wrong, f32 [[3]]: value:"), "{wrong:?}");
+    assert!(wrong[1].starts_with("lost, f32: "), "{wrong:?}");
+    assert!(wrong[2].starts_with("panics, f32: matmul: shapes [2, 3] and [2, 3] do not fit"), "{wrong:?}");
+    assert!(matches!(measuring.run(&jobs[0], &|| true).unwrap(), Measured::Stopped));
+
+    results.end(Part::Correctness, 1);
+    results.save().unwrap();
+    let kept = read(&file).unwrap();
+    let rows = show::rows(&kept, "correctness");
+    let failed: Vec<_> =
+        rows.iter().filter(|row| row["passes"] == false).map(|row| show::text(&row["name"])).collect();
+    assert_eq!((rows.len(), failed), (7, vec!["wrong", "lost", "panics"]));
+    assert_eq!(kept["measured"]["correctness"]["wrong"].as_array().map(Vec::len), Some(3));
+    let lines = show::summary(&kept, Part::Correctness);
+    assert_eq!(lines[0], "cases of ops: 4 of 7 pass; 0 of these in f16");
+    assert_eq!(lines[1], format!("FAIL {}", wrong[0]));
+    assert_eq!(show::row(Part::Correctness, &rows[0]), None);
+    assert!(show::csv(&kept).contains(",correctness,,,wrong,,f32,,,,,,,,,,false\n"), "{}", show::csv(&kept));
+    let both = show::compare([&file, &file], [&kept, &kept]);
+    assert!(both.contains("A fails wrong f32; lost f32; panics f32\n"), "{both}");
+}
+
+#[test]
+fn the_device_and_its_clock_are_told() {
+    let device = |no_timestamps: Value, subgroup: u32, matrix: u32| {
+        json!({"id": "10de:2330", "subgroup": subgroup, "matrix_subgroup": matrix, "stated_subgroups": [32, 32],
+               "clock": if no_timestamps.is_null() { "timestamps" } else { "host" }, "no_timestamps": no_timestamps})
+    };
+    let [subgroups, clock] = show::device(&device(Value::Null, 32, 16)).try_into().unwrap();
+    assert_eq!(
+        subgroups,
+        "device 10de:2330; subgroups of 32 (32 to 32 stated), 16 in kernels for matrix units"
+    );
+    assert!(clock.starts_with("kernels are timed by the device's timestamps"));
+    let [subgroups, clock] = show::device(&device("they are zero".into(), 0, 0)).try_into().unwrap();
+    assert_eq!(
+        (subgroups.as_str(), clock.as_str()),
+        ("device 10de:2330; no subgroups", "timed by the host's clock: they are zero")
+    );
+
+    // Of a device with timestamps, the cases that have none are named, and the tables say which clock.
+    let mut results = Results::new("Card", "Vulkan", vec![]);
+    let mut now = stamp("2026-01-01", "driver");
+    now["device"] = device(Value::Null, 32, 16);
+    results.begin(Part::Ops, now);
+    for (name, clock) in [("add", "timestamps"), ("concat", "host")] {
+        let mut row = op(name, 1.0);
+        row["clock"] = clock.into();
+        results.add(Part::Ops, row);
+    }
+    let lines = show::summary(&results.value, Part::Ops);
+    assert_eq!(lines, ["by the host's clock, as copies between buffers have no timestamps: concat"]);
+    assert_eq!(show::caption(&results.value, Part::Ops), "driver driver, 2026-01-01, by timestamps");
+}
+
+/// A limit ends a report between two cases: what was measured is there, and the rows of before stay.
+#[test]
+fn a_limit_ends_a_report_cleanly() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().display();
+    let line = format!("--parts ops,train_step --limit 3 --out {out}");
+    assert_eq!(report::run(&args(&line).unwrap()).unwrap(), Vec::<String>::new());
+    let path = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+    let value = read(&path).unwrap();
+    let (there, all) =
+        (show::rows(&value, "ops").len(), Report::begin(None, Timing::SHORT).unwrap().jobs(Part::Ops).len());
+    assert!((1..all).contains(&there), "{there} of {all}");
+    assert!(value["measured"]["ops"]["seconds"].is_null(), "a part that was not ended has no length");
+    assert!(value["train_step"].is_null() && value["measured"]["train_step"].is_null());
+    for row in show::rows(&value, "ops") {
+        assert!(["timestamps", "host"].contains(&show::text(&row["clock"])), "{row}");
+    }
+    let device = &value["measured"]["ops"]["device"];
+    assert!(show::text(&device["id"]).contains(':') && device["subgroup"].is_u64(), "{device}");
+}
+
+/// The suite alone, as asked for by name.
+#[test]
+fn correctness_of_some_ops() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("look.json");
+    let line =
+        format!("--parts correctness --filter argmax --filter contrastive/1 --save {}", json.display());
+    assert_eq!(report::run(&args(&line).unwrap()).unwrap(), Vec::<String>::new());
+    let value = read(&json).unwrap();
+    let rows = show::rows(&value, "correctness");
+    let of = |precision: &str| rows.iter().filter(|row| row["precision"] == precision).count();
+    assert_eq!(of("f32"), 2);
+    assert!(rows.iter().all(|row| row["passes"] == true), "{rows:?}");
+    assert_eq!(show::rows(&value, "ops").len(), 0);
 }

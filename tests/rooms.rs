@@ -145,7 +145,6 @@ const CIRCLES: &[&[&str]] = &[
         "gpu::profile",
         "gpu::readback",
         "gpu::recorder",
-        "gpu::roofline",
         "gpu::tuned",
     ],
 ];

@@ -1,12 +1,14 @@
-//! The cases of a report and their measurement, as JSON rows: ladder, ops, training step.
+//! The cases of a report and their measurement, as JSON rows: correctness, ladder, ops, training step.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
-use wgrad::gpu::Roofline;
+use wgrad::gpu::{Clock, Roofline};
 use wgrad::{Gpu, GpuBuilder, Result, ops};
 
+use super::correctness::{self, Outcome, Suite};
 use super::steps::{self, Step};
 use super::{Case, ladder, optimizers, timed};
 
@@ -14,6 +16,8 @@ use super::{Case, ladder, optimizers, timed};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(crate) enum Part {
+    /// Every rung and every op against its specification, at all shapes
+    Correctness,
     /// Every rung of the kernel ladders
     Ladder,
     /// Every op, forward and backward
@@ -23,11 +27,13 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Part; 3] = [Part::Ladder, Part::Ops, Part::TrainStep];
+    /// In the order of a report.
+    pub(crate) const ALL: [Part; 4] = [Part::Correctness, Part::Ladder, Part::Ops, Part::TrainStep];
 
     /// Its key in a file of measurements.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Part::Correctness => "correctness",
             Part::Ladder => "ladder",
             Part::Ops => "ops",
             Part::TrainStep => "train_step",
@@ -91,14 +97,32 @@ pub(crate) const QUICK: &[&str] = &[
 /// One thing to measure.
 pub(crate) struct Job {
     pub(crate) part: Part,
-    /// `softmax, gradient`; `matmul/1_naive: matmul`; `ResNet-8, f32`.
+    /// `softmax, f16`; `matmul/1_naive: matmul`; `softmax, gradient`; `ResNet-8, f32`.
     pub(crate) label: String,
     /// What tells its row from the others of its part.
     pub(crate) identity: Map<String, Value>,
     kind: Kind,
 }
 
+impl Job {
+    /// A suite of the correctness part.
+    pub(crate) fn of(suite: Suite) -> Self {
+        let precision = suite.precision();
+        let identity = match suite.rung {
+            Some((family, rung)) => json!({"family": family, "rung": rung, "precision": precision}),
+            None => json!({"name": suite.name, "precision": precision}),
+        };
+        Self {
+            part: Part::Correctness,
+            label: format!("{}, {precision}", suite.name),
+            identity: identity.as_object().cloned().unwrap_or_default(),
+            kind: Kind::Suite(suite),
+        }
+    }
+}
+
 enum Kind {
+    Suite(Suite),
     Op(Case),
     Rung { family: &'static str, rung: &'static str, case: Case },
     Step(Step),
@@ -107,8 +131,10 @@ enum Kind {
 /// What came of a job.
 pub(crate) enum Measured {
     Row(Value),
-    /// It does not equal its specification, and was not timed.
+    /// It does not equal its specification or failed otherwise, and has no time.
     Wrong(String),
+    /// It was to stop before its end.
+    Stopped,
 }
 
 /// A rung's own device.
@@ -118,6 +144,8 @@ type OnRung = ((&'static str, &'static str), Gpu);
 pub(crate) struct Report {
     pub(crate) gpu: Gpu,
     pub(crate) roofline: Roofline,
+    /// By which clock launches are timed.
+    pub(crate) clock: Clock,
     builder: GpuBuilder,
     timing: Timing,
     rung: Option<OnRung>,
@@ -128,8 +156,25 @@ impl Report {
     pub(crate) fn begin(adapter: Option<&str>, timing: Timing) -> Result<Self> {
         let builder = adapter.into_iter().fold(Gpu::builder().checks(false), GpuBuilder::adapter);
         let gpu = builder.clone().build()?;
-        let roofline = gpu.roofline()?;
-        Ok(Self { gpu, roofline, builder: builder.quiet(), timing, rung: None })
+        let (roofline, clock) = (gpu.roofline()?, gpu.clock()?);
+        Ok(Self { gpu, roofline, clock, builder: builder.quiet(), timing, rung: None })
+    }
+
+    /// What the device is, beyond its name: ids, sizes of subgroups as its self-test found them, and the clock of its times.
+    pub(crate) fn device(&self) -> Value {
+        let (info, tested) = (self.gpu.info(), self.gpu.tested());
+        let (clock, why) = match &self.clock {
+            Clock::Timestamps => ("timestamps", None),
+            Clock::Host(why) => ("host", Some(why)),
+        };
+        json!({
+            "id": format!("{:04x}:{:04x}", info.vendor, info.device),
+            "subgroup": tested.subgroup,
+            "matrix_subgroup": tested.matrix_subgroup,
+            "stated_subgroups": [info.subgroup_size.0, info.subgroup_size.1],
+            "clock": clock,
+            "no_timestamps": why,
+        })
     }
 
     /// What the roofline's kernels reached.
@@ -150,6 +195,9 @@ impl Report {
         };
         let mut jobs = vec![];
         match part {
+            Part::Correctness => {
+                jobs.extend(correctness::suites(gpu).into_iter().map(Job::of));
+            }
             Part::Ladder => {
                 for (family, _) in ops::ladders(gpu.info()) {
                     for rung in ladder::rungs(family, gpu) {
@@ -180,9 +228,37 @@ impl Report {
         jobs
     }
 
-    /// Checks and times.
-    pub(crate) fn run(&mut self, job: &Job) -> Result<Measured> {
+    /// Checks and times. What goes wrong on the way, an error of the device or a panic included, is the job's outcome, and the
+    /// next one gets a device that works. `stop` is asked within a suite.
+    ///
+    /// # Errors
+    /// If there is no such device any more.
+    pub(crate) fn run(&mut self, job: &Job, stop: &dyn Fn() -> bool) -> Result<Measured> {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.measured(job, stop)));
+        let (why, panicked) = match outcome {
+            Ok(Ok(Measured::Wrong(why))) => (why, false),
+            Ok(Ok(measured)) => return Ok(measured),
+            Ok(Err(error)) => (error.to_string(), false),
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                (text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned(), true)
+            }
+        };
+        let rung = self.rung.take();
+        let is_sound = |gpu: &Gpu| catch_unwind(AssertUnwindSafe(|| gpu.sync().is_ok())).unwrap_or(false);
+        if panicked || !is_sound(&self.gpu) {
+            let old = std::mem::replace(&mut self.gpu, self.builder.clone().build()?);
+            self.gpu.share_rates_of(&old)?;
+            // What a panic left half done may panic again when it goes.
+            std::mem::forget((old, rung));
+        }
+        let label = &job.label;
+        Ok(Measured::Wrong(if why.starts_with(label) { why } else { format!("{label}: {why}") }))
+    }
+
+    fn measured(&mut self, job: &Job, stop: &dyn Fn() -> bool) -> Result<Measured> {
         let (gpu, case, roofline) = match &job.kind {
+            Kind::Suite(suite) => return self.suite(job, suite, stop),
             Kind::Step(step) => return self.train_step(job, step).map(Measured::Row),
             Kind::Op(case) => (self.gpu.clone(), case, self.roofline),
             Kind::Rung { family, rung, case } => {
@@ -191,12 +267,13 @@ impl Report {
             }
         };
         if let Err(wrong) = (case.check)(&gpu) {
-            return Ok(Measured::Wrong(format!("{}: {wrong}", job.label)));
+            return Ok(Measured::Wrong(wrong));
         }
         let mut subject = (case.prepare)(&gpu)?;
-        let seconds = subject.time(&gpu, self.timing.samples, self.timing.budget)?;
+        let (seconds, by) = subject.time(&gpu, self.timing.samples, self.timing.budget)?;
         let mut row = Value::Object(job.identity.clone());
         row["ms"] = round(1e3 * seconds).into();
+        row["clock"] = by.name().into();
         row["gb_per_s"] = round(case.work.bytes as f64 / seconds / 1e9).into();
         row["gflop_per_s"] =
             (case.work.flops > 0).then(|| round(case.work.flops as f64 / seconds / 1e9)).into();
@@ -209,12 +286,30 @@ impl Report {
         Ok(Measured::Row(row))
     }
 
+    /// A row that says that it passes; one that fails is [`Measured::Wrong`].
+    fn suite(&mut self, job: &Job, suite: &Suite, stop: &dyn Fn() -> bool) -> Result<Measured> {
+        let gpu = match suite.rung {
+            Some((family, rung)) => self.on_rung(family, rung)?,
+            None => self.gpu.clone(),
+        };
+        Ok(match suite.run(&gpu, stop) {
+            Outcome::Passed => {
+                let mut row = Value::Object(job.identity.clone());
+                row["passes"] = true.into();
+                Measured::Row(row)
+            }
+            Outcome::Failed(why) => Measured::Wrong(why),
+            Outcome::Stopped => Measured::Stopped,
+        })
+    }
+
     /// The device on which a family takes this rung: that of the job before, if it was of the same.
     fn on_rung(&mut self, family: &'static str, rung: &'static str) -> Result<Gpu> {
         if let Some((_, gpu)) = self.rung.as_ref().filter(|(of, _)| *of == (family, rung)) {
             return Ok(gpu.clone());
         }
         let gpu = self.builder.clone().kernel(family, rung).build()?;
+        gpu.share_rates_of(&self.gpu)?;
         self.rung = Some(((family, rung), gpu.clone()));
         Ok(gpu)
     }

@@ -5,6 +5,7 @@
 pub(crate) mod cases;
 #[path = "../../tests/common/check.rs"]
 pub(crate) mod check;
+pub(crate) mod correctness;
 pub(crate) mod ladder;
 pub(crate) mod markdown;
 pub(crate) mod measure;
@@ -18,7 +19,7 @@ pub(crate) mod timed;
 use std::time::{Duration, Instant};
 
 use check::Checked;
-use wgrad::gpu::Work;
+use wgrad::gpu::{Elapsed, Work};
 use wgrad::{Gpu, Result, Rng, Tensor};
 
 type Check = Box<dyn Fn(&Gpu) -> Checked>;
@@ -50,42 +51,94 @@ pub(crate) struct Subject {
 pub(crate) type Run = Box<dyn FnOnce()>;
 
 impl Subject {
-    /// Seconds of `count` runs one after another, up to the end of the last on the device. Work that is prepared holds
-    /// memory, so it is done in portions; what lies between them is not counted.
+    /// Seconds of `count` runs one after another by the host's clock, up to the end of the last on the device.
     pub(crate) fn seconds(&mut self, gpu: &Gpu, count: u64) -> Result<f64> {
+        let mut total = Duration::ZERO;
+        self.in_portions(count, |run_all| {
+            gpu.sync()?;
+            let start = Instant::now();
+            run_all();
+            gpu.sync()?;
+            total += start.elapsed();
+            Ok(())
+        })?;
+        Ok(total.as_secs_f64())
+    }
+
+    /// The same by both clocks.
+    fn elapsed(&mut self, gpu: &Gpu, count: u64) -> Result<Elapsed> {
+        let mut total = Elapsed { device: Some(0.0), host: 0.0 };
+        self.in_portions(count, |run_all| {
+            let portion = gpu.elapsed(run_all)?;
+            total.device = total.device.zip(portion.device).map(|(a, b)| a + b);
+            total.host += portion.host;
+            Ok(())
+        })?;
+        Ok(total)
+    }
+
+    /// Work that is prepared holds memory, so it is done in portions; what lies between them is not timed.
+    fn in_portions(
+        &mut self,
+        count: u64,
+        mut time: impl FnMut(Box<dyn FnOnce()>) -> Result<()>,
+    ) -> Result<()> {
         const HELD: u64 = 1 << 29;
         let portion = (HELD / self.bytes.max(1)).clamp(1, 256);
-        let mut total = Duration::ZERO;
         let mut left = count;
         while left > 0 {
             let runs: Vec<Run> = (0..left.min(portion)).map(|_| (self.next)()).collect();
             left -= runs.len() as u64;
-            gpu.sync()?;
-            let start = Instant::now();
-            runs.into_iter().for_each(|run| run());
-            gpu.sync()?;
-            total += start.elapsed();
+            time(Box::new(|| runs.into_iter().for_each(|run| run())))?;
         }
-        Ok(total.as_secs_f64())
+        Ok(())
     }
 
-    /// Seconds a run, warm: the median of up to `samples` timings of 20 ms or more each, in `budget` or little longer.
-    pub(crate) fn time(&mut self, gpu: &Gpu, samples: usize, budget: Duration) -> Result<f64> {
+    /// Seconds a run, warm, and by which clock: the median of up to `samples` timings of 20 ms or more each, in `budget` or little
+    /// longer. Timestamps where all of the work has them; they leave out what the host and the driver need for a launch.
+    pub(crate) fn time(&mut self, gpu: &Gpu, samples: usize, budget: Duration) -> Result<(f64, By)> {
         let start = Instant::now();
         // Beside seconds, what the first run spends on compilation is little.
-        let first = self.seconds(gpu, 1)?;
-        if first > 2.0 {
-            return Ok(first);
+        let first = self.elapsed(gpu, 1)?;
+        if first.host > 2.0 {
+            return Ok(median(&[first]));
         }
-        let once = self.seconds(gpu, 1)?;
-        let count = (0.02 / once).ceil().clamp(1.0, 1e4) as u64;
+        let once = self.elapsed(gpu, 1)?;
+        let count = (0.02 / once.host).ceil().clamp(1.0, 1e4) as u64;
         let mut times = vec![];
         while times.is_empty() || (times.len() < samples && start.elapsed() < budget) {
-            times.push(self.seconds(gpu, count)? / count as f64);
+            let Elapsed { device, host } = self.elapsed(gpu, count)?;
+            let each = |seconds: f64| seconds / count as f64;
+            times.push(Elapsed { device: device.map(each), host: each(host) });
         }
-        times.sort_by(f64::total_cmp);
-        Ok(times[times.len() / 2])
+        Ok(median(&times))
     }
+}
+
+/// By which clock a time was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    Timestamps,
+    Host,
+}
+
+impl By {
+    /// As a file of measurements has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            By::Timestamps => "timestamps",
+            By::Host => "host",
+        }
+    }
+}
+
+/// By timestamps, if all have them.
+fn median(times: &[Elapsed]) -> (f64, By) {
+    let device: Option<Vec<f64>> = times.iter().map(|time| time.device).collect();
+    let by = if device.is_some() { By::Timestamps } else { By::Host };
+    let mut seconds = device.unwrap_or_else(|| times.iter().map(|time| time.host).collect());
+    seconds.sort_by(f64::total_cmp);
+    (seconds[seconds.len() / 2], by)
 }
 
 /// A tensor of `shape` uniform between two numbers, drawn on the device.

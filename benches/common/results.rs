@@ -26,9 +26,10 @@ pub(crate) struct Results {
     paths: Vec<PathBuf>,
 }
 
-/// The date, driver and version of now.
-pub(crate) fn now(info: &AdapterInfo, roofline: &Value) -> Value {
+/// The date, driver and version of now, and more of the device.
+pub(crate) fn now(info: &AdapterInfo, device: &Value, roofline: &Value) -> Value {
     json!({
+        "device": device,
         "date": stamp::today(),
         "driver": info.driver,
         "wgrad": env!("CARGO_PKG_VERSION"),
@@ -86,10 +87,15 @@ impl Results {
         }
     }
 
-    /// A case that is wrong: what was measured of it before counts no more.
+    /// A case that is wrong: what was measured of it before counts no more. In the part that is about this it has a row.
     pub(crate) fn wrong(&mut self, part: Part, identity: &Map<String, Value>, why: &str) {
-        let identity = Value::Object(identity.clone());
+        let mut identity = Value::Object(identity.clone());
         self.rows(part).retain(|old| !same(old, &identity));
+        if part == Part::Correctness {
+            identity["passes"] = false.into();
+            identity["wrong"] = why.into();
+            self.rows(part).push(identity);
+        }
         if let Some(list) = self.value["measured"][part.name()]["wrong"].as_array_mut() {
             list.push(why.into());
         }

@@ -37,6 +37,8 @@ fn named(part: Part, row: &Value) -> [String; 2] {
     let [family, rung, name, size, network, precision] =
         ["family", "rung", "name", "size", "network", "precision"].map(|key| text(&row[key]));
     match part {
+        Part::Correctness if row["rung"].is_null() => [name.to_owned(), precision.to_owned()],
+        Part::Correctness => [format!("{family}/{rung}"), precision.to_owned()],
         Part::Ladder => [format!("{family}/{rung}: {name}"), size.to_owned()],
         Part::Ops => [name.to_owned(), size.to_owned()],
         Part::TrainStep => {
@@ -48,6 +50,10 @@ fn named(part: Part, row: &Value) -> [String; 2] {
 /// The line above the rows of a part.
 pub(crate) fn head(part: Part) -> String {
     let columns = match part {
+        Part::Correctness => {
+            return "every rung of the ladders and every op at all shapes, beside the specification"
+                .to_owned();
+        }
         Part::Ladder | Part::Ops => ["ms", "GB/s", "GFLOP/s", "% of roofline"],
         Part::TrainStep => ["ms", "images/s", "first ms", "MiB"],
     };
@@ -56,9 +62,15 @@ pub(crate) fn head(part: Part) -> String {
     format!("{what:<42} {:<32} {a:>9} {b:>9} {c:>9}  {d}", "size")
 }
 
-/// A row of a part.
-pub(crate) fn row(part: Part, row: &Value) -> String {
+/// A row of a part, if it has a line of its own: ops that pass have one together, [`summary`].
+pub(crate) fn row(part: Part, row: &Value) -> Option<String> {
     let keys = match part {
+        Part::Correctness => {
+            let [name, precision] = named(part, row);
+            let outcome = if row["passes"] == true { "pass" } else { "FAIL" };
+            let line = format!("{name:<42} {precision:<32} {outcome}");
+            return (row["passes"] != true || !row["rung"].is_null()).then_some(line);
+        }
         Part::Ladder | Part::Ops => ["ms", "gb_per_s", "gflop_per_s"],
         Part::TrainStep => ["ms", "images_per_s", "first_ms"],
     };
@@ -70,12 +82,61 @@ pub(crate) fn row(part: Part, row: &Value) -> String {
         }
         None => number(&row["peak_mib"]),
     };
-    format!("{name:<42} {size:<32} {a:>9} {b:>9} {c:>9}  {last}")
+    Some(format!("{name:<42} {size:<32} {a:>9} {b:>9} {c:>9}  {last}"))
+}
+
+/// The lines below the rows of a part: how many pass, the first wrong value of each that does not, and which have no timestamps
+/// although the device has.
+pub(crate) fn summary(result: &Value, part: Part) -> Vec<String> {
+    let now = |row: &&Value| row["measured"].is_null();
+    let rows = || rows(result, part.name()).iter().filter(now);
+    let stamp = measured(result, part);
+    let mut lines = vec![];
+    if part == Part::Correctness {
+        for (what, is_rung) in [("rungs", true), ("cases of ops", false)] {
+            let of_kind = || rows().filter(move |row| row["rung"].is_string() == is_rung);
+            let (all, pass) = (of_kind().count(), of_kind().filter(|row| row["passes"] == true).count());
+            if all > 0 {
+                let half = of_kind().filter(|row| row["precision"] == "f16").count();
+                lines.push(format!("{what}: {pass} of {all} pass; {half} of these in f16"));
+            }
+        }
+        lines.extend(rows().filter_map(|row| Some(format!("FAIL {}", row["wrong"].as_str()?))));
+    } else if stamp["device"]["clock"] == "timestamps" {
+        let host: Vec<_> = rows().filter(|row| row["clock"] == "host").map(|row| named(part, row)).collect();
+        if !host.is_empty() {
+            let names: Vec<_> = host.iter().map(|[name, _]| name.as_str()).collect();
+            lines.push(format!(
+                "by the host's clock, as copies between buffers have no timestamps: {}",
+                names.join("; ")
+            ));
+        }
+    }
+    lines
+}
+
+/// What the device is and by which clock it is timed, in lines for the terminal.
+pub(crate) fn device(device: &Value) -> Vec<String> {
+    let lanes = |key: &str| number(&device[key]);
+    let [least, most] = [0, 1].map(|i| number(&device["stated_subgroups"][i]));
+    let mut subgroups = format!("device {}; ", text(&device["id"]));
+    subgroups += &match device["subgroup"].as_u64() {
+        Some(0) | None => "no subgroups".to_owned(),
+        Some(_) => format!("subgroups of {} ({least} to {most} stated)", lanes("subgroup")),
+    };
+    if device["matrix_subgroup"].as_u64() > Some(0) {
+        subgroups += &format!(", {} in kernels for matrix units", lanes("matrix_subgroup"));
+    }
+    let clock = match device["no_timestamps"].as_str() {
+        None => "kernels are timed by the device's timestamps, training steps by the host's clock".to_owned(),
+        Some(why) => format!("timed by the host's clock: {why}"),
+    };
+    vec![subgroups, clock]
 }
 
 /// All rows as CSV.
 pub(crate) fn csv(result: &Value) -> String {
-    const KEYS: [&str; 13] = [
+    const KEYS: [&str; 15] = [
         "family",
         "rung",
         "name",
@@ -89,6 +150,8 @@ pub(crate) fn csv(result: &Value) -> String {
         "percent_of_roofline",
         "images_per_s",
         "first_ms",
+        "clock",
+        "passes",
     ];
     let cell = |value: &Value| match value {
         Value::Null => String::new(),
@@ -123,6 +186,16 @@ pub(crate) fn compare(names: [&Path; 2], results: [&Value; 2]) -> String {
     let mut table = format!("{:<42} {:<32} {:>9} {:>9} {:>7}\n", "op", "size", "A ms", "B ms", "B / A");
     for part in Part::ALL {
         let [a, b] = results.map(|result| rows(result, part.name()));
+        if part == Part::Correctness {
+            for (letter, rows) in ["A", "B"].into_iter().zip([a, b]) {
+                let failed = rows.iter().filter(|row| row["passes"] == false);
+                let failed: Vec<_> = failed.map(|row| named(part, row).join(" ")).collect();
+                if !failed.is_empty() {
+                    let _ = writeln!(out, "{letter} fails {}", failed.join("; "));
+                }
+            }
+            continue;
+        }
         if a.is_empty() || b.is_empty() {
             for (only, rows) in only.iter_mut().zip([a, b]).filter(|(_, rows)| !rows.is_empty()) {
                 only.push(format!("all of {} ({} cases)", part.name(), rows.len()));
@@ -157,10 +230,17 @@ pub(crate) fn compare(names: [&Path; 2], results: [&Value; 2]) -> String {
     out
 }
 
-/// With which driver and when a part was measured, rows of an earlier time apart.
+/// With which driver, when and by which clock a part was measured, rows of an earlier time apart.
 pub(crate) fn caption(result: &Value, part: Part) -> String {
     let of = |stamp: &Value| format!("driver {}, {}", text(&stamp["driver"]), text(&stamp["date"]));
     let mut out = of(measured(result, part));
+    if part == Part::Ladder || part == Part::Ops {
+        out += match measured(result, part)["device"]["clock"].as_str() {
+            Some("timestamps") => ", by timestamps",
+            Some(_) => ", by the host's clock",
+            None => "",
+        };
+    }
     let mut older: Vec<_> = rows(result, part.name()).iter().map(|row| &row["measured"]).collect();
     older.retain(|stamp| !stamp.is_null());
     while let Some(first) = older.first().copied() {

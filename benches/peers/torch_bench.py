@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """The rows of benches/shapes.json in PyTorch, on the GPU beside wgrad: `python3 benches/peers/torch_bench.py`.
 
-Without CUDA it stops, unless --cpu asks for the CPU. Columns: f32 with TF32 off (cuBLAS, cuDNN, channels-last images), the
-same through torch.compile, automatic mixed precision (f16), and both. A time is the median of nine; each repeats the work
-for 20 ms or more and waits for the device at both ends. A variant is timed after its results agreed with plain f32.
+Without CUDA it stops, unless --cpu asks for the CPU. Two runs: all rows in f32 with TF32 off for products and convolutions
+(cuBLAS, cuDNN, channels-last images), then all in automatic mixed precision (f16; bf16 on the CPU). On a GPU each row also goes
+through torch.compile. A time is the median of nine; each repeats the work for 20 ms or more and waits for the device at both
+ends. A variant is timed after its results agreed with plain f32. The file says in `tf32` and `amp` how it was measured.
 
 Writes benches/results/<adapter>-torch.json. `--ours <adapter>-peers.json` (of `make peers`, run on the same card just
 before) fills in wgrad's times and the ratios, torch / wgrad: above 1 wgrad is faster.
@@ -167,48 +168,67 @@ def seconds(device, run, repeats):
 
 
 def median_ms(device, run):
-    """First run, then the median of warm ones, in milliseconds."""
-    first = seconds(device, run, 1)
+    """The median of warm runs, in milliseconds."""
+    seconds(device, run, 1)
     warm = min(seconds(device, run, 1) for _ in range(3))
     repeats = max(1, min(1000, math.ceil(SHORTEST / warm)))
     times = [seconds(device, run, repeats) / repeats for _ in range(RUNS)]
-    return 1e3 * first, 1e3 * statistics.median(times)
+    return 1e3 * statistics.median(times)
 
 
-def measure(device, row):
-    """Times of all variants; None where a variant does not run here."""
-    result = {"name": row["name"]}
-    wanted = None
-    for variant in ("f32", "compile", "amp", "amp_compile"):
-        if variant != "f32" and device != "cuda":
-            continue
-        if "compile" in variant and not hasattr(torch, "compile"):
+VARIANTS = {"f32": ("f32", "compile"), "AMP": ("amp", "amp_compile")}
+
+
+def measure(device, row, run, wanted):
+    """Times of the variants of a run, and the values of plain f32, which `wanted` holds after the first run."""
+    result = {}
+    for variant in VARIANTS[run]:
+        if "compile" in variant and not (device == "cuda" and hasattr(torch, "compile")):
             continue
         subject = work(device, row)  # afresh, so that a training step starts from the same weights
         compute = torch.compile(subject.compute) if "compile" in variant else subject.compute
-        run = lambda: subject.run(compute, variant.startswith("amp"))
+        once = lambda: subject.run(compute, variant.startswith("amp"))
         torch.cuda.reset_peak_memory_stats() if device == "cuda" else None
         got = None
 
         def first_run():
             nonlocal got
-            got = run() if got is None else got
+            got = once() if got is None else got
 
         first = 1e3 * seconds(device, first_run, 1)
         got = [g.detach().float() for g in got]
-        wanted = wanted or got
-        # f16 products of operands below 1 are right to some 1e-3 of the largest value.
-        tolerance = 2e-2 if variant.startswith("amp") else 1e-3
-        for a, b in zip(got, wanted):
+        wanted = wanted or [g.cpu() for g in got]  # off the device, so that the peak of memory is the row's own
+        # f16 products of operands below 1 are right to some 1e-3 of the largest value, bf16 to 1e-2.
+        amp = 2e-2 if device == "cuda" else 8e-2
+        tolerance = amp if variant.startswith("amp") else 1e-3
+        for a, b in zip((g.cpu() for g in got), wanted):
             error, scale = (a - b).abs().max().item(), b.abs().max().item()
             if not error <= tolerance * scale + 1e-4:
-                raise SystemExit(f"{row['name']}, {variant}: differs by {error} of {scale}")
-        _, ms = median_ms(device, run)
-        prefix = "peer" if variant == "f32" else variant
-        result |= {f"{prefix}_ms": ms, f"{prefix}_first_ms": first}
-        if device == "cuda" and variant == "f32":
-            result["peer_peak_mib"] = torch.cuda.max_memory_allocated() / 2**20
+                result.setdefault("wrong", []).append(f"{variant}: differs by {error} of {scale}")
+                break
+        else:
+            result |= timed(device, variant, once, first)
+    return result, wanted
+
+
+def timed(device, variant, once, first):
+    """Times of a variant whose values are right; the peak of memory of plain f32."""
+    prefix = "peer" if variant == "f32" else variant
+    result = {f"{prefix}_ms": median_ms(device, once), f"{prefix}_first_ms": first}
+    if device == "cuda" and variant == "f32":
+        result["peer_peak_mib"] = torch.cuda.max_memory_allocated() / 2**20
     return result
+
+
+def without_tf32():
+    """Turns TF32 off for products and convolutions; what PyTorch says of both afterwards."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    return {"matmul": torch.backends.cuda.matmul.allow_tf32, "convolution": torch.backends.cudnn.allow_tf32}
+
+
+def shown(result):
+    return "  ".join(f"{k} {v:.3f}" if isinstance(v, float) else str(v) for k, v in result.items())
 
 
 def main():
@@ -226,37 +246,58 @@ def main():
         device, adapter, driver = "cpu", "torch cpu", f"{torch.get_num_threads()} threads"
     else:
         raise SystemExit("no CUDA device; --cpu runs on the CPU")
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    tf32 = without_tf32()
+    if any(tf32.values()):
+        raise SystemExit(f"TF32 stays on: {tf32}")
     torch.backends.cudnn.benchmark = True
 
     ours = {}
     if args.ours:
         ours = {row["name"]: row for row in json.loads(args.ours.read_text())["rows"]}
-    rows = []
-    for row in json.loads(args.shapes.read_text()):
-        if args.only not in row["name"] or (device == "cpu" and row.get("gpu")):
-            continue
-        result = measure(device, row)
-        if mine := ours.get(row["name"]):
-            result |= {key: mine[key] for key in ("ours_ms", "ours_first_ms")}
-            result["ratio"] = result["peer_ms"] / result["ours_ms"]
-        rows.append(result)
-        print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else v for k, v in result.items()), flush=True)
+    shapes = json.loads(args.shapes.read_text())
+    shapes = [row for row in shapes if args.only in row["name"] and not (device == "cpu" and row.get("gpu"))]
     report = {
         "adapter": adapter,
         "driver": driver,
         "date": datetime.date.today().isoformat(),
         "peer": f"PyTorch {torch.__version__}, f32 with TF32 off",
+        "tf32": tf32,
+        "amp": "float16" if device == "cuda" else "bfloat16",
     }
+    slug = "-".join(re.findall(r"[a-z0-9]+", adapter.lower()))
+    args.out.mkdir(parents=True, exist_ok=True)
+    path = args.out / f"{slug}-torch.json"
+    rows, values = [], {}
+
+    def save():
+        """After each row, so that a run that ends early keeps what it has."""
+        path.write_text(json.dumps(report | {"rows": rows}, indent=2) + "\n")
+
+    for row in shapes:
+        result, values[row["name"]] = measure(device, row, "f32", None)
+        result = {"name": row["name"]} | result
+        if (mine := ours.get(row["name"])) and "peer_ms" in result:
+            result |= {key: mine[key] for key in ("ours_ms", "ours_first_ms")}
+            result["ratio"] = result["peer_ms"] / result["ours_ms"]
+        rows.append(result)
+        save()
+        print(shown(result), flush=True)
+    print("AMP", flush=True)
+    for row, result in zip(shapes, rows):
+        amp, _ = measure(device, row, "AMP", values[row["name"]])
+        wrong = result.get("wrong", []) + amp.pop("wrong", [])
+        result |= amp | ({"wrong": wrong} if wrong else {})
+        save()
+        print(shown({"name": row["name"]} | amp), flush=True)
     ratios = [row["ratio"] for row in rows if "ratio" in row]
     if ratios:
         report["geometric_mean"] = statistics.geometric_mean(ratios)
         print(f"geometric mean of torch / wgrad: {report['geometric_mean']:.2f}")
-    slug = "-".join(re.findall(r"[a-z0-9]+", adapter.lower()))
-    args.out.mkdir(parents=True, exist_ok=True)
-    path = args.out / f"{slug}-torch.json"
-    path.write_text(json.dumps(report | {"rows": rows}, indent=2) + "\n")
+    save()
     print(path)
+    wrong = [f"{row['name']}, {why}" for row in rows for why in row.get("wrong", [])]
+    if wrong:
+        raise SystemExit("\n".join(wrong))
 
 
 if __name__ == "__main__":

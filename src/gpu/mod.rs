@@ -7,6 +7,7 @@ mod adapter;
 mod backends;
 mod builder;
 mod choices;
+mod clock;
 mod compiled;
 mod compiler;
 #[cfg(feature = "isa")]
@@ -21,6 +22,7 @@ mod loader;
 mod parts;
 mod pool;
 mod profile;
+mod rates;
 mod readback;
 mod recorder;
 mod reflection;
@@ -39,6 +41,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 pub use adapter::AdapterInfo;
 pub use builder::GpuBuilder;
+pub use clock::{Clock, Elapsed};
 #[cfg(feature = "isa")]
 pub use described::{Described, FinalKernel, Launch};
 pub use facts::{Class, Facts, Means, StripCut};
@@ -91,7 +94,7 @@ struct Inner {
     recorder: Mutex<Recorder>,
     pool: Mutex<Pool>,
     staging: Mutex<HashMap<u64, Vec<wgpu::Buffer>>>,
-    roofline: OnceLock<Roofline>,
+    roofline: OnceLock<(Roofline, Clock)>,
     tested: OnceLock<Tested>,
     tuned: Tuned,
 }

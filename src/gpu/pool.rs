@@ -163,7 +163,7 @@ pub trait Bind {
     /// Its range of a buffer.
     fn storage(&self) -> &Storage;
 
-    /// Whether its elements are f16; see [`Variant`](super::Variant).
+    /// Whether its elements are f16; such a tensor takes the kernel's f16 text.
     fn is_half(&self) -> bool {
         false
     }

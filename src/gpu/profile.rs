@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::clock::{Clock, Elapsed, Stamped, ticks_between};
 use super::compiled::Compiled;
 use super::launch::Work;
 use super::loader::Guarded;
@@ -40,13 +42,13 @@ impl KernelTime {
     }
 }
 
-/// One launch on the device's clock.
+/// One launch on the device's clock, in its ticks.
 #[derive(Debug, Clone)]
-pub(super) struct Event {
+struct Event {
     kernel: Kernel,
     work: Work,
-    start_ns: f64,
-    end_ns: f64,
+    start: u64,
+    end: u64,
 }
 
 /// A kernel that was launched: its name, and [`KernelTime::matrix_units`].
@@ -66,6 +68,10 @@ pub(super) struct Profiler {
     resolving: Vec<Launch>,
     totals: BTreeMap<Arc<str>, KernelTime>,
     events: Vec<Event>,
+    /// Launches without a time.
+    untimed: u64,
+    /// Copies between buffers, which are no launches and have no time.
+    copies: u64,
     /// Whether the program has had its table.
     shown: bool,
 }
@@ -98,6 +104,8 @@ impl Profiler {
             resolving: Vec::new(),
             totals: BTreeMap::new(),
             events: Vec::new(),
+            untimed: 0,
+            copies: 0,
             shown: false,
         }
     }
@@ -111,6 +119,7 @@ impl Profiler {
     ) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
         let first = 2 * self.open.len() as u32;
         if first + 2 > QUERIES {
+            self.untimed += 1;
             return None;
         }
         let name = self.names.entry(kernel.id).or_insert_with(|| kernel.name.as_str().into());
@@ -149,16 +158,32 @@ impl Profiler {
         drop(range);
         self.host.unmap();
         for ((kernel, work, dimensions), pair) in launches.into_iter().zip(ticks.chunks_exact(2)) {
-            let (start_ns, end_ns) = (pair[0] as f64 * self.period_ns, pair[1] as f64 * self.period_ns);
+            let (start, end) = (pair[0], pair[1]);
+            let Some(ticks) = ticks_between(start, end) else {
+                self.untimed += 1;
+                continue;
+            };
             let total = self.totals.entry(Arc::clone(&kernel.0)).or_default();
             total.matrix_units = kernel.1;
             total.grid_dimensions = total.grid_dimensions.max(dimensions);
             total.calls += 1;
-            total.seconds += (end_ns - start_ns).max(0.0) * 1e-9;
+            total.seconds += ticks as f64 * self.period_ns * 1e-9;
             total.work.bytes += work.bytes;
             total.work.flops += work.flops;
-            self.events.push(Event { kernel, work, start_ns, end_ns });
+            self.events.push(Event { kernel, work, start, end });
         }
+    }
+
+    /// A copy between buffers was recorded.
+    pub(super) fn count_copy(&mut self) {
+        self.copies += 1;
+    }
+
+    /// All launches in sum.
+    pub(super) fn sum(&self) -> Stamped {
+        let launches = self.totals.values().map(|total| total.calls).sum();
+        let seconds = self.totals.values().map(|total| total.seconds).sum();
+        Stamped { seconds, launches, untimed: self.untimed, copies: self.copies }
     }
 
     /// Times by kernel, longest first.
@@ -172,27 +197,21 @@ impl Profiler {
 
     /// All launches as a Chrome trace (also read by Perfetto), each with its rates and its percentage of the roof.
     fn trace(&self, roofline: &Roofline) -> String {
-        let origin = self.events.first().map_or(0.0, |e| e.start_ns);
+        let origin = self.events.first().map_or(0, |e| e.start);
         let mut out = String::from("{\"traceEvents\":[");
-        for (i, Event { kernel: (name, matrix_units), work, start_ns, end_ns }) in
-            self.events.iter().enumerate()
-        {
-            let (start, ns) = ((start_ns - origin) / 1e3, end_ns - start_ns);
+        for (i, Event { kernel: (name, matrix_units), work, start, end }) in self.events.iter().enumerate() {
+            let since = start.saturating_sub(origin) as f64 * self.period_ns;
+            let ns = (end - start) as f64 * self.period_ns;
+            let percent = roofline.matrix_units(*matrix_units).percent(*work, ns * 1e-9);
+            let (gb, gflop) = (work.bytes as f64 / ns, work.flops as f64 / ns);
             let comma = if i == 0 { "" } else { "," };
             let _ = write!(
                 out,
-                "{comma}\n{{\"name\":\"{name}\",\"ph\":\"X\",\"pid\":0,\"tid\":0,\"ts\":{start:.3},\"dur\":{:.3}",
+                "{comma}\n{{\"name\":\"{name}\",\"ph\":\"X\",\"pid\":0,\"tid\":0,\"ts\":{:.3},\"dur\":{:.3}\
+                 ,\"args\":{{\"GB/s\":{gb:.2},\"GFLOP/s\":{gflop:.2},\"% roof\":{percent:.1}}}",
+                since / 1e3,
                 ns / 1e3
             );
-            // No rate for a launch shorter than a tick of the clock.
-            if ns > 0.0 {
-                let percent = roofline.matrix_units(*matrix_units).percent(*work, ns * 1e-9);
-                let (gb, gflop) = (work.bytes as f64 / ns, work.flops as f64 / ns);
-                let _ = write!(
-                    out,
-                    ",\"args\":{{\"GB/s\":{gb:.2},\"GFLOP/s\":{gflop:.2},\"% roof\":{percent:.1}}}"
-                );
-            }
             out.push('}');
         }
         out + "\n]}\n"
@@ -202,28 +221,44 @@ impl Profiler {
 impl Gpu {
     /// Times by kernel so far, longest first; empty unless [`GpuBuilder::profile`](super::GpuBuilder::profile) is on and the
     /// adapter has timestamps.
+    ///
+    /// Launches whose timestamps are missing, zero or not in order are left out, calls and work included; a line on stderr says so,
+    /// once a device, unless it is quiet.
     #[must_use]
     pub fn profile(&self) -> Vec<KernelTime> {
+        let (rows, notice) = self.profiled();
+        notice.iter().for_each(|notice| self.tell_once(notice));
+        rows
+    }
+
+    /// The rows of a profile, and a line about launches that are not in it.
+    fn profiled(&self) -> (Vec<KernelTime>, Option<String>) {
         let mut recorder = self.recorder();
         recorder.flush();
-        recorder.profiler.as_ref().map(Profiler::totals).unwrap_or_default()
+        let Some(profiler) = &recorder.profiler else { return (vec![], None) };
+        (profiler.totals(), profiler.sum().notice())
     }
 
     /// [`Gpu::profile`] as a table with the percentages of [`Gpu::roofline`], which is measured for it, for the program to show:
-    /// `WGRAD_PROFILE=1` then prints none at the end. `None` if nothing was profiled.
+    /// `WGRAD_PROFILE=1` then prints none at the end. A last line says how many launches are left out for want of timestamps, if
+    /// any. `None` if nothing was profiled.
     ///
     /// # Errors
     /// The device's first error.
     pub fn profile_table(&self) -> Result<Option<String>> {
-        let rows = self.profile();
-        if rows.is_empty() {
+        let (rows, notice) = self.profiled();
+        if rows.is_empty() && notice.is_none() {
             return Ok(None);
         }
-        let roofline = self.roofline()?;
+        let mut table = String::new();
+        if !rows.is_empty() {
+            table += &format_profile(&rows, Some(self.roofline()?));
+        }
         if let Some(profiler) = &mut self.recorder().profiler {
             profiler.shown = true;
         }
-        Ok(Some(format_profile(&rows, Some(roofline))))
+        notice.iter().for_each(|notice| table += &format!("{notice}\n"));
+        Ok(Some(table))
     }
 
     /// Writes all profiled launches as a Chrome trace (chrome://tracing, Perfetto), with GB/s, GFLOP/s and the percentage of
@@ -242,17 +277,45 @@ impl Gpu {
         std::fs::write(&path, trace).map_err(|e| Error::io(path, e))
     }
 
+    /// How long `work` takes, which records launches on this device; what was recorded before is done first. The launches are
+    /// not in the device's profile. What other threads launch meanwhile counts as well.
+    ///
+    /// # Errors
+    /// The device's first error.
+    pub fn elapsed(&self, work: impl FnOnce()) -> Result<Elapsed> {
+        let trusted = self.clock()? == Clock::Timestamps;
+        let (host, stamped) = self.stamped_if(trusted, work)?;
+        let whole = stamped.filter(|stamped| stamped.untimed == 0 && stamped.copies == 0);
+        Ok(Elapsed { device: whole.map(|stamped| stamped.seconds), host })
+    }
+
+    /// Seconds of `work` by the host's clock, and by timestamps where the adapter has them.
+    pub(super) fn stamped(&self, work: impl FnOnce()) -> Result<(f64, Option<Stamped>)> {
+        self.stamped_if(true, work)
+    }
+
+    fn stamped_if(&self, wanted: bool, work: impl FnOnce()) -> Result<(f64, Option<Stamped>)> {
+        self.sync()?;
+        let mut recorder = self.recorder();
+        let own =
+            (wanted && self.info().timestamps && !recorder.only_lists()).then(|| recorder.new_profiler());
+        let paused = recorder.profile_with(own);
+        drop(recorder);
+        let start = Instant::now();
+        work();
+        let outcome = self.sync();
+        let host = start.elapsed().as_secs_f64();
+        let own = self.recorder().profile_with(paused);
+        outcome?;
+        Ok((host, own.map(|profiler| profiler.sum())))
+    }
+
     /// Runs `work` without its launches in the profile.
     pub(crate) fn unprofiled<T>(&self, work: impl FnOnce() -> T) -> T {
-        let mut recorder = self.recorder();
-        recorder.flush();
-        let paused = recorder.profiler.take();
-        drop(recorder);
+        let paused = self.recorder().profile_with(None);
         let result = work();
-        if let Some(profiler) = paused {
-            let mut recorder = self.recorder();
-            recorder.flush();
-            recorder.profiler = Some(profiler);
+        if paused.is_some() {
+            self.recorder().profile_with(paused);
         }
         result
     }
@@ -281,15 +344,17 @@ impl Drop for PrintAtEnd {
     }
 }
 
-/// Prints times as a table; `% roof` where a roofline is given, of the kernel's own roof ([`KernelTime::percent`]).
+/// Prints times as a table; `% roof` where a roofline is given, of the kernel's own roof ([`KernelTime::percent`]). Rows without
+/// a time above zero have no rates, and are left out.
 #[must_use]
 pub fn format_profile(rows: &[KernelTime], roofline: Option<Roofline>) -> String {
+    let rows: Vec<&KernelTime> = rows.iter().filter(|row| row.seconds > 0.0).collect();
     let total: f64 = rows.iter().map(|r| r.seconds).sum();
     let mut out = format!(
         "{:<44} {:>7} {:>10} {:>6} {:>10} {:>8} {:>8} {:>7}\n",
         "kernel", "calls", "total ms", "%", "mean us", "GB/s", "GFLOP/s", "% roof"
     );
-    for r in rows {
+    for r in &rows {
         let percent = roofline.map_or("-".into(), |roof| format!("{:.0}", r.percent(&roof)));
         let _ = writeln!(
             out,

@@ -139,6 +139,17 @@ impl Recorder {
         false
     }
 
+    /// Submits what is recorded and profiles from here on with `profiler`, or not at all; returns the one before.
+    pub(super) fn profile_with(&mut self, profiler: Option<Profiler>) -> Option<Profiler> {
+        self.flush();
+        std::mem::replace(&mut self.profiler, profiler)
+    }
+
+    /// A profiler of this device.
+    pub(super) fn new_profiler(&self) -> Profiler {
+        Profiler::new(&self.device, &self.queue)
+    }
+
     /// Records one dispatch. `write_uniforms` appends the uniform's bytes.
     pub(super) fn dispatch(
         &mut self,
@@ -233,6 +244,9 @@ impl Recorder {
     fn copy_buffer(&mut self, from: &wgpu::Buffer, from_at: u64, to: &wgpu::Buffer, to_at: u64, bytes: u64) {
         if self.only_lists() {
             return;
+        }
+        if let Some(profiler) = &mut self.profiler {
+            profiler.count_copy();
         }
         if self.put_off.is_empty() {
             self.encoder_outside_pass().copy_buffer_to_buffer(from, from_at, to, to_at, bytes);

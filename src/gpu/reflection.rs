@@ -26,7 +26,7 @@ pub struct Reflection {
 /// Reads what `entry` of an assembled WGSL text states about itself.
 ///
 /// # Errors
-/// [`Error::Kernel`] if the text does not parse or validate, or breaks a convention of [`Kernel::new`].
+/// [`Error::Kernel`] if the text does not parse or validate, or breaks a convention of [`Kernel::new`](super::Kernel::new).
 pub fn reflect(name: &str, wgsl: &str, entry: &str, constants: &[(&str, f64)]) -> Result<Reflection> {
     let fail = |message: String| Error::Kernel { kernel: name.to_owned(), message };
     let module = naga::front::wgsl::parse_str(wgsl).map_err(|e| fail(e.emit_to_string(wgsl)))?;

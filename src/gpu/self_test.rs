@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::pool::Storage;
-use super::roofline::{self, Half};
+use super::rates::{self, Half};
 use super::tested::{ASSUMED_RATES, Tested};
 use super::{AdapterInfo, Gpu, Grid, Kernel, Source, Work, disk, source};
 use crate::error::{Error, Result};
@@ -129,7 +129,7 @@ impl Gpu {
         let (x, y) = (self.words("self-test", 4 * most)?, self.words("self-test", 4 * most)?);
         let mut rates = [0.0; 2];
         for (rate, copies) in rates.iter_mut().zip([false, true]) {
-            let kernel = if copies { &roofline::COPY } else { &roofline::MULTIPLY_ADD };
+            let kernel = if copies { &rates::COPY } else { &rates::MULTIPLY_ADD };
             let (mut n, mut rounds) = (if copies { most } else { 4096 }, 16);
             let mut repeats = 1;
             loop {
@@ -139,7 +139,7 @@ impl Gpu {
                     self.run(
                         kernel,
                         &[&y, &x],
-                        &roofline::Uniforms { n, rounds },
+                        &rates::Uniforms { n, rounds },
                         Grid::items(n),
                         Work::default(),
                     );

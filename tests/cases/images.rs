@@ -357,6 +357,11 @@ pub(crate) fn convolutions(sizes: &Sizes) -> Vec<Op> {
     vec![base, of_x, of_w]
 }
 
+/// What the rungs of the ladder compute.
+pub(crate) fn laddered(sizes: &Sizes) -> Vec<Op> {
+    conv2d(sizes).into_iter().chain([conv2d_batch_norm(sizes)]).collect()
+}
+
 pub(crate) fn conv2d(sizes: &Sizes) -> Vec<Op> {
     let mut ops = convolutions(sizes);
     // The first convolution of a ResNet for small images: 3 channels, so that K = 27.

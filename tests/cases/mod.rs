@@ -61,6 +61,17 @@ impl Sizes {
     }
 }
 
+/// What the rungs of a family are checked on, those that only some of them compute in a way of their own included. Empty for a
+/// family that has no line here.
+pub(crate) fn laddered(family: &str, rung: &str, sizes: &Sizes) -> Vec<op::Op> {
+    match family {
+        "matmul" => products::laddered(rung, sizes),
+        "conv" => images::laddered(sizes),
+        "contrastive" => products::laddered_losses(sizes),
+        _ => vec![],
+    }
+}
+
 /// Every case, in the order of a report.
 pub(crate) fn all(sizes: &Sizes) -> Vec<op::Op> {
     [elementwise::all, rows::all, images::all, moves::all, products::all]

@@ -140,10 +140,36 @@ pub(crate) fn forms(sizes: &Sizes) -> Vec<Op> {
     vec![matmul(sizes), matmul_nt(sizes), matmul_tn(sizes)]
 }
 
-/// What the rungs of the ladder compute, a bias and a ReLU in their store, after a split sum and in a pass of their own included.
-pub(crate) fn laddered(sizes: &Sizes) -> Vec<Op> {
-    forms(sizes).into_iter().chain(linear(sizes)).collect()
+/// What the rungs of the ladder compute, a bias and a ReLU in their store, after a split sum and in a pass of their own included;
+/// and shapes for the blocks of a rung.
+pub(crate) fn laddered(rung: &str, sizes: &Sizes) -> Vec<Op> {
+    let blocks = blocks(rung);
+    let larger = FORMS.iter().map(|of| form(of, sizes).shapes(blocks.iter().map(|batch| of.batch(*batch))));
+    let larger = larger.filter(|_| !blocks.is_empty());
+    forms(sizes).into_iter().chain(linear(sizes)).chain(larger).collect()
 }
+
+/// A number of products and their sizes, for rungs whose blocks are larger than most of what a form is tested on.
+pub(crate) fn blocks(rung: &str) -> Vec<(usize, [usize; 3])> {
+    match rung {
+        // Cut into blocks of 128 and 64, whole and with edges; all others get blocks of 32.
+        "7_double_buffer" | "8_subgroup" => vec![
+            (64, [128, 256, 4]),
+            (43, [128, 380, 20]),
+            (43, [381, 127, 17]),
+            (128, [64, 64, 20]),
+            (43, [61, 191, 18]),
+        ],
+        "11_matrix" | "12_split_f32" => {
+            TILES.into_iter().flat_map(|sizes| [(1, sizes), (3, sizes)]).collect()
+        }
+        _ => vec![],
+    }
+}
+
+/// Tiles of 8 and 16, blocks of 32, 64 and 128: one less, one more, a K that is split.
+pub(crate) const TILES: [[usize; 3]; 7] =
+    [[33, 31, 32], [64, 64, 64], [65, 63, 33], [127, 129, 40], [128, 128, 96], [9, 5, 1030], [16, 16, 2048]];
 
 /// With and without bias and ReLU.
 pub(crate) fn linear(sizes: &Sizes) -> Vec<Op> {
@@ -318,6 +344,14 @@ pub(crate) fn contrastive(sizes: &Sizes) -> Vec<Op> {
         make("info_nce", info_nce, |_| 0, true).timed(two(n, 128)).output(1),
         make("nt_xent", nt_xent, |n| n, false).timed(two(n / 2, 128)).output(1),
     ]
+}
+
+/// What the rungs of the contrastive ladder compute, with rows beyond one block of 64 or 128 and widths beyond a slice of 128.
+pub(crate) fn laddered_losses(sizes: &Sizes) -> Vec<Op> {
+    let two = |[n, d]: [usize; 2]| [float(&[n, d]), float(&[n, d])];
+    let blocks = [[65, 27], [129, 8], [150, 132]];
+    let larger = contrastive(sizes).into_iter().map(|op| op.shapes(blocks.map(two)));
+    contrastive(sizes).into_iter().chain(larger).collect()
 }
 
 /// Loss and gradients of two sets of rows, normalised: apart, or as one set whose rows do not meet themselves.

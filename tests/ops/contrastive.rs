@@ -1,4 +1,5 @@
 //! The streaming contrastive loss against its specification, which writes the logits out.
+use crate::cases::{Sizes, laddered};
 use crate::common::*;
 use wgrad::ops::{Contrastive, ContrastiveOutput};
 use wgrad::reference::contrastive::{Spec, contrastive, contrastive_backward};
@@ -170,6 +171,9 @@ fn temperatures() {
 fn every_rung() {
     for file in wgrad::ops::rungs("contrastive", gpu(), wgrad::DType::F32) {
         let gpu = Gpu::builder().quiet().kernel("contrastive", file).build().unwrap();
+        for op in laddered("contrastive", file, &Sizes::of(&gpu)) {
+            op.check_rung(&gpu, wgrad::DType::F32).unwrap_or_else(|wrong| panic!("{file}: {wrong}"));
+        }
         for (n, m, d) in [(1, 1, 4), (2, 3, 1), (63, 65, 27), (64, 129, 20), (65, 127, 128), (17, 131, 140)] {
             check_on(&gpu, Case::of(n, m, d));
         }

@@ -1,6 +1,6 @@
 //! Convolution: every kernel file, odd channels, strides and paddings.
 
-use crate::cases::{Sizes, images};
+use crate::cases::{Sizes, laddered};
 use crate::common::*;
 use wgrad::ops::{BatchNormOptions, Conv2dOptions};
 use wgrad::reference::conv2d::{Conv, conv2d, conv2d_backward};
@@ -30,7 +30,7 @@ pub(crate) fn check_with(gpu: &Gpu, what: &str, case: &Conv, data: fn(u32, usize
 fn every_kernel_file() {
     for file in wgrad::ops::rungs("conv", gpu(), DType::F32) {
         let gpu = Gpu::builder().quiet().kernel("conv", file).build().unwrap();
-        for op in images::conv2d(&Sizes::of(&gpu)) {
+        for op in laddered("conv", file, &Sizes::of(&gpu)) {
             op.check_rung(&gpu, DType::F32).unwrap_or_else(|wrong| panic!("{file}: {wrong}"));
         }
     }

@@ -5,8 +5,7 @@
 use half::f16;
 use wgrad::{DType, Gpu, Tensor};
 
-use crate::cases::op::Op;
-use crate::cases::{Sizes, images, products};
+use crate::cases::{Sizes, laddered};
 use crate::common::check::to_half;
 use crate::common::*;
 
@@ -102,13 +101,13 @@ fn assert_ran(gpu: &Gpu, family: &str, file: &str) {
 }
 
 /// Every kernel file of a family that takes f16, on the cases of the table.
-fn every_kernel_file(family: &str, ops: fn(&Sizes) -> Vec<Op>) {
+fn every_kernel_file(family: &str) {
     if !has_f16() {
         return;
     }
     for file in wgrad::ops::rungs(family, gpu(), DType::F16) {
         let gpu = forced(family, file);
-        for op in ops(&Sizes::of(&gpu)) {
+        for op in laddered(family, file, &Sizes::of(&gpu)) {
             op.check_rung(&gpu, DType::F16).unwrap_or_else(|wrong| panic!("{file}: {wrong}"));
         }
         assert_ran(&gpu, family, file);
@@ -117,12 +116,12 @@ fn every_kernel_file(family: &str, ops: fn(&Sizes) -> Vec<Op>) {
 
 #[test]
 fn products_of_every_kernel_file() {
-    every_kernel_file("matmul", products::laddered);
+    every_kernel_file("matmul");
 }
 
 #[test]
 fn convolutions_of_every_kernel_file() {
-    every_kernel_file("conv", images::conv2d);
+    every_kernel_file("conv");
 }
 
 #[test]

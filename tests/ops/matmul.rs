@@ -1,7 +1,6 @@
 //! Matrix products: every form, every kernel file, ragged shapes.
 
-use crate::cases::Sizes;
-use crate::cases::products::{self, FORMS};
+use crate::cases::{Sizes, laddered};
 use crate::common::*;
 use wgrad::{DType, Gpu};
 
@@ -9,26 +8,7 @@ use wgrad::{DType, Gpu};
 fn every_kernel_file() {
     for file in wgrad::ops::rungs("matmul", gpu(), DType::F32) {
         let gpu = Gpu::builder().quiet().kernel("matmul", file).build().unwrap();
-        for op in products::laddered(&Sizes::of(&gpu)) {
-            op.check_rung(&gpu, DType::F32).unwrap_or_else(|wrong| panic!("{file}: {wrong}"));
-        }
-    }
-}
-
-/// Products that the tiled kernels cut into blocks of 128 and 64, whole and with edges; all others above get blocks of 32.
-#[test]
-fn every_block_size() {
-    for file in ["7_double_buffer", "8_subgroup"] {
-        let gpu = Gpu::builder().quiet().kernel("matmul", file).build().unwrap();
-        for form in &FORMS {
-            let batches = [
-                (64, [128, 256, 4]),
-                (43, [128, 380, 20]),
-                (43, [381, 127, 17]),
-                (128, [64, 64, 20]),
-                (43, [61, 191, 18]),
-            ];
-            let op = products::form(form, &Sizes::of(&gpu)).shapes(batches.map(|batch| form.batch(batch)));
+        for op in laddered("matmul", file, &Sizes::of(&gpu)) {
             op.check_rung(&gpu, DType::F32).unwrap_or_else(|wrong| panic!("{file}: {wrong}"));
         }
     }

@@ -1,6 +1,6 @@
 //! Products on matrix units: wherever the adapter has them; elsewhere, that they are refused with a reason.
 
-use crate::cases::products::{FORMS, Form, SIZES};
+use crate::cases::products::{FORMS, Form, SIZES, TILES};
 use crate::common::*;
 use wgrad::gpu::Grid;
 use wgrad::reference::{matmul as reference, split};
@@ -51,15 +51,11 @@ fn product(
     (c, batches.flat_map(|(x, y)| (form.value)(x, y, sizes)).collect())
 }
 
-/// Tiles of 8 and 16, blocks of 32, 64 and 128: one less, one more, a K that is split.
-const LARGER: [[usize; 3]; 7] =
-    [[33, 31, 32], [64, 64, 64], [65, 63, 33], [127, 129, 40], [128, 128, 96], [9, 5, 1030], [16, 16, 2048]];
-
 #[test]
 fn f16_operands_f32_sums() {
     let Some(gpu) = matmul_on_matrix_units("11_matrix") else { return };
     for form in &FORMS {
-        for sizes in SIZES.into_iter().chain(LARGER) {
+        for sizes in SIZES.into_iter().chain(TILES) {
             for batch in [1, 3] {
                 let [a, b] = (form.shapes)(sizes);
                 let (x, y) = (half_data(1, batch * a[0] * a[1]), half_data(2, batch * b[0] * b[1]));
@@ -287,7 +283,7 @@ fn split_f32_leaves_f16_operands_to_the_other_rungs() {
 fn split_f32_of_every_form() {
     let Some(gpu) = matmul_on_matrix_units("12_split_f32") else { return };
     for form in &FORMS {
-        for sizes in SIZES.into_iter().chain(LARGER) {
+        for sizes in SIZES.into_iter().chain(TILES) {
             for batch in [1, 3] {
                 let [a, b] = (form.shapes)(sizes);
                 let (x, y) = (data(1, batch * a[0] * a[1]), data(2, batch * b[0] * b[1]));
