@@ -1,6 +1,6 @@
 # make demo        trains a ResNet without labels on real images, then with ten labels a class: a few minutes on any machine
 # make test        every kernel against its specification, with the run-time checks on and off
-# make check       format, lints, documentation: with `test`, all that continuous integration runs
+# make check       format, lints, documentation: with `test` and `validate-shaders`, what continuous integration runs
 # make benchmark   how fast this GPU is: a table on the terminal, under a minute
 # make bench       every kernel in criterion, with its statistics
 # make peers       the same work in burn on the same adapter, side by side; builds burn: ten minutes
