@@ -174,3 +174,12 @@ fn the_written_path_is_made_of_real_code() {
     }
     assert!(compared >= 5, "only {compared} blocks name a file");
 }
+
+/// The README's first paragraph tells the mean that the peers' table has.
+#[test]
+fn the_ratio_to_burn_is_that_of_the_table() {
+    let readme = read("README.md");
+    let mean = readme.split("| **geometric mean** | | | **").nth(1).unwrap().split('*').next().unwrap();
+    let head = readme.split("## ").next().unwrap();
+    assert!(head.contains(&format!("it is {mean} times as fast as burn")), "the table's mean is {mean}");
+}

@@ -68,6 +68,7 @@ fn product(i0: u32, j0: u32, l0: u32, l1: u32, lid: u32, subgroup: u32, subgroup
     }
 }
 
+// The quarter of the block that one subgroup makes. All invocations of a workgroup call it alike, but for `quarter`.
 fn quarter_of(i0: u32, j0: u32, l0: u32, l1: u32, lid: u32, quarter: u32) {
     let i = quarter / 2u * 4u * TILE;           // where this subgroup's sums are in the block
     let j = quarter % 2u * 4u * TILE;

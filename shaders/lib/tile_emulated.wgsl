@@ -14,6 +14,7 @@ struct MatC { e: array<f32, 32> }
 var<private> lane: u32;
 var<private> lanes: u32;
 
+// Called first; `subgroups` is their number in the workgroup.
 fn begin_tiles(lid: u32, subgroups: u32) {
     lanes = WG / subgroups;
     lane = lid % lanes;

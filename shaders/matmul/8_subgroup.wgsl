@@ -4,9 +4,8 @@
 //
 // Workgroup memory serves a subgroup at once, and gives an element that several of its invocations want only once. For each
 // step of l at 128 x 128, 32 invocations of a 2 x 16 layout want (2 + 16) 2 vec4s, 576 bytes; those of a 4 x 8 layout want
-// (4 + 8) 2, 384 bytes, for the same 2,048 multiply-adds. Where a subgroup has 64 invocations it is two such squares side by
-// side (or above each other), with 16 it is half of one; nothing depends on the size, so no subgroup feature is asked for.
-// All else, loads, registers and epilogue C = relu(A B + bias) included, is that of 7_double_buffer.
+// (4 + 8) 2, 384 bytes, for the same 2,048 multiply-adds. A subgroup of 64 is two such squares, one of 16 half of one: nothing
+// depends on the size. All else, the epilogue C = relu(A B + bias) included, is that of 7_double_buffer.
 // lib: grid elem
 
 const BK = 16u;
@@ -23,9 +22,7 @@ override VECTORS: u32 = 0;      // the last axes of A and B are multiples of 4
 
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own.
 // first: workgroups of earlier launches, where the work is cut into several.
-struct Uniforms {
-    batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32, add_bias: u32, relu: u32
-}
+struct Uniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, first: u32, add_bias: u32, relu: u32 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> c: array<Out4>;     // (splits, batch, M, N)
 @group(0) @binding(1) var<storage, read_write> c1: array<Out>;

@@ -79,24 +79,24 @@ impl GpuBuilder {
         self
     }
 
-    /// Opens the device with limits no higher than WebGPU's defaults, which are everywhere: bindings of 128 MiB, 8 storage buffers, workgroups
-    /// of 256 invocations and 16 KiB. For tests. Default: `WGRAD_LIMITS=webgpu`, else what the adapter has.
+    /// Opens the device with limits no higher than WebGPU's defaults, which are everywhere: bindings of 128 MiB, 8 storage buffers,
+    /// workgroups of 256 invocations and 16 KiB. For tests. Default: `WGRAD_LIMITS=webgpu`, else what the adapter has.
     #[must_use]
     pub fn webgpu_limits(mut self) -> Self {
         self.lowered.webgpu = true;
         self
     }
 
-    /// Runs kernels for matrix units on emulated ones of 16 x 16, where the adapter has f16, subgroups and 32 KiB of workgroup memory: slowly,
-    /// for tests of those kernels. Default: `WGRAD_LIMITS=matrix=emulated`, else the adapter's own.
+    /// Runs kernels for matrix units on emulated ones of 16 x 16, where the adapter has f16, subgroups and 32 KiB of workgroup memory:
+    /// slowly, for tests of those kernels. Default: `WGRAD_LIMITS=matrix=emulated`, else the adapter's own.
     #[must_use]
     pub fn emulate_matrix_units(mut self) -> Self {
         self.lowered.matrix = true;
         self
     }
 
-    /// Makes the workgroups of kernels for matrix units as for subgroups of `n` invocations, a power of two, whatever the device takes: results stay,
-    /// speed does not. For tests. Default: `WGRAD_LIMITS=subgroup=<n>`, else what the self-test found.
+    /// Makes the workgroups of kernels for matrix units as for subgroups of `n` invocations, a power of two and at least half the side of
+    /// a tile, whatever the device takes: results stay, speed does not. For tests. Default: `WGRAD_LIMITS=subgroup=<n>`, else what the self-test found.
     #[must_use]
     pub fn matrix_subgroup(mut self, n: u32) -> Self {
         self.lowered.subgroup = Some(n);
@@ -157,8 +157,8 @@ impl GpuBuilder {
         self
     }
 
-    /// Tests the device when it opens, once for an adapter and driver: barriers, subgroups, f16, matrix units ([`Gpu::tested`]). Default:
-    /// `WGRAD_SELF_TEST=1|0`, else on. Without the test a device that computes wrongly is not refused.
+    /// Tests the device when it opens, once for an adapter and driver: barriers, subgroups, f16, matrix units ([`Gpu::tested`]).
+    /// Default: `WGRAD_SELF_TEST=1|0`, else on. Without the test a device that computes wrongly is not refused.
     #[must_use]
     pub fn self_test(mut self, on: bool) -> Self {
         self.self_test = Some(on);
@@ -222,16 +222,16 @@ impl GpuBuilder {
     /// # Errors
     /// As [`GpuBuilder::build`].
     pub async fn build_async(self) -> Result<Gpu> {
-        // Natively adapters and devices are there at once, so the lock is not held across a wait.
         let wanted = self.self_test.or_else(|| env("WGRAD_SELF_TEST")).unwrap_or(true);
         let cache = self.cache.clone().or_else(disk::cache_dir);
+        // Natively adapters and devices are there at once, so the lock is not held across a wait.
         #[cfg(not(target_family = "wasm"))]
-        let (gpu, lowered) = {
+        let (gpu, subgroup) = {
             let _guard = super::loader::lock();
             pollster::block_on(self.open())?
         };
         #[cfg(target_family = "wasm")]
-        let (gpu, lowered) = self.open().await?;
+        let (gpu, subgroup) = self.open().await?;
         let tested = if gpu.recorder().only_lists() {
             // Fast enough that no launch is cut.
             Tested { flops_per_second: 1e15, bytes_per_second: 1e14, ..gpu.tested() }
@@ -240,11 +240,12 @@ impl GpuBuilder {
         } else {
             gpu.tested()
         };
-        gpu.rely_on(Tested { matrix_subgroup: lowered.subgroup.unwrap_or(tested.matrix_subgroup), ..tested });
+        gpu.rely_on(Tested { matrix_subgroup: subgroup.unwrap_or(tested.matrix_subgroup), ..tested });
         Ok(gpu)
     }
 
-    async fn open(self) -> Result<(Gpu, Lowered)> {
+    /// The device, and the subgroup that kernels for matrix units make their workgroups for, if it was set.
+    async fn open(self) -> Result<(Gpu, Option<u32>)> {
         let named = std::env::var("WGRAD_KERNEL").unwrap_or_default();
         let choices = Choices::new(&named, &self.choices, self.quiet)?;
         let lowered = Lowered::parse(&std::env::var("WGRAD_LIMITS").unwrap_or_default())?;
@@ -255,6 +256,7 @@ impl GpuBuilder {
             subgroup: self.lowered.subgroup.or(lowered.subgroup),
         };
         let (adapter, mut info, limits) = self.choose(lowered).await?;
+        let subgroup = lowered.subgroup_for(info.matrix_tiles.first().copied())?;
         if !self.quiet {
             lowered.tell(&info);
         }
@@ -336,6 +338,6 @@ impl GpuBuilder {
             staging: Mutex::default(),
         }));
         let at_end = print_at_end.then(|| Arc::new(PrintAtEnd(Arc::clone(&inner))));
-        Ok((Gpu(inner, at_end), lowered))
+        Ok((Gpu(inner, at_end), subgroup))
     }
 }

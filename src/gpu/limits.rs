@@ -26,16 +26,28 @@ impl Lowered {
                 None if item == "webgpu" => lowered.webgpu = true,
                 _ if item == "matrix=emulated" => lowered.matrix = true,
                 Some(("workgroups", Ok(n))) => lowered.workgroups = Some(n),
-                Some(("subgroup", Ok(n))) if u32::is_power_of_two(n) => lowered.subgroup = Some(n),
+                Some(("subgroup", Ok(n))) => lowered.subgroup = Some(n),
                 _ => {
                     let message = format!(
-                        "WGRAD_LIMITS: `{item}`: not webgpu, workgroups=<number>, subgroup=<power of two> or matrix=emulated"
+                        "WGRAD_LIMITS: `{item}`: not webgpu, workgroups=<number>, subgroup=<number> or matrix=emulated"
                     );
                     return Err(Error::Argument(message));
                 }
             }
         }
         Ok(lowered)
+    }
+
+    /// The subgroup that kernels for matrix units make their workgroups for, if it was set: for tiles of `tile`, an invocation of a
+    /// smaller workgroup would stage more than it has registers for.
+    pub(super) fn subgroup_for(self, tile: Option<u32>) -> Result<Option<u32>> {
+        let least = tile.unwrap_or(16) / 2;
+        match self.subgroup {
+            Some(n) if !n.is_power_of_two() || n < least => Err(Error::Argument(format!(
+                "subgroups of {n} invocations: a power of two, at least {least}"
+            ))),
+            fits => Ok(fits),
+        }
     }
 
     /// The limits of a device on an adapter that has `own`.
@@ -78,11 +90,20 @@ mod tests {
         assert_eq!(Lowered::parse("").unwrap(), Lowered::default());
         assert_eq!(Lowered::parse("webgpu").unwrap(), lowered(true, None));
         assert_eq!(Lowered::parse("webgpu, workgroups=100").unwrap(), lowered(true, Some(100)));
-        for wrong in
-            ["web", "webgpu,", "workgroups", "workgroups=", "workgroups=-1", "subgroup=3", "buffers=8"]
-        {
+        for wrong in ["web", "webgpu,", "workgroups", "workgroups=", "workgroups=-1", "buffers=8"] {
             let error = Lowered::parse(wrong).unwrap_err().to_string();
             assert!(error.contains("not webgpu, workgroups="), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn subgroups_that_no_kernel_can_take_are_refused() {
+        let subgroup = |n, tile| Lowered { subgroup: n, ..Lowered::default() }.subgroup_for(tile);
+        for (n, tile) in [(None, None), (Some(4), Some(8)), (Some(8), Some(16)), (Some(64), None)] {
+            assert_eq!(subgroup(n, tile).unwrap(), n);
+        }
+        for (n, tile) in [(0, Some(8)), (12, Some(8)), (2, Some(8)), (4, Some(16)), (4, None)] {
+            assert!(subgroup(Some(n), tile).unwrap_err().to_string().contains("a power of two, at least"));
         }
     }
 

@@ -29,10 +29,11 @@ const LONG: f64 = 0.003;
 /// What the outcome holds for.
 fn head(info: &AdapterInfo) -> String {
     let AdapterInfo { name, driver, vendor, device, subgroup_size, f16, matrix_tiles, .. } = info;
+    let emulated = if info.emulates_matrix_units { " emulated" } else { "" };
     let texts = [&BARRIERS_SOURCE, &SUBGROUPS_SOURCE, &F16_SOURCE, &MATRIX_SOURCE].map(Source::wgsl);
     let version = (env!("CARGO_PKG_VERSION"), disk::hash(texts));
     format!(
-        "wgrad {version:?} {name} {driver} {vendor:x}:{device:x} {subgroup_size:?} {f16} {matrix_tiles:?}"
+        "wgrad {version:?} {name} {driver} {vendor:x}:{device:x} {subgroup_size:?} {f16} {matrix_tiles:?}{emulated}"
     )
 }
 

@@ -51,6 +51,32 @@ fn product(
     (c, batches.flat_map(|(x, y)| (form.value)(x, y, sizes)).collect())
 }
 
+/// Workgroups made for subgroups of half the size that the device takes, two of which make the quarters of a block in two rounds,
+/// and of twice the size, where eight subgroups repeat them: the bits of four.
+#[test]
+fn subgroups_of_another_size() {
+    let Some(own) = matmul_on_matrix_units("11_matrix") else { return };
+    let (size, tile) = (own.tested().matrix_subgroup, own.info().matrix_tiles[0]);
+    for file in ["11_matrix", "12_split_f32"] {
+        let run = |n: u32| {
+            let gpu = Gpu::builder().quiet().kernel("matmul", file).matrix_subgroup(n).build().unwrap();
+            let products = FORMS.iter().map(|form| {
+                let sizes = [130, 37, 70];
+                let [a, b] = (form.shapes)(sizes);
+                let (x, y) = (half_data(21, a[0] * a[1]), half_data(22, b[0] * b[1]));
+                product(&gpu, form, 1, sizes, &x, &y).0
+            });
+            products.collect::<Vec<_>>()
+        };
+        let want = run(size);
+        for n in [size / 2, 2 * size] {
+            if n >= tile / 2 && 4 * n <= own.info().max_workgroup_size {
+                assert!(run(n) == want, "{file}: workgroups for subgroups of {n}, not {size}");
+            }
+        }
+    }
+}
+
 #[test]
 fn f16_operands_f32_sums() {
     let Some(gpu) = matmul_on_matrix_units("11_matrix") else { return };
