@@ -7,14 +7,14 @@ override WG: u32 = 4 * SUBGROUP;
 
 struct Uniforms { n: u32, rounds: u32 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;       // (n, 4 subgroups, TILE, TILE)
+@group(0) @binding(1) var<storage, read_write> y: array<vec4f>;     // (n, 4 subgroups, TILE, TILE)
 @group(0) @binding(2) var<storage, read> x: array<vec4<f16>>;       // two tiles and more
 
 const SIZE = TILE * TILE;
 var<workgroup> a_tile: array<Stage, 2u * SIZE / WIDE>;
 var<workgroup> b_tile: array<Stage, 4u * SIZE / WIDE>;
-var<workgroup> c_tile: array<f32, 4u * SIZE>;
-var<workgroup> team: u32;       // subgroups in the workgroup
+var<workgroup> c_tile: array<Spilled, 4u * SIZE / WIDE>;
+var<workgroup> team: vec4u;     // x: subgroups in the workgroup
 
 // A subgroup makes 8 independent chains of `rounds` products: 16 TILE^3 flops a round.
 @compute @workgroup_size(WG)
@@ -22,22 +22,22 @@ fn matrix_multiply_add(
     at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32
 ) {
     let group = group_index(at);
-    for (var i = 4u * lid; i < 4u * SIZE; i += 4u * WG) {
-        if i < 2u * SIZE { put_a(i, x[i / 4u]); }
-        put_b(i, x[i / 4u]);
+    for (var i = lid; i < SIZE; i += WG) {
+        if i < SIZE / 2u { put_a(i, x[i]); }
+        put_b(i, x[i]);
     }
     workgroupBarrier();
     // As much work whatever the size of subgroups is.
-    if lid == 0u { team = subgroups; }
-    let count = workgroupUniformLoad(&team);
+    if lid == 0u { team.x = subgroups; }
+    let count = workgroupUniformLoad(&team).x;
     begin_tiles(lid, count);
     let rounds = p.rounds * 4u / count;
-    let a0 = a_rows(0u, TILE);
-    let a1 = a_rows(SIZE, TILE);
-    let b0 = b_rows(0u, TILE);
-    let b1 = b_rows(SIZE, TILE);
-    let b2 = b_rows(2u * SIZE, TILE);
-    let b3 = b_rows(3u * SIZE, TILE);
+    let a0 = a_rows(0u, TILE / 4u);
+    let a1 = a_rows(SIZE / 4u, TILE / 4u);
+    let b0 = b_columns(0u, TILE / 4u);
+    let b1 = b_columns(SIZE / 4u, TILE / 4u);
+    let b2 = b_columns(SIZE / 2u, TILE / 4u);
+    let b3 = b_columns(3u * SIZE / 4u, TILE / 4u);
     var c00 = MatC(); var c01 = MatC(); var c02 = MatC(); var c03 = MatC();
     var c10 = MatC(); var c11 = MatC(); var c12 = MatC(); var c13 = MatC();
     for (var r = 0u; r < rounds; r++) {
@@ -52,8 +52,8 @@ fn matrix_multiply_add(
     }
     c00 = add(add(c00, c01, 1.0), add(c02, c03, 1.0), 1.0);
     c10 = add(add(c10, c11, 1.0), add(c12, c13, 1.0), 1.0);
-    store_rows(add(c00, c10, 1.0), subgroup % 4u * SIZE, TILE);
+    store_rows(add(c00, c10, 1.0), subgroup % 4u * SIZE / 4u, TILE / 4u);
     workgroupBarrier();
     // A workgroup past the work, which folding the grid may add, writes what the first one does.
-    for (var i = lid; i < 4u * SIZE; i += WG) { y[group % p.n * 4u * SIZE + i] = c_tile[i]; }
+    for (var i = lid; i < SIZE; i += WG) { y[group % p.n * SIZE + i] = stored(i); }
 }

@@ -2,7 +2,7 @@ enable f16;
 // forward.wgsl on matrix units: lse_i = ln sum_j exp(s_ij) over logits s_ij = a_i . b_j / tau of f16 rows, never stored.
 //
 // A workgroup owns BM queries and streams a chunk of the keys, BN at a time: each block of logits is a product of
-// lib/matrix.wgsl, of which `use_strip` gets a strip of rows at a time. WG / (2 TILE) lanes share a row of it; each keeps its
+// lib/matrix.wgsl, of which `use_strip` gets a strip of rows at a time. WG / STRIP_ROWS lanes share a row of it; each keeps its
 // own pair (max, sum of exp(s - max)), which `contrastive_finish` adds up as it does those of chunks.
 // lib: grid stage tile matrix
 
@@ -13,7 +13,7 @@ const MASKED: f32 = -3.4e38;
 struct Uniforms {
     n: u32,         // queries
     m: u32,         // keys
-    d: u32,         // width of a row, a multiple of 4
+    d: u32,         // width of a row, a multiple of 8
     chunk: u32,     // keys in a chunk: whole blocks
     chunks: u32,
     begin: u32,     // the part of every chunk that this dispatch streams: whole blocks too
@@ -28,33 +28,41 @@ struct Uniforms {
 
 var<private> online: array<vec2f, 4>;       // of this invocation's row in each pair of strips
 
-fn load_a(i: u32, l: u32, l1: u32) -> vec4<f16> {
-    if i >= p.n || l >= l1 { return vec4<f16>(); }
-    return a[(i * p.d + l) / 4u];
+fn begin() {}
+fn advance() {}
+
+fn load_a(s: u32, q: u32) -> vec4<f16> {
+    let at = a_piece(s);
+    let inside = block.i0 + at.y < p.n && block.l + 4u * at.x < block.l1;
+    return select(vec4<f16>(), a[select(0u, (block.i0 + at.y) * (p.d / 4u) + block.l / 4u + at.x, inside) + q], inside);
 }
 
-fn load_b(l: u32, j: u32, l1: u32) -> vec4<f16> {
-    if j >= p.m || l >= l1 { return vec4<f16>(); }
-    return b[(j * p.d + l) / 4u];
+fn load_b(s: u32, q: u32) -> vec4<f16> {
+    let at = b_piece(s);
+    let inside = block.j0 + at.y < p.m && block.l + 4u * at.x < block.l1;
+    return select(vec4<f16>(), b[select(0u, (block.j0 + at.y) * (p.d / 4u) + block.l / 4u + at.x, inside) + q], inside);
 }
 
-fn logit(row: u32, column: u32, j: u32, out: u32) -> f32 {
-    return select(MASKED, c_tile[strip_at(row, column)] * p.inv_tau, j < p.m && j != out && strip_has(row, column));
+fn logits(row: u32, quad: u32, j: u32, out: u32) -> vec4f {
+    let columns = vec4u(j) + vec4u(0u, 1u, 2u, 3u);
+    let taken = columns < vec4u(p.m) & columns != vec4u(out) & vec4<bool>(strip_has(row, quad));
+    return select(vec4f(MASKED), strip_at(row, quad) * p.inv_tau, taken);
 }
 
-fn use_strip(i0: u32, j0: u32, r: u32, lid: u32) {
-    let lanes = WG / (2u * TILE);
-    let row = lid / lanes;
-    let out = excluded[min(i0 + strip_row(r, row), p.n - 1u)];
+fn use_strip(r: u32) {
+    let lanes = WG / STRIP_ROWS;
+    let row = block.lid / lanes;
+    let out = excluded[min(block.i0 + strip_row(r, row), p.n - 1u)];
     let before = online[r / 2u];
     var top = before.x;
-    for (var c = lid % lanes; c < C_COLUMNS; c += lanes) {
-        top = max(top, logit(row, c, j0 + strip_column(r, c), out));
+    for (var quad = block.lid % lanes; quad < STRIP_QUADS; quad += lanes) {
+        let s = logits(row, quad, block.j0 + strip_column(r, quad), out);
+        top = max(top, max(max(s.x, s.y), max(s.z, s.w)));
     }
     // Sums made while every key was masked count ones; the first real maximum multiplies them by 0.
     var sum = before.y * exp(before.x - top);
-    for (var c = lid % lanes; c < C_COLUMNS; c += lanes) {
-        sum += exp(logit(row, c, j0 + strip_column(r, c), out) - top);
+    for (var quad = block.lid % lanes; quad < STRIP_QUADS; quad += lanes) {
+        sum += dot(exp(logits(row, quad, block.j0 + strip_column(r, quad), out) - top), vec4f(1.0));
     }
     online[r / 2u] = vec2f(top, sum);
 }
@@ -67,7 +75,7 @@ fn contrastive_forward(
     let group = group_index(at);
     let chunk = group / blocks;
     let i0 = group % blocks * BM;
-    let lanes = WG / (2u * TILE);
+    let lanes = WG / STRIP_ROWS;
     let pairs = (chunk * lanes + lid % lanes) * p.n;
     for (var r = 0u; r < 4u; r++) {
         online[r] = vec2f(MASKED, 0.0);

@@ -13,43 +13,46 @@ struct Uniforms {
     first: u32,     // queries of this slab: first, ... last - 1
     last: u32,
     m: u32,         // keys
-    d: u32,         // width of a row, a multiple of 4
+    d: u32,         // width of a row, a multiple of 8
     inv_tau: f32,
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
-@group(0) @binding(1) var<storage, read_write> w: array<vec4<f16>>;     // (last - first, m / 4 rounded up)
+@group(0) @binding(1) var<storage, read_write> w: array<vec4<f16>>;     // (last - first, m rounded up to 8, by 4)
 @group(0) @binding(2) var<storage, read> a: array<vec4<f16>>;           // (n, d) queries
 @group(0) @binding(3) var<storage, read> b: array<vec4<f16>>;           // (m, d) keys
 @group(0) @binding(4) var<storage, read> excluded: array<u32>;          // (n) the key a query leaves out
 @group(0) @binding(5) var<storage, read> positive: array<u32>;          // (n) the key a query aims at
 @group(0) @binding(6) var<storage, read> lse: array<f32>;               // (n)
 
-fn load_a(i: u32, l: u32, l1: u32) -> vec4<f16> {
-    if i >= p.last || l >= l1 { return vec4<f16>(); }
-    return a[(i * p.d + l) / 4u];
+fn begin() {}
+fn advance() {}
+
+fn load_a(s: u32, q: u32) -> vec4<f16> {
+    let at = a_piece(s);
+    let inside = block.i0 + at.y < p.last && block.l + 4u * at.x < block.l1;
+    return select(vec4<f16>(), a[select(0u, (block.i0 + at.y) * (p.d / 4u) + block.l / 4u + at.x, inside) + q], inside);
 }
 
-fn load_b(l: u32, j: u32, l1: u32) -> vec4<f16> {
-    if j >= p.m || l >= l1 { return vec4<f16>(); }
-    return b[(j * p.d + l) / 4u];
+fn load_b(s: u32, q: u32) -> vec4<f16> {
+    let at = b_piece(s);
+    let inside = block.j0 + at.y < p.m && block.l + 4u * at.x < block.l1;
+    return select(vec4<f16>(), b[select(0u, (block.j0 + at.y) * (p.d / 4u) + block.l / 4u + at.x, inside) + q], inside);
 }
 
 // A probability is at most 1: the bound holds rounding, and the excluded logit, which may lie far above lse.
-fn use_strip(i0: u32, j0: u32, r: u32, lid: u32) {
-    let quads = (p.m + 3u) / 4u;
-    for (var e = lid; e < 2u * TILE * C_COLUMNS / 4u; e += WG) {
-        let row = e / (C_COLUMNS / 4u);
-        let column = e % (C_COLUMNS / 4u) * 4u;
-        let i = i0 + strip_row(r, row);
-        let j = j0 + strip_column(r, column);
-        if i >= p.last || j >= p.m || !strip_has(row, column) { continue; }
-        var v = vec4<f16>();
-        for (var q = 0u; q < 4u; q++) {
-            let s = c_tile[strip_at(row, column + q)] * p.inv_tau;
-            let x = exp(min(s - lse[i], 0.0)) - select(0.0, 1.0, j + q == positive[i]);
-            v[q] = f16(select(0.0, 16384.0 * x, j + q < p.m && j + q != excluded[i]));
-        }
-        w[(i - p.first) * quads + j / 4u] = v;
+fn use_strip(r: u32) {
+    let quads = (p.m + 7u) / 8u * 2u;
+    for (var e = block.lid; e < STRIP_ROWS * STRIP_QUADS; e += WG) {
+        let row = e / STRIP_QUADS;
+        let quad = e % STRIP_QUADS;
+        let i = block.i0 + strip_row(r, row);
+        let j = block.j0 + strip_column(r, quad);
+        if i >= p.last || j / 4u >= quads || !strip_has(row, quad) { continue; }
+        let s = strip_at(row, quad) * p.inv_tau;
+        let columns = vec4u(j) + vec4u(0u, 1u, 2u, 3u);
+        let x = exp(min(s - lse[i], vec4f())) - select(vec4f(), vec4f(1.0), columns == vec4u(positive[i]));
+        let taken = columns < vec4u(p.m) & columns != vec4u(excluded[i]);
+        w[(i - p.first) * quads + j / 4u] = vec4<f16>(select(vec4f(), 16384.0 * x, taken));
     }
 }
 

@@ -6,91 +6,221 @@ enable f16;
 //   1  input gradient     dx (input pixels, Cin)      = im2col^T(dy) w^T      A, B and k along Cout
 //   2  weight gradient    dw (KH KW Cin, Cout)        = im2col(x)^T dy        k split over pixels
 //
-// Operands have their channels padded with zeros to a multiple of 4 (matmul/pack.wgsl), so that four neighbours share a
-// tap: a stem of 3 channels sums 36 products for 27. Results are not padded.
-// lib: grid elem stage tile matrix
+// An input gradient goes class by class of the pixels modulo the stride: the same taps reach all pixels of a class, so each is a
+// product of its own and no tap is tried in vain. Divisions are made before the loop: a step counts on from the one before.
+//
+// Operands have their channels padded with zeros to a multiple of 8 (matmul/pack.wgsl), so that eight neighbours share a
+// tap: a stem of 3 channels sums 72 products for 27. Results are not padded.
+//
+// Batch norm needs mean and variance of each channel: with STATS every workgroup of a forward pass also writes them for its
+// pixels, from the sums it still holds, so that y is not read again.
+// lib: grid elem stage tile matrix result store carry
 
 override PASS: u32 = 0;
 override A_ALONG_K: bool = true;        // PASS != 2
 override B_ALONG_K: bool = false;       // PASS == 1
+override STATS: bool = false;           // with PASS == 0
 
 // first: workgroups of earlier launches, where the work is cut into several.
 struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32, first: u32
+    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32, first: u32, strips: u32
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
-@group(0) @binding(1) var<storage, read_write> result: array<Out>;      // y, dx, or dw with an axis of splits in front
-@group(0) @binding(2) var<storage, read> lhs: array<vec4<f16>>;         // x, dy, x
-@group(0) @binding(3) var<storage, read> rhs: array<vec4<f16>>;         // w, w, dy
+@group(0) @binding(1) var<storage, read_write> c: array<Result>;        // y, dx or dw, with an axis of splits in front
+@group(0) @binding(2) var<storage, read_write> stats: array<vec2f>;     // mean, sum (y - mean)^2 of a strip, (Cout, strips)
+@group(0) @binding(3) var<storage, read> lhs: array<vec4<f16>>;         // x, dy, x
+@group(0) @binding(4) var<storage, read> rhs: array<vec4<f16>>;         // w (KH KW, Cin padded, Cout padded), w, dy
+
+const OUTSIDE = 1u << 30u;      // a coordinate outside every image, whatever tap is added to it
 
 var<private> split: u32;
+var<private> class_: Class;
+var<private> a_rows_at: array<vec3u, 32>;   // of each piece of A. PASS 0, 1: the vec4 of lhs under tap (0, 0), and its y and x;
+                                            // PASS 2: what a row's tap and channel add to those of a pixel
+var<private> term: vec3u;                   // of A's next piece. PASS 0, 1: tap (y, x) and channel; PASS 2: output pixel (n, y, x)
+var<private> term_step: vec3u;              // BK in the same digits
+var<private> under: array<vec3u, 4>;        // what the next terms add to `a_rows_at`; PASS 0 and 1 use the first
+var<private> b_at: u32;                     // the vec4 of rhs at which the next terms of this invocation's first piece begin
 
-fn padded(channels: u32) -> u32 { return (channels + 3u) & ~3u; }
+fn padded(channels: u32) -> u32 { return (channels + 7u) & ~7u; }
+
+// A class of input pixels (y, x) = residue (mod stride): taps `first`, first + stride, .. reach it, `taps` of them along y and x.
+// Without PASS 1 there is one class.
+struct Class { residue: vec2u, first: vec2u, taps: vec2u }
+
+fn class_of(id: u32) -> Class {
+    if PASS != 1u { return Class(vec2u(), vec2u(), vec2u(p.kh, p.kw)); }
+    let stride = vec2u(p.sh, p.sw);
+    let residue = vec2u(id / p.sw, id % p.sw);
+    let first = (residue + vec2u(p.ph, p.pw)) % stride;
+    return Class(residue, first, (max(vec2u(p.kh, p.kw), first) - first + stride - 1u) / stride);
+}
+
+// Pixels along y and x that rows of A run over: of a class in PASS 1, where the last ones may lie outside the image.
+fn grid_size() -> vec2u {
+    if PASS == 1u { return (vec2u(p.h, p.w) + vec2u(p.sh, p.sw) - 1u) / vec2u(p.sh, p.sw); }
+    return vec2u(p.oh, p.ow);
+}
+
+fn lhs_size() -> vec2u { return select(vec2u(p.h, p.w), vec2u(p.oh, p.ow), PASS == 1u); }
+fn lhs_channels() -> u32 { return padded(select(p.cin, p.cout, PASS == 1u)); }
 
 // (M, N, K) of the product, with padded channels in M and K.
 fn sizes() -> vec3u {
-    let taps = p.kh * p.kw;
-    if PASS == 0u { return vec3u(p.n * p.oh * p.ow, p.cout, taps * padded(p.cin)); }
-    if PASS == 1u { return vec3u(p.n * p.h * p.w, p.cin, taps * padded(p.cout)); }
-    return vec3u(taps * padded(p.cin), p.cout, p.n * p.oh * p.ow);
+    let size = grid_size();
+    let pixels = p.n * size.x * size.y;
+    if PASS == 2u { return vec3u(p.kh * p.kw * padded(p.cin), p.cout, pixels); }
+    return vec3u(pixels, columns(), class_.taps.x * class_.taps.y * lhs_channels());
 }
 
-// x at output pixel `pixel` under row `row` of (KH, KW, Cin): four elements of im2col(x).
-fn im2col(pixel: u32, row: u32) -> vec4<f16> {
-    let c = padded(p.cin);
-    let tap = row / c;
-    let iy = pixel / p.ow % p.oh * p.sh + tap / p.kw - p.ph;
-    let ix = pixel % p.ow * p.sw + tap % p.kw - p.pw;
-    if iy >= p.h || ix >= p.w { return vec4<f16>(); }
-    return lhs[(((pixel / p.ow / p.oh * p.h + iy) * p.w + ix) * c + row % c) / 4u];
+fn columns() -> u32 { return select(p.cout, p.cin, PASS == 1u); }
+
+fn begin() {
+    let image = lhs_size();
+    let size = grid_size();
+    let channels = lhs_channels() / 4u;
+    let at = a_piece(0u);
+    let first = block.i0 + at.y;
+    if PASS == 2u {
+        term = digits(block.l + 4u * at.x, size.x, size.y);
+        term_step = digits(BK, size.x, size.y);
+        for (var s = 0u; s < a_pieces(); s++) {
+            let row = (first + s * a_step()) / 4u;
+            let tap = row / channels;
+            let y = tap / p.kw - p.ph;
+            let x = tap % p.kw - p.pw;
+            let there = tap < p.kh * p.kw;
+            a_rows_at[s] = vec3u((y * image.y + x) * channels + row % channels, select(OUTSIDE, y, there), x);
+        }
+    } else {
+        term = digits(block.l + 4u * at.x, class_.taps.y, 4u * channels);
+        term_step = digits(BK, class_.taps.y, 4u * channels);
+        var pixel = digits(first, size.x, size.y);
+        let step = digits(a_step(), size.x, size.y);
+        for (var s = 0u; s < a_pieces(); s++) {
+            var y = pixel.y * p.sh - p.ph;
+            var x = pixel.z * p.sw - p.pw;
+            if PASS == 1u {
+                y = pixel.y + (class_.residue.x + p.ph) / p.sh;
+                x = pixel.z + (class_.residue.y + p.pw) / p.sw;
+            }
+            let there = first + s * a_step() < sizes().x;
+            a_rows_at[s] = vec3u(((pixel.x * image.x + y) * image.y + x) * channels, select(OUTSIDE, y, there), x);
+            pixel = sum_of(pixel, step, size.x, size.y);
+        }
+    }
+    b_at = (block.l + 4u * b_piece(0u).x) * (padded(p.cout) / 4u) + (block.j0 + b_piece(0u).y) / 4u;
+    find_terms();
 }
 
-// dy at input pixel `pixel` under row `row` of (KH, KW, Cout): 0 unless that tap reached the pixel.
-fn col2im(pixel: u32, row: u32) -> vec4<f16> {
-    let c = padded(p.cout);
-    let tap = row / c;
-    let ty = pixel / p.w % p.h + p.ph - tap / p.kw;
-    let tx = pixel % p.w + p.pw - tap % p.kw;
-    if ty % p.sh != 0u || tx % p.sw != 0u || ty / p.sh >= p.oh || tx / p.sw >= p.ow { return vec4<f16>(); }
-    return lhs[(((pixel / p.w / p.h * p.oh + ty / p.sh) * p.ow + tx / p.sw) * c + row % c) / 4u];
+fn advance() {
+    let rows = select(vec2u(class_.taps.y, lhs_channels()), grid_size(), PASS == 2u);
+    term = sum_of(term, term_step, rows.x, rows.y);
+    b_at += BK * (padded(p.cout) / 4u);
+    find_terms();
 }
 
-fn load_a(i: u32, l: u32, l1: u32) -> vec4<f16> {
-    if i >= sizes().x || l >= l1 { return vec4<f16>(); }
-    if PASS == 0u { return im2col(i, l); }
-    if PASS == 1u { return col2im(i, l); }
-    return im2col(l, i);
-}
-
-fn load_b(l: u32, j: u32, l1: u32) -> vec4<f16> {
-    if j >= sizes().y || l >= l1 { return vec4<f16>(); }
-    let c = padded(p.cout);
-    if PASS == 1u { return rhs[((l / c * p.cin + j) * c + l % c) / 4u]; }
-    if PASS == 2u { return rhs[(l * c + j) / 4u]; }
-    let channels = padded(p.cin);
-    if l % channels >= p.cin { return vec4<f16>(); }
-    return rhs[((l / channels * p.cin + l % channels) * c + j) / 4u];
-}
-
-fn store(i: u32, j: u32, sum: f32) {
-    let size = sizes();
-    if i >= size.x || j >= size.y || split >= p.splits { return; }
-    if PASS != 2u {
-        result[i * size.y + j] = Out(sum);
+fn find_terms() {
+    let image = lhs_size();
+    let channels = lhs_channels() / 4u;
+    let l = block.l + 4u * a_piece(0u).x;
+    if PASS == 2u {
+        var pixel = term;
+        for (var q = 0u; q < 4u; q++) {
+            let y = pixel.y * p.sh;
+            let x = pixel.z * p.sw;
+            under[q] = vec3u(((pixel.x * image.x + y) * image.y + x) * channels, select(OUTSIDE, y, l + q < block.l1), x);
+            pixel = sum_of(pixel, vec3u(0u, 0u, 1u), p.oh, p.ow);
+        }
         return;
     }
-    let channels = padded(p.cin);
-    let row = split * p.kh * p.kw * p.cin + i / channels * p.cin + i % channels;
-    if i % channels < p.cin { result[row * p.cout + j] = Out(sum); }
+    let y = select(term.x, 0u - term.x, PASS == 1u);
+    let x = select(term.y, 0u - term.y, PASS == 1u);
+    under[0] = vec3u((y * image.y + x) * channels + term.z / 4u, select(OUTSIDE, y, l < block.l1), x);
+    if PASS == 1u {
+        let tap = (class_.first + term.xy * vec2u(p.sh, p.sw));
+        b_at = ((tap.x * p.kw + tap.y) * padded(p.cin) + block.j0 + b_piece(0u).y) * channels + term.z / 4u;
+    }
 }
 
-fn use_strip(i0: u32, j0: u32, r: u32, lid: u32) {
-    for (var e = lid; e < 2u * TILE * C_COLUMNS; e += WG) {
-        let row = e / C_COLUMNS;
-        let column = e % C_COLUMNS;
-        if strip_has(row, column) {
-            store(i0 + strip_row(r, row), j0 + strip_column(r, column), c_tile[strip_at(row, column)]);
+fn load_a(s: u32, q: u32) -> vec4<f16> {
+    let image = lhs_size();
+    let at = a_rows_at[s] + under[select(0u, q, PASS == 2u)];
+    let inside = at.y < image.x && at.z < image.y;
+    return select(vec4<f16>(), lhs[select(0u, at.x, inside) + select(q, 0u, PASS == 2u)], inside);
+}
+
+fn load_b(s: u32, q: u32) -> vec4<f16> {
+    let j = block.j0 + b_piece(s).y;
+    let l = block.l + 4u * b_piece(0u).x;
+    var at = b_at + s * b_step() / 4u + q * (padded(p.cout) / 4u);
+    var inside = l + q < block.l1 && j < padded(p.cout);
+    if PASS == 1u {
+        at = b_at + s * b_step() * (padded(p.cout) / 4u);
+        inside = l < block.l1 && j < p.cin;
+    }
+    return select(vec4<f16>(), rhs[select(0u, at, inside) + select(0u, q, PASS == 1u)], inside);
+}
+
+fn row_of(i: u32) -> u32 {
+    if i >= sizes().x || split >= p.splits { return NO_ROW; }
+    if PASS == 0u { return (split * sizes().x + i) * p.cout; }
+    if PASS == 1u {
+        let size = grid_size();
+        let pixel = digits(i, size.x, size.y);
+        let at = pixel.yz * vec2u(p.sh, p.sw) + class_.residue;
+        let row = ((split * p.n + pixel.x) * p.h + at.x) * p.w + at.y;
+        return select(NO_ROW, row * p.cin, at.x < p.h && at.y < p.w);
+    }
+    let channels = padded(p.cin);
+    let row = (split * p.kh * p.kw + i / channels) * p.cin + i % channels;
+    return select(NO_ROW, row * p.cout, i % channels < p.cin);
+}
+
+// Sums over the rows that this invocation stores, of its four columns in even and in odd strips: y less a value of the column, the
+// block's first, and the square of that. So close to the mean no digits are lost.
+var<private> shift: array<vec4f, 2>;
+var<private> sums: array<vec4f, 2>;
+var<private> squares: array<vec4f, 2>;
+
+fn use_strip(r: u32) {
+    store_strip(r);
+    if !STATS { return; }
+    let quad = block.lid % STRIP_QUADS;
+    let rows = sizes().x;
+    if r < 2u && strip_has(0u, quad) { shift[r] = strip_at(0u, quad); }
+    for (var s = 0u; s < (STRIP_ROWS + STRIP_STEP - 1u) / STRIP_STEP; s++) {
+        let row = block.lid / STRIP_QUADS + s * STRIP_STEP;
+        let there = row < STRIP_ROWS && block.i0 + strip_row(r, row) < rows && strip_has(row, quad);
+        let d = select(vec4f(), strip_at(row, quad) - shift[r % 2u], there);
+        sums[r % 2u] += d;
+        squares[r % 2u] += d * d;
+    }
+}
+
+// The sum of `x` over the invocations of the same columns.
+fn over_rows(x: vec4f, lid: u32) -> vec4f {
+    workgroupBarrier();
+    let rows = min(STRIP_STEP, STRIP_ROWS);
+    if lid < rows * STRIP_QUADS { keep(lid, x); }
+    workgroupBarrier();
+    var sum = vec4f();
+    for (var row = 0u; row < rows; row++) { sum += stored(row * STRIP_QUADS + lid % STRIP_QUADS); }
+    return sum;
+}
+
+fn write_stats(lid: u32) {
+    let rows = sizes().x;
+    let count = f32(min(BM, rows - min(block.i0, rows)));
+    for (var r = 0u; r < 2u; r++) {
+        let sum = over_rows(sums[r], lid);
+        let square = over_rows(squares[r], lid);
+        let mean = shift[r] + sum / count;
+        let m2 = max(square - sum * sum / count, vec4f());
+        for (var q = 0u; q < 4u; q++) {
+            let j = block.j0 + strip_column(r, lid % STRIP_QUADS) + q;
+            if lid < STRIP_QUADS && block.i0 < rows && j < p.cout { stats[j * p.strips + block.i0 / BM] = vec2f(mean[q], m2[q]); }
         }
     }
 }
@@ -99,12 +229,18 @@ fn use_strip(i0: u32, j0: u32, r: u32, lid: u32) {
 fn conv(
     at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32
 ) {
-    let size = sizes();
-    let tiles_m = (size.x + BM - 1u) / BM;
-    let tiles_n = (size.y + BN - 1u) / BN;
     let group = p.first + group_index(at);
-    split = group / (tiles_m * tiles_n);
+    let size = grid_size();
+    let rows = select(p.n * size.x * size.y, p.kh * p.kw * padded(p.cin), PASS == 2u);
+    let tiles_n = (columns() + BN - 1u) / BN;
+    let tiles = (rows + BM - 1u) / BM * tiles_n;
+    let classes = select(1u, p.sh * p.sw, PASS == 1u);
+    class_ = class_of(group / tiles % classes);
+    split = group / tiles / classes;
+    let i0 = group % tiles / tiles_n * BM;
     let l0 = split * p.chunk;
+    find_rows(i0, lid);
     // A workgroup past the work, which folding the grid may add, has an empty range.
-    product(group / tiles_n % tiles_m * BM, group % tiles_n * BN, l0, max(l0, min(l0 + p.chunk, size.z)), lid, subgroup, subgroups);
+    product(i0, group % tiles_n * BN, l0, max(l0, min(l0 + p.chunk, sizes().z)), lid, subgroup, subgroups);
+    if STATS { write_stats(lid); }
 }

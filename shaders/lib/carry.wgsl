@@ -14,3 +14,11 @@ fn carry(at: vec3u, by: u32, y: u32, z: u32) -> vec3u {
 
 // The digits of `i`.
 fn digits(i: u32, y: u32, z: u32) -> vec3u { return vec3u(i / z / y, i / z % y, i % z); }
+
+// The sum of two counts, neither past its digits.
+fn sum_of(a: vec3u, b: vec3u, y: u32, z: u32) -> vec3u {
+    var d = a + b;
+    if d.z >= z { d = vec3u(d.x, d.y + 1u, d.z - z); }
+    if d.y >= y { d = vec3u(d.x + 1u, d.y - y, d.z); }
+    return d;
+}

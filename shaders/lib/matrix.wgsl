@@ -1,164 +1,179 @@
 // C = A B on matrix units (cooperative matrices): f16 operands, f32 sums.
 //
-// A workgroup makes 8 x 8 tiles of C. Four subgroups share it, 2 x 2 quarters, and each keeps 4 x 4 tiles of sums, in named
-// variables because naga has no arrays of matrices. Every step copies (BM, BK) of A and (BK, BN) of B to workgroup
-// memory; while it is multiplied, the next one is on its way into registers. An element of A is read BN times for each
-// time it is loaded, and a matrix in registers 4 times for each time it is read from workgroup memory.
+// A workgroup makes a block of C, DOWN x ACROSS patches of 4 x 4 tiles, a patch a subgroup; it keeps its 16 tiles of sums in
+// named variables, because naga has no arrays of matrices. Every step copies (BM, BK) of A and (BK, BN) of B to workgroup
+// memory; while it is multiplied, the next one is on its way into registers. With BUFFERS = 2 it is copied there beside the one
+// that is being multiplied, for one barrier a step instead of two. At 2 x 2 patches an element of A is read BN times for each time
+// it is loaded, and a matrix in registers 4 times for each time it is read from workgroup memory.
 //
 // The kernel says what is multiplied:
-//   override A_ALONG_K, B_ALONG_K             whether four neighbours in memory lie along k, or along the rows of A and
-//                                             the columns of B; they are staged as they lie
-//   fn load_a(i, l, l1) -> vec4<f16>          four neighbours from A[i, l] on; 0 outside, with l1 the end of k
-//   fn load_b(l, j, l1) -> vec4<f16>          the same from B[l, j] on
-//   fn use_strip(i0, j0, r, lid)              does what is to be done with a strip, an eighth of the block at (i0, j0)
-//                                             in c_tile: rows `strip_row(r, ..)`, columns `strip_column(r, ..)`
+//   override A_ALONG_K, B_ALONG_K     whether its loads run along k, or along the rows of A and the columns of B
+//   fn begin()                        called before the first step, when `block` says where this is
+//   fn load_a(s, q) -> vec4<f16>      vec4 q of the s-th piece of A that this invocation brings (lib/stage.wgsl), for the step that
+//   fn load_b(s, q) -> vec4<f16>      `block.l` names; 0 outside the operand and from block.l1 on
+//   fn advance()                      called when block.l has moved on by BK
+//   fn use_strip(r)                   does what is to be done with strip r of 8, two tiles of each patch, in c_tile
 // Wants `stage` and `tile`. SUBGROUP is set by the engine: the size of subgroups that the adapter takes for such workgroups.
-// Results do not depend on it: fewer and larger subgroups make the quarters in several rounds, more of them repeat some.
+// Results do not depend on it: fewer and larger subgroups make the patches in several rounds, more of them repeat some.
 
 override SUBGROUP: u32 = 32;
-override WG: u32 = 4 * SUBGROUP;
+override DOWN: u32 = 2;                 // patches along M
+override ACROSS: u32 = 2;               // patches along N
+override BUFFERS: u32 = 1;
+override WG: u32 = max(DOWN * ACROSS * SUBGROUP, BK);     // as many as pieces lie side by side along k and across, at least
+override BM: u32 = DOWN * 4u * TILE;
+override BN: u32 = ACROSS * 4u * TILE;
+override A_SIZE: u32 = BM * PITCH;      // vec4s of a staged block
+override B_SIZE: u32 = BN * PITCH;
+// Lengths of the arrays: naga cannot make an override of an expression that stands in an array's type before it has met others.
+override A_LENGTH: u32 = BUFFERS * A_SIZE * 4u / WIDE;
+override B_LENGTH: u32 = BUFFERS * B_SIZE * 4u / WIDE;
+override C_LENGTH: u32 = DOWN * ACROSS * 2u * TILE * TILE / WIDE;
+override A_WHOLE: bool = BM * BK / 16u % WG == 0u;         // whether all invocations bring as many pieces
+override B_WHOLE: bool = BN * BK / 16u % WG == 0u;
+override STRIP_ROWS: u32 = DOWN * TILE;
+override STRIP_QUADS: u32 = ACROSS * TILE / 2u;             // vec4s in a row of a strip
+override STRIP_STEP: u32 = WG / STRIP_QUADS;                // rows that a workgroup takes at a time
+alias Staged = array<mat4x4<f16>, 32>;  // what an invocation brings of one operand in a step: a piece a matrix
 
-const BM = 8u * TILE;
-const BN = 8u * TILE;
-const C_COLUMNS = 4u * TILE;            // of a strip
-const C_ROW = 2u * TILE + 4u;
-alias Staged = array<vec4<f16>, 32>;    // what an invocation stages of one operand: BM BK / 4 / WG
+// Rows from i0 and columns from j0 on, terms from l0 to l1; l is the step that is loaded next.
+struct Block { i0: u32, j0: u32, l0: u32, l1: u32, l: u32, lid: u32 }
+var<private> block: Block;
 
-var<workgroup> a_tile: array<Stage, BM * (BK + PAD) / WIDE>;    // (BM, BK + PAD) or (BK, BM + PAD)
-var<workgroup> b_tile: array<Stage, BN * (BK + PAD) / WIDE>;    // (BN, BK + PAD) or (BK, BN + PAD)
-var<workgroup> c_tile: array<f32, 4u * TILE * C_ROW>;           // (4 quarters, TILE, 2 TILE + 4): a strip of C
-var<workgroup> team: u32;                                       // subgroups in the workgroup
-var<private> made: vec2u;                                       // quarters made.x to made.y - 1 are in c_tile
+var<workgroup> a_tile: array<Stage, A_LENGTH>;       // (BM, BK and a gap)
+var<workgroup> b_tile: array<Stage, B_LENGTH>;       // (BN, BK and a gap)
+var<workgroup> c_tile: array<Spilled, C_LENGTH>;     // (patches, TILE, 2 TILE): a strip of C
+var<workgroup> team: vec4u;             // x: subgroups in the workgroup. Whole vec4s keep the others' addresses even
+var<private> made: vec2u;               // patches made.x to made.y - 1 are in c_tile
 
-// This invocation's share of the next block of A, and of B.
-fn fetch_a(x: ptr<function, Staged>, i0: u32, l: u32, l1: u32, lid: u32) {
-    for (var s = 0u; s < BM * BK / 4u / WG; s++) {
-        let at = within_block(lid + s * WG, A_ALONG_K, BM);
-        (*x)[s] = load_a(i0 + at.y, l + at.x, l1);
+// The s-th piece that this invocation brings: its first vec4 along k, and its first row in the block. Between two of them lie
+// `a_step()` rows.
+fn a_piece(s: u32) -> vec2u { return piece(block.lid, A_ALONG_K) + vec2u(0u, s * a_step()); }
+fn b_piece(s: u32) -> vec2u { return piece(block.lid, B_ALONG_K) + vec2u(0u, s * b_step()); }
+fn a_step() -> u32 { return select(16u, 8u, A_ALONG_K) * WG / BK; }
+fn b_step() -> u32 { return select(16u, 8u, B_ALONG_K) * WG / BK; }
+fn a_pieces() -> u32 { return (pieces(BM, A_ALONG_K) + WG - 1u) / WG; }
+fn b_pieces() -> u32 { return (pieces(BN, B_ALONG_K) + WG - 1u) / WG; }
+
+fn fetch(x: ptr<function, Staged>, y: ptr<function, Staged>) {
+    for (var s = 0u; s < a_pieces(); s++) {
+        for (var q = 0u; q < quads(A_ALONG_K); q++) { (*x)[s][q] = load_a(s, q); }
+    }
+    for (var s = 0u; s < b_pieces(); s++) {
+        for (var q = 0u; q < quads(B_ALONG_K); q++) { (*y)[s][q] = load_b(s, q); }
     }
 }
 
-fn fetch_b(y: ptr<function, Staged>, j0: u32, l: u32, l1: u32, lid: u32) {
-    for (var s = 0u; s < BN * BK / 4u / WG; s++) {
-        let at = within_block(lid + s * WG, B_ALONG_K, BN);
-        (*y)[s] = load_b(l + at.x, j0 + at.y, l1);
+// `a` and `b`: where this invocation's first pieces lie in workgroup memory.
+fn put(x: ptr<function, Staged>, y: ptr<function, Staged>, a: u32, b: u32) {
+    for (var s = 0u; s < a_pieces(); s++) {
+        if A_WHOLE || block.lid + s * WG < pieces(BM, A_ALONG_K) { put_piece_a(a + s * a_step() * PITCH, (*x)[s]); }
     }
-}
-
-fn mat_a(i: u32, l: u32) -> MatA {
-    let at = offset(vec2u(l, i), A_ALONG_K, BM);
-    if A_ALONG_K { return a_rows(at, BK + PAD); }
-    return a_columns(at, BM + PAD);
-}
-
-fn mat_b(l: u32, j: u32) -> MatB {
-    let at = offset(vec2u(l, j), B_ALONG_K, BN);
-    if B_ALONG_K { return b_columns(at, BK + PAD); }
-    return b_rows(at, BN + PAD);
+    for (var s = 0u; s < b_pieces(); s++) {
+        if B_WHOLE || block.lid + s * WG < pieces(BN, B_ALONG_K) { put_piece_b(b + s * b_step() * PITCH, (*y)[s]); }
+    }
 }
 
 // C from row i0 and column j0 on, summed over k in [l0, l1). All invocations of a workgroup call it alike.
 fn product(i0: u32, j0: u32, l0: u32, l1: u32, lid: u32, subgroup: u32, subgroups: u32) {
-    if lid == 0u { team = subgroups; }
-    let count = workgroupUniformLoad(&team);
+    if lid == 0u { team.x = subgroups; }
+    let count = workgroupUniformLoad(&team).x;
     begin_tiles(lid, count);
-    for (var first = 0u; first < 4u; first += count) {
+    for (var first = 0u; first < DOWN * ACROSS; first += count) {
         made = vec2u(first, first + count);
-        quarter_of(i0, j0, l0, l1, lid, (first + subgroup) % 4u);
+        block = Block(i0, j0, l0, l1, l0, lid);
+        begin();
+        patch_of(l0, l1, lid, (first + subgroup) % (DOWN * ACROSS));
     }
 }
 
-// The quarter of the block that one subgroup makes. All invocations of a workgroup call it alike, but for `quarter`.
-fn quarter_of(i0: u32, j0: u32, l0: u32, l1: u32, lid: u32, quarter: u32) {
-    let i = quarter / 2u * 4u * TILE;           // where this subgroup's sums are in the block
-    let j = quarter % 2u * 4u * TILE;
+// The patch of the block that one subgroup makes. All invocations of a workgroup call it alike, but for `patch`.
+fn patch_of(l0: u32, l1: u32, lid: u32, own: u32) {
+    // Where this subgroup's rows of A and columns of B, and this invocation's pieces, lie in workgroup memory.
+    let i = own / ACROSS * 4u * TILE * PITCH;
+    let j = own % ACROSS * 4u * TILE * PITCH;
+    let a = piece(lid, A_ALONG_K).y * PITCH + piece(lid, A_ALONG_K).x;
+    let b = piece(lid, B_ALONG_K).y * PITCH + piece(lid, B_ALONG_K).x;
     var c00 = MatC(); var c01 = MatC(); var c02 = MatC(); var c03 = MatC();
     var c10 = MatC(); var c11 = MatC(); var c12 = MatC(); var c13 = MatC();
     var c20 = MatC(); var c21 = MatC(); var c22 = MatC(); var c23 = MatC();
     var c30 = MatC(); var c31 = MatC(); var c32 = MatC(); var c33 = MatC();
     var x: Staged;
     var y: Staged;
-    fetch_a(&x, i0, l0, l1, lid);
-    fetch_b(&y, j0, l0, l1, lid);
+    fetch(&x, &y);
+    var buffer = 0u;
     for (var l = l0; l < l1; l += BK) {
-        for (var s = 0u; s < BM * BK / 4u / WG; s++) {
-            put_a(offset(within_block(lid + s * WG, A_ALONG_K, BM), A_ALONG_K, BM), x[s]);
-        }
-        for (var s = 0u; s < BN * BK / 4u / WG; s++) {
-            put_b(offset(within_block(lid + s * WG, B_ALONG_K, BN), B_ALONG_K, BN), y[s]);
-        }
+        put(&x, &y, buffer * A_SIZE + a, buffer * B_SIZE + b);
         workgroupBarrier();
-        fetch_a(&x, i0, l + BK, l1, lid);
-        fetch_b(&y, j0, l + BK, l1, lid);
-        for (var s = 0u; s < BK; s += TILE) {
-            let b0 = mat_b(s, j);
-            let b1 = mat_b(s, j + TILE);
-            let b2 = mat_b(s, j + 2u * TILE);
-            let b3 = mat_b(s, j + 3u * TILE);
-            let a0 = mat_a(i, s);
+        block.l = l + BK;
+        advance();
+        fetch(&x, &y);
+        for (var s = 0u; s < BK / 4u; s += TILE / 4u) {
+            let row = buffer * A_SIZE + i + s;
+            let column = buffer * B_SIZE + j + s;
+            let b0 = b_columns(column, PITCH);
+            let b1 = b_columns(column + TILE * PITCH, PITCH);
+            let b2 = b_columns(column + 2u * TILE * PITCH, PITCH);
+            let b3 = b_columns(column + 3u * TILE * PITCH, PITCH);
+            let a0 = a_rows(row, PITCH);
             c00 = multiply_add(a0, b0, c00);
             c01 = multiply_add(a0, b1, c01);
             c02 = multiply_add(a0, b2, c02);
             c03 = multiply_add(a0, b3, c03);
-            let a1 = mat_a(i + TILE, s);
+            let a1 = a_rows(row + TILE * PITCH, PITCH);
             c10 = multiply_add(a1, b0, c10);
             c11 = multiply_add(a1, b1, c11);
             c12 = multiply_add(a1, b2, c12);
             c13 = multiply_add(a1, b3, c13);
-            let a2 = mat_a(i + 2u * TILE, s);
+            let a2 = a_rows(row + 2u * TILE * PITCH, PITCH);
             c20 = multiply_add(a2, b0, c20);
             c21 = multiply_add(a2, b1, c21);
             c22 = multiply_add(a2, b2, c22);
             c23 = multiply_add(a2, b3, c23);
-            let a3 = mat_a(i + 3u * TILE, s);
+            let a3 = a_rows(row + 3u * TILE * PITCH, PITCH);
             c30 = multiply_add(a3, b0, c30);
             c31 = multiply_add(a3, b1, c31);
             c32 = multiply_add(a3, b2, c32);
             c33 = multiply_add(a3, b3, c33);
         }
-        workgroupBarrier();
+        if BUFFERS == 1u { workgroupBarrier(); } else { buffer = 1u - buffer; }
     }
-    spill(quarter, c00, c01);
-    use_strip(i0, j0, 0u, lid);
-    spill(quarter, c02, c03);
-    use_strip(i0, j0, 1u, lid);
-    spill(quarter, c10, c11);
-    use_strip(i0, j0, 2u, lid);
-    spill(quarter, c12, c13);
-    use_strip(i0, j0, 3u, lid);
-    spill(quarter, c20, c21);
-    use_strip(i0, j0, 4u, lid);
-    spill(quarter, c22, c23);
-    use_strip(i0, j0, 5u, lid);
-    spill(quarter, c30, c31);
-    use_strip(i0, j0, 6u, lid);
-    spill(quarter, c32, c33);
-    use_strip(i0, j0, 7u, lid);
+    spill(own, c00, c01);
+    use_strip(0u);
+    spill(own, c02, c03);
+    use_strip(1u);
+    spill(own, c10, c11);
+    use_strip(2u);
+    spill(own, c12, c13);
+    use_strip(3u);
+    spill(own, c20, c21);
+    use_strip(4u);
+    spill(own, c22, c23);
+    use_strip(5u);
+    spill(own, c30, c31);
+    use_strip(6u);
+    spill(own, c32, c33);
+    use_strip(7u);
 }
 
-// Two tiles of each quarter to workgroup memory, 2 TILE rows and C_COLUMNS columns of C together. Subgroups that repeat a
-// quarter write what the first of them does.
-fn spill(quarter: u32, c0: MatC, c1: MatC) {
+// Two tiles of each patch to workgroup memory. Subgroups that repeat a patch write what the first of them does.
+fn spill(own: u32, c0: MatC, c1: MatC) {
     workgroupBarrier();
-    let at = quarter * TILE * C_ROW;
-    store_rows(c0, at, C_ROW);
-    store_rows(c1, at + TILE, C_ROW);
+    let at = own * TILE * TILE / 2u;
+    store_rows(c0, at, TILE / 2u);
+    store_rows(c1, at + TILE / 4u, TILE / 2u);
     workgroupBarrier();
 }
 
-// Which row of the block is row `row` of strip r, and which column its column `column`.
+// Which row of the block is row `row` of strip r, of STRIP_ROWS, and which column the first of its vec4 `quad`, of STRIP_QUADS.
 fn strip_row(r: u32, row: u32) -> u32 { return (row / TILE * 4u + r / 2u) * TILE + row % TILE; }
-fn strip_column(r: u32, column: u32) -> u32 {
-    return (column / (2u * TILE) * 2u + r % 2u) * 2u * TILE + column % (2u * TILE);
-}
+fn strip_column(r: u32, quad: u32) -> u32 { return (quad / (TILE / 2u) * 2u + r % 2u) * 2u * TILE + quad % (TILE / 2u) * 4u; }
 
-fn strip_quarter(row: u32, column: u32) -> u32 { return row / TILE * 2u + column / (2u * TILE); }
-
-// Whether an element of the strip is in c_tile, and where.
-fn strip_has(row: u32, column: u32) -> bool {
-    let quarter = strip_quarter(row, column);
-    return quarter >= made.x && quarter < made.y;
+// Whether a vec4 of the strip is in c_tile, and the vec4.
+fn strip_has(row: u32, quad: u32) -> bool {
+    let patch_index = row / TILE * ACROSS + quad / (TILE / 2u);
+    return patch_index >= made.x && patch_index < made.y;
 }
-fn strip_at(row: u32, column: u32) -> u32 {
-    return (strip_quarter(row, column) * TILE + row % TILE) * C_ROW + column % (2u * TILE);
+fn strip_at(row: u32, quad: u32) -> vec4f {
+    return stored(((row / TILE * ACROSS + quad / (TILE / 2u)) * TILE + row % TILE) * (TILE / 2u) + quad % (TILE / 2u));
 }

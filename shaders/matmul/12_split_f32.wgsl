@@ -21,7 +21,7 @@ override B_ALONG_K: bool = false;       // b (N, K), else (K, N)
 
 const BM = 4u * TILE;
 const BN = 4u * TILE;
-const PART = BM * (BK + PAD);           // f16 values of a staged part
+override PART: u32 = BM * PITCH;        // vec4s of a staged part
 
 // Split s sums l in [s chunk, (s + 1) chunk) and writes a partial C of its own. lda and ldb: length of the last axis.
 // first: workgroups of earlier launches, where the work is cut into several.
@@ -33,25 +33,13 @@ struct Uniforms { batch: u32, m: u32, n: u32, k: u32, chunk: u32, splits: u32, f
 @group(0) @binding(4) var<storage, read> ea: array<i32>;            // (batch, M)
 @group(0) @binding(5) var<storage, read> eb: array<i32>;            // (batch, N)
 
-var<workgroup> a_tile: array<Stage, 2u * PART / WIDE>;          // (2, BM, BK + PAD) or (2, BK, BM + PAD)
-var<workgroup> b_tile: array<Stage, 2u * PART / WIDE>;
-var<workgroup> c_tile: array<f32, 8u * TILE * TILE>;            // (4 quarters, TILE, 2 TILE)
-var<workgroup> team: u32;                                       // subgroups in the workgroup
+var<workgroup> a_tile: array<Stage, 8u * PART / WIDE>;          // (2, BM, BK and a gap)
+var<workgroup> b_tile: array<Stage, 8u * PART / WIDE>;          // (2, BN, BK and a gap)
+var<workgroup> c_tile: array<Spilled, 8u * TILE * TILE / WIDE>; // (4 quarters, TILE, 2 TILE)
+var<workgroup> team: vec4u;                                     // x: subgroups in the workgroup
 var<private> made: vec2u;                                       // quarters made.x to made.y - 1 are in c_tile
 
-fn mat_a(part: u32, i: u32, l: u32) -> MatA {
-    let at = part * PART + offset(vec2u(l, i), A_ALONG_K, BM);
-    if A_ALONG_K { return a_rows(at, BK + PAD); }
-    return a_columns(at, BM + PAD);
-}
-
-fn mat_b(part: u32, l: u32, j: u32) -> MatB {
-    let at = part * PART + offset(vec2u(l, j), B_ALONG_K, BN);
-    if B_ALONG_K { return b_columns(at, BK + PAD); }
-    return b_rows(at, BN + PAD);
-}
-
-// Index of the vec4 at (row r, k l) of an operand with `rows` rows, which lie along its first or its last axis.
+// The vec4 at (row r, term l) of an operand with `rows` rows, which lie along its first or its last axis.
 fn index(matrix: u32, r: u32, l: u32, rows: u32, last: u32, along_k: bool) -> u32 {
     if along_k { return ((matrix * rows + r) * last + l) / 4u; }
     return ((matrix * p.k + l) * last + r) / 4u;
@@ -59,31 +47,29 @@ fn index(matrix: u32, r: u32, l: u32, rows: u32, last: u32, along_k: bool) -> u3
 
 // Copies both parts of a block of each operand to workgroup memory.
 fn stage(matrix: u32, i0: u32, j0: u32, l0: u32, l1: u32, lid: u32) {
-    for (var e = lid; e < BM * BK / 4u; e += WG) {
-        let at = within_block(e, A_ALONG_K, BM);
-        let to = offset(at, A_ALONG_K, BM);
-        var hi = vec4<f16>();
-        var lo = vec4<f16>();
-        if i0 + at.y < p.m && l0 + at.x < l1 {
-            let x = index(matrix, i0 + at.y, l0 + at.x, p.m, p.lda, A_ALONG_K);
-            hi = a[x];
-            lo = a[arrayLength(&a) / 2u + x];
+    for (var e = lid; e < pieces(BM, A_ALONG_K); e += WG) {
+        let at = piece(e, A_ALONG_K);
+        for (var part = 0u; part < 2u; part++) {
+            var x: mat4x4<f16>;
+            for (var q = 0u; q < quads(A_ALONG_K); q++) {
+                let l = l0 + 4u * at.x + select(q, 4u * q, A_ALONG_K);
+                let first = part * (arrayLength(&a) / 2u) + index(matrix, i0 + at.y, l, p.m, p.lda, A_ALONG_K);
+                if i0 + at.y < p.m && l < l1 { x[q] = a[first]; }
+            }
+            put_piece_a(part * PART + at.y * PITCH + at.x, x);
         }
-        put_a(to, hi);
-        put_a(PART + to, lo);
     }
-    for (var e = lid; e < BN * BK / 4u; e += WG) {
-        let at = within_block(e, B_ALONG_K, BN);
-        let to = offset(at, B_ALONG_K, BN);
-        var hi = vec4<f16>();
-        var lo = vec4<f16>();
-        if j0 + at.y < p.n && l0 + at.x < l1 {
-            let y = index(matrix, j0 + at.y, l0 + at.x, p.n, p.ldb, B_ALONG_K);
-            hi = b[y];
-            lo = b[arrayLength(&b) / 2u + y];
+    for (var e = lid; e < pieces(BN, B_ALONG_K); e += WG) {
+        let at = piece(e, B_ALONG_K);
+        for (var part = 0u; part < 2u; part++) {
+            var y: mat4x4<f16>;
+            for (var q = 0u; q < quads(B_ALONG_K); q++) {
+                let l = l0 + 4u * at.x + select(q, 4u * q, B_ALONG_K);
+                let first = part * (arrayLength(&b) / 2u) + index(matrix, j0 + at.y, l, p.n, p.ldb, B_ALONG_K);
+                if j0 + at.y < p.n && l < l1 { y[q] = b[first]; }
+            }
+            put_piece_b(part * PART + at.y * PITCH + at.x, y);
         }
-        put_b(to, hi);
-        put_b(PART + to, lo);
     }
 }
 
@@ -91,8 +77,8 @@ fn stage(matrix: u32, i0: u32, j0: u32, l0: u32, l1: u32, lid: u32) {
 fn matmul(
     at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32
 ) {
-    if lid == 0u { team = subgroups; }
-    let count = workgroupUniformLoad(&team);
+    if lid == 0u { team.x = subgroups; }
+    let count = workgroupUniformLoad(&team).x;
     begin_tiles(lid, count);
     // Fewer and larger subgroups make the quarters in several rounds, more of them repeat some.
     for (var first = 0u; first < 4u; first += count) {
@@ -108,8 +94,8 @@ fn quarter_of(group: u32, lid: u32, quarter: u32) {
     let i0 = group / tiles_n % tiles_m * BM;
     let j0 = group % tiles_n * BN;
     let l0 = slot / p.batch * p.chunk;
-    let i = quarter / 2u * 2u * TILE;           // where this subgroup's sums are in the block
-    let j = quarter % 2u * 2u * TILE;
+    let i = quarter / 2u * 2u * TILE * PITCH;           // where this subgroup's rows of A, and columns of B, are staged
+    let j = quarter % 2u * 2u * TILE * PITCH;
     var c00 = MatC(); var c01 = MatC(); var c10 = MatC(); var c11 = MatC();     // large terms
     var d00 = MatC(); var d01 = MatC(); var d10 = MatC(); var d11 = MatC();     // small terms
     // A workgroup past the work, which folding the grid may add, has an empty range.
@@ -117,19 +103,19 @@ fn quarter_of(group: u32, lid: u32, quarter: u32) {
     for (var l = l0; l < l1; l += BK) {
         stage(slot % p.batch, i0, j0, l, l1, lid);
         workgroupBarrier();
-        for (var s = 0u; s < BK; s += TILE) {
-            let b0 = mat_b(0u, s, j);
-            let b1 = mat_b(0u, s, j + TILE);
-            let small_b0 = mat_b(1u, s, j);
-            let small_b1 = mat_b(1u, s, j + TILE);
-            let a0 = mat_a(0u, i, s);
-            let small_a0 = mat_a(1u, i, s);
+        for (var s = 0u; s < BK / 4u; s += TILE / 4u) {
+            let b0 = b_columns(j + s, PITCH);
+            let b1 = b_columns(j + s + TILE * PITCH, PITCH);
+            let small_b0 = b_columns(PART + j + s, PITCH);
+            let small_b1 = b_columns(PART + j + s + TILE * PITCH, PITCH);
+            let a0 = a_rows(i + s, PITCH);
+            let small_a0 = a_rows(PART + i + s, PITCH);
             c00 = add(c00, multiply_add(a0, b0, MatC()), 1.0);
             c01 = add(c01, multiply_add(a0, b1, MatC()), 1.0);
             d00 = multiply_add(small_a0, b0, multiply_add(a0, small_b0, d00));
             d01 = multiply_add(small_a0, b1, multiply_add(a0, small_b1, d01));
-            let a1 = mat_a(0u, i + TILE, s);
-            let small_a1 = mat_a(1u, i + TILE, s);
+            let a1 = a_rows(i + s + TILE * PITCH, PITCH);
+            let small_a1 = a_rows(PART + i + s + TILE * PITCH, PITCH);
             c10 = add(c10, multiply_add(a1, b0, MatC()), 1.0);
             c11 = add(c11, multiply_add(a1, b1, MatC()), 1.0);
             d10 = multiply_add(small_a1, b0, multiply_add(a1, small_b0, d10));
@@ -145,9 +131,9 @@ fn quarter_of(group: u32, lid: u32, quarter: u32) {
 
 // One row of a quarter's tiles to workgroup memory. Subgroups that repeat a quarter write what the first of them does.
 fn spill(quarter: u32, c0: MatC, c1: MatC) {
-    let at = quarter * 2u * TILE * TILE;
-    store_rows(c0, at, 2u * TILE);
-    store_rows(c1, at + TILE, 2u * TILE);
+    let at = quarter * TILE * TILE / 2u;
+    store_rows(c0, at, TILE / 2u);
+    store_rows(c1, at + TILE / 4u, TILE / 2u);
 }
 
 fn power(n: i32) -> f32 { return bitcast<f32>(u32(clamp(n, -126, 127) + 127) << 23u); }
@@ -155,14 +141,15 @@ fn power(n: i32) -> f32 { return bitcast<f32>(u32(clamp(n, -126, 127) + 127) << 
 // The quarters that were made, scaled, to C.
 fn drain(i0: u32, j0: u32, slot: u32, lid: u32) {
     workgroupBarrier();
-    for (var e = lid; e < 8u * TILE * TILE; e += WG) {
-        let quarter = e / (2u * TILE * TILE);
-        let i = i0 + quarter / 2u * 2u * TILE + e / (2u * TILE) % TILE;
-        let j = j0 + quarter % 2u * 2u * TILE + e % (2u * TILE);
-        let was_made = quarter >= made.x && quarter < made.y;
-        if was_made && i < p.m && j < p.n && slot < p.splits * p.batch {
-            let n = ea[slot % p.batch * p.m + i] + eb[slot % p.batch * p.n + j];
-            c[(slot * p.m + i) * p.n + j] = c_tile[e] * power(n / 2) * power(n - n / 2);    // 2^n may be out of range
+    for (var e = lid; e < 2u * TILE * TILE; e += WG) {
+        let quarter = e / (TILE * TILE / 2u);
+        let i = i0 + quarter / 2u * 2u * TILE + e / (TILE / 2u) % TILE;
+        let j = j0 + quarter % 2u * 2u * TILE + e % (TILE / 2u) * 4u;
+        if quarter < made.x || quarter >= made.y || i >= p.m || slot >= p.splits * p.batch { continue; }
+        let x = stored(e);
+        for (var q = 0u; q < 4u && j + q < p.n; q++) {
+            let n = ea[slot % p.batch * p.m + i] + eb[slot % p.batch * p.n + j + q];
+            c[(slot * p.m + i) * p.n + j + q] = x[q] * power(n / 2) * power(n - n / 2);     // 2^n may be out of range
         }
     }
     workgroupBarrier();

@@ -5,7 +5,7 @@ enable f16;
 //
 // e brings the largest |x| of the row to [2^14, 2^15): f16 then has 28 binades below it before values become denormal,
 // and hi and lo together keep 22 bits of each. `scales` finds e, `split` makes the parts, with the last axis padded with
-// zeros to a multiple of 4. Traffic: 4 bytes an element to find e, 4 + 4 to split.
+// zeros to a multiple of 8. Traffic: 4 bytes an element to find e, 4 + 4 to split.
 // lib: grid
 
 override WG: u32 = 64;
@@ -44,7 +44,7 @@ fn scales(at: At, @builtin(local_invocation_index) lid: u32) {
 // As scaled by `scales`: (count, columns), k along the columns, or down the rows with `rows` columns a matrix.
 struct SplitUniforms { count: u32, columns: u32, k: u32, along_k: u32 }
 @group(0) @binding(0) var<uniform> q: SplitUniforms;
-@group(0) @binding(1) var<storage, read_write> y: array<vec4<f16>>;     // (2, count, columns / 4 rounded up): hi, lo
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f16>>;     // (2, count, columns / 8 rounded up, 2): hi, lo
 @group(0) @binding(2) var<storage, read> f: array<f32>;                 // (count, columns)
 @group(0) @binding(3) var<storage, read> scale: array<i32>;
 
@@ -64,7 +64,7 @@ fn nearest(v: f32) -> f32 {
 @compute @workgroup_size(WG)
 fn split(at: At, @builtin(local_invocation_index) lid: u32) {
     let e = item_index(at, lid, WG);
-    let quads = (q.columns + 3u) / 4u;
+    let quads = (q.columns + 7u) / 8u * 2u;
     if e >= q.count * quads { return; }
     let r = e / quads;
     var hi = vec4<f16>();

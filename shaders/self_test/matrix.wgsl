@@ -5,27 +5,27 @@ enable f16;
 override SUBGROUP: u32 = 32;
 override WG: u32 = 4 * SUBGROUP;
 
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;   // (TILE, TILE)
+@group(0) @binding(1) var<storage, read_write> y: array<vec4f>; // (TILE, TILE)
 @group(0) @binding(2) var<storage, read_write> count: array<u32>;       // (1)
-@group(0) @binding(3) var<storage, read> x: array<vec4<f16>>;   // A, then B
+@group(0) @binding(3) var<storage, read> x: array<vec4<f16>>;   // A, then B by columns
 
 const SIZE = TILE * TILE;
 var<workgroup> a_tile: array<Stage, SIZE / WIDE>;
 var<workgroup> b_tile: array<Stage, SIZE / WIDE>;
-var<workgroup> c_tile: array<f32, SIZE>;
-var<workgroup> team: u32;
+var<workgroup> c_tile: array<Spilled, SIZE / WIDE>;
+var<workgroup> team: vec4u;
 
 @compute @workgroup_size(WG)
 fn matrix(@builtin(local_invocation_index) lid: u32, @builtin(num_subgroups) subgroups: u32) {
-    for (var i = 4u * lid; i < SIZE; i += 4u * WG) {
-        put_a(i, x[i / 4u]);
-        put_b(i, x[(SIZE + i) / 4u]);
+    for (var i = lid; i < SIZE / 4u; i += WG) {
+        put_a(i, x[i]);
+        put_b(i, x[SIZE / 4u + i]);
     }
     workgroupBarrier();
-    if lid == 0u { team = subgroups; }
-    begin_tiles(lid, workgroupUniformLoad(&team));
-    store_rows(multiply_add(a_rows(0u, TILE), b_rows(0u, TILE), MatC()), 0u, TILE);     // every subgroup the same
+    if lid == 0u { team.x = subgroups; }
+    begin_tiles(lid, workgroupUniformLoad(&team).x);
+    store_rows(multiply_add(a_rows(0u, TILE / 4u), b_columns(0u, TILE / 4u), MatC()), 0u, TILE / 4u);   // every subgroup the same
     workgroupBarrier();
-    for (var i = lid; i < SIZE; i += WG) { y[i] = c_tile[i]; }
+    for (var i = lid; i < SIZE / 4u; i += WG) { y[i] = stored(i); }
     if lid == 0u { count[0] = subgroups; }
 }

@@ -176,6 +176,9 @@ fn integer(
             }
         }
         naga::Expression::Constant(handle) => integer(module, module.constants[handle].init, constants),
+        naga::Expression::Math { fun: naga::MathFunction::Max, arg, arg1: Some(other), .. } => {
+            Some(integer(module, arg, constants)?.max(integer(module, other, constants)?))
+        }
         naga::Expression::Binary { op, left, right } => {
             let (a, b) = (integer(module, left, constants)?, integer(module, right, constants)?);
             match op {

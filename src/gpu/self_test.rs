@@ -119,7 +119,7 @@ impl Gpu {
             let (y, count) = (self.words("self-test", (tile * tile) as u32)?, self.words("self-test", 1)?);
             self.run(&MATRIX, &[&y, &count, &Half(&x)], &(), Grid::groups(1), Work::default());
             let product =
-                |e: usize| (0..tile).map(|l| a[e / tile * tile + l] * b[l * tile + e % tile]).sum::<f32>();
+                |e: usize| (0..tile).map(|l| a[e / tile * tile + l] * b[e % tile * tile + l]).sum::<f32>();
             let want: Vec<u32> = (0..tile * tile).map(|e| product(e).to_bits()).collect();
             self.expect("a product of two tiles on matrix units is", &y, &want).await?;
             let subgroups = self.u32s(&count).await?[0];

@@ -244,7 +244,7 @@ fn parts_are_those_of_the_specification() {
             let [count, rows32, k32] = [2 * rows, rows, k].map(|n| n as u32);
             let (step, k_step, lanes) = if along_k { (k32, 1, 64) } else { (1, rows32, 8) };
             let shape = if along_k { [2 * rows, k] } else { [2 * k, rows] };
-            let padded = shape[1].next_multiple_of(4);
+            let padded = shape[1].next_multiple_of(8);
             let tensor = gpu.tensor(&x, shape).unwrap();
             let e = gpu.tensor_u32(&vec![0; 2 * rows], [2 * rows]).unwrap();
             let y = gpu.zeros([2, shape[0], padded]).unwrap().cast(DType::F16);

@@ -3,7 +3,7 @@
 use super::call::{Call, Passes, Saved, Wanted};
 use crate::gpu::{Grid, Kernel, Source, Work, source, uniforms};
 use crate::ops::matmul::job::Form;
-use crate::ops::matmul::matrix::{pack, parts, tile, workgroup};
+use crate::ops::matmul::matrix::{Block, pack, parts, tile};
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 
@@ -39,7 +39,7 @@ impl Passes for Matrix {
         let ((q, d), (k, _)) = (pack("contrastive", q), pack("contrastive", k));
         let side = 8 * tile;
         let (blocks, tiles) = (n.div_ceil(side), m.div_ceil(side));
-        let wanted = gpu.facts().parts(u64::from(blocks), workgroup(gpu), u64::MAX) as u32;
+        let wanted = gpu.facts().parts(u64::from(blocks), Block::TwoByTwo.invocations(gpu), u64::MAX) as u32;
         let chunk = tiles.div_ceil(wanted.min(tiles)) * side;
         let chunks = m.div_ceil(chunk);
         // Of every chunk, a dispatch takes as much as its bounds allow.
@@ -48,7 +48,7 @@ impl Passes for Matrix {
         let most = (dispatch_flops / a_block).clamp(1, u64::from(chunk / side)) as u32;
         let part = most.min(by_loops).max(1) * side;
 
-        let kept = workgroup(gpu) / (2 * tile);
+        let kept = Block::TwoByTwo.invocations(gpu) / (2 * tile);
         let shape = [chunks * kept, n, 2].map(|length| length as usize);
         let state = Tensor::alloc(gpu, "contrastive", &Shape::new(&shape), DType::F32);
         for begin in (0..chunk).step_by(part as usize) {
@@ -64,7 +64,8 @@ impl Passes for Matrix {
     }
 
     fn gradients(&self, call: &Call, wanted: Wanted, saved: &Saved<'_>) -> [Option<Tensor>; 2] {
-        let Call { ref gpu, n, m, tau, .. } = *call;
+        let Call { ref gpu, n, m, d4, tau, .. } = *call;
+        let d = 4 * d4;
         let (q, k) = (saved.q, saved.k);
         let (needs, both) = match wanted {
             Wanted::Each(needs) => (needs, false),
@@ -76,8 +77,8 @@ impl Passes for Matrix {
         let dq = gradient(q, needs[0]);
         let dk = if both { dq.clone() } else { gradient(k, needs[1]) };
         let tile = tile(gpu);
-        let ((q, d), (k, _)) = (pack("contrastive", q), pack("contrastive", k));
-        let columns = m.next_multiple_of(4);
+        let ((q, padded), (k, _)) = (pack("contrastive", q), pack("contrastive", k));
+        let columns = m.next_multiple_of(8);
         let side = 8 * tile;
         let by_memory = SLAB_BYTES / (2 * u64::from(columns));
         let by_work = call.dispatch_flops / (2 * u64::from(d) * u64::from(m));
@@ -88,10 +89,10 @@ impl Passes for Matrix {
             let slab = last - first;
             let shape = Shape::new(&[slab as usize, columns as usize]);
             let w = Tensor::alloc(gpu, "contrastive", &shape, DType::F16);
-            let q_slab = Tensor::view(&q, (first * d) as usize, [slab as usize, d as usize]);
+            let q_slab = Tensor::view(&q, (first * padded) as usize, [slab as usize, padded as usize]);
             let flops = 2 * u64::from(d) * u64::from(slab) * u64::from(m);
             let work = Work::new((q_slab.bytes() + k.bytes() + w.bytes()) as u64, flops);
-            let p = Weights { first, last, m, d, inv_tau: tau.recip() };
+            let p = Weights { first, last, m, d: padded, inv_tau: tau.recip() };
             let grid = Grid::groups(u64::from(slab.div_ceil(side)) * u64::from(m.div_ceil(side)));
             gpu.run(&WEIGHTS, &[&w, &q, &k, saved.excluded, saved.positive, saved.lse], &p, grid, work);
 
@@ -103,10 +104,10 @@ impl Passes for Matrix {
             };
             if let Some(dq) = &dq {
                 let dq_slab = Tensor::view(dq, (first * d) as usize, [slab as usize, d as usize]);
-                add(&dq_slab, parts("contrastive", Form::Nn, tile, [slab, d, m], [columns, d], &w, &k));
+                add(&dq_slab, parts("contrastive", Form::Nn, [slab, d, m], [columns, padded], &w, &k));
             }
             if let Some(dk) = &dk {
-                add(dk, parts("contrastive", Form::Tn, tile, [m, d, slab], [columns, d], &w, &q_slab));
+                add(dk, parts("contrastive", Form::Tn, [m, d, slab], [columns, padded], &w, &q_slab));
             }
         }
         [dq, if both { None } else { dk }]
