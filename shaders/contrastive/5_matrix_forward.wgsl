@@ -30,6 +30,7 @@ var<private> online: array<vec2f, 4>;       // of this invocation's row in each 
 
 fn begin() {}
 fn advance() {}
+fn end_round() {}
 
 fn load_a(s: u32, q: u32) -> vec4<f16> {
     let at = a_piece(s);

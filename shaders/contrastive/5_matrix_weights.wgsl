@@ -26,6 +26,7 @@ struct Uniforms {
 
 fn begin() {}
 fn advance() {}
+fn end_round() {}
 
 fn load_a(s: u32, q: u32) -> vec4<f16> {
     let at = a_piece(s);

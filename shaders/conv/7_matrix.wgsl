@@ -42,19 +42,22 @@ var<private> term: vec3u;                   // of A's next piece. PASS 0, 1: tap
 var<private> term_step: vec3u;              // BK in the same digits
 var<private> under: array<vec3u, 4>;        // what the next terms add to `a_rows_at`; PASS 0 and 1 use the first
 var<private> b_at: u32;                     // the vec4 of rhs at which the next terms of this invocation's first piece begin
+var<private> b_first: u32;                  // PASS 1: the same for the first tap of the class
 
 fn padded(channels: u32) -> u32 { return (channels + 7u) & ~7u; }
 
-// A class of input pixels (y, x) = residue (mod stride): taps `first`, first + stride, .. reach it, `taps` of them along y and x.
-// Without PASS 1 there is one class.
-struct Class { residue: vec2u, first: vec2u, taps: vec2u }
+// A class of input pixels (y, x) = residue (mod stride): taps `first`, first + stride, .. reach it, `taps` of them along y and x;
+// under the first of them its pixel (0, 0) sees `origin`. Without PASS 1 there is one class.
+struct Class { residue: vec2u, origin: vec2u, first: vec2u, taps: vec2u }
 
 fn class_of(id: u32) -> Class {
-    if PASS != 1u { return Class(vec2u(), vec2u(), vec2u(p.kh, p.kw)); }
+    if PASS != 1u { return Class(vec2u(), vec2u(), vec2u(), vec2u(p.kh, p.kw)); }
     let stride = vec2u(p.sh, p.sw);
-    let residue = vec2u(id / p.sw, id % p.sw);
-    let first = (residue + vec2u(p.ph, p.pw)) % stride;
-    return Class(residue, first, (max(vec2u(p.kh, p.kw), first) - first + stride - 1u) / stride);
+    let y = id / p.sw;
+    let residue = vec2u(y, id - y * p.sw);
+    let origin = (residue + vec2u(p.ph, p.pw)) / stride;
+    let first = residue + vec2u(p.ph, p.pw) - origin * stride;
+    return Class(residue, origin, first, (max(vec2u(p.kh, p.kw), first) - first + stride - 1u) / stride);
 }
 
 // Pixels along y and x that rows of A run over: of a class in PASS 1, where the last ones may lie outside the image.
@@ -94,23 +97,25 @@ fn begin() {
             a_rows_at[s] = vec3u((y * image.y + x) * channels + row % channels, select(OUTSIDE, y, there), x);
         }
     } else {
-        term = digits(block.l + 4u * at.x, class_.taps.y, 4u * channels);
-        term_step = digits(BK, class_.taps.y, 4u * channels);
+        term = digits(block.l + 4u * at.x, max(class_.taps.y, 1u), 4u * channels);
+        term_step = digits(BK, max(class_.taps.y, 1u), 4u * channels);
         var pixel = digits(first, size.x, size.y);
         let step = digits(a_step(), size.x, size.y);
         for (var s = 0u; s < a_pieces(); s++) {
             var y = pixel.y * p.sh - p.ph;
             var x = pixel.z * p.sw - p.pw;
             if PASS == 1u {
-                y = pixel.y + (class_.residue.x + p.ph) / p.sh;
-                x = pixel.z + (class_.residue.y + p.pw) / p.sw;
+                y = pixel.y + class_.origin.x;
+                x = pixel.z + class_.origin.y;
             }
             let there = first + s * a_step() < sizes().x;
             a_rows_at[s] = vec3u(((pixel.x * image.x + y) * image.y + x) * channels, select(OUTSIDE, y, there), x);
             pixel = sum_of(pixel, step, size.x, size.y);
         }
     }
-    b_at = (block.l + 4u * b_piece(0u).x) * (padded(p.cout) / 4u) + (block.j0 + b_piece(0u).y) / 4u;
+    let j = block.j0 + b_piece(0u).y;
+    b_at = (block.l + 4u * b_piece(0u).x) * (padded(p.cout) / 4u) + j / 4u;
+    b_first = ((class_.first.x * p.kw + class_.first.y) * padded(p.cin) + j) * channels;
     find_terms();
 }
 
@@ -137,10 +142,10 @@ fn find_terms() {
     }
     let y = select(term.x, 0u - term.x, PASS == 1u);
     let x = select(term.y, 0u - term.y, PASS == 1u);
-    under[0] = vec3u((y * image.y + x) * channels + term.z / 4u, select(OUTSIDE, y, l < block.l1), x);
+    under[0] = vec3u(y * (image.y * channels) + x * channels + term.z / 4u, select(OUTSIDE, y, l < block.l1), x);
     if PASS == 1u {
-        let tap = (class_.first + term.xy * vec2u(p.sh, p.sw));
-        b_at = ((tap.x * p.kw + tap.y) * padded(p.cin) + block.j0 + b_piece(0u).y) * channels + term.z / 4u;
+        let tap = padded(p.cin) * channels;     // vec4s of a tap's weights
+        b_at = b_first + term.x * (p.sh * p.kw * tap) + term.y * (p.sw * tap) + term.z / 4u;
     }
 }
 
@@ -178,50 +183,63 @@ fn row_of(i: u32) -> u32 {
     return select(NO_ROW, row * p.cout, i % channels < p.cin);
 }
 
-// Sums over the rows that this invocation stores, of its four columns in even and in odd strips: y less a value of the column, the
-// block's first, and the square of that. So close to the mean no digits are lost.
-var<private> shift: array<vec4f, 2>;
+// Of the block's columns, a vec4 at a time: y in the block's first row, and sums of y less that and of its square. So close to the
+// mean no digits are lost.
+override COLUMN_QUADS: u32 = BN / 4u;
+override TOTALS: u32 = BN / 2u;
+var<workgroup> shift: array<vec4f, COLUMN_QUADS>;
+var<workgroup> totals: array<vec4f, TOTALS>;
+// Those sums over the rows that this invocation stores, of its columns in even and in odd strips.
 var<private> sums: array<vec4f, 2>;
 var<private> squares: array<vec4f, 2>;
 
 fn use_strip(r: u32) {
-    store_strip(r);
-    if !STATS { return; }
-    let quad = block.lid % STRIP_QUADS;
-    let rows = sizes().x;
-    if r < 2u && strip_has(0u, quad) { shift[r] = strip_at(0u, quad); }
-    for (var s = 0u; s < (STRIP_ROWS + STRIP_STEP - 1u) / STRIP_STEP; s++) {
-        let row = block.lid / STRIP_QUADS + s * STRIP_STEP;
-        let there = row < STRIP_ROWS && block.i0 + strip_row(r, row) < rows && strip_has(row, quad);
-        let d = select(vec4f(), strip_at(row, quad) - shift[r % 2u], there);
-        sums[r % 2u] += d;
-        squares[r % 2u] += d * d;
+    if STATS && r < 2u {
+        let quad = block.lid % STRIP_QUADS;
+        if block.lid < STRIP_QUADS && strip_has(0u, quad) { shift[strip_column(r, quad) / 4u] = strip_at(0u, quad); }
+        workgroupBarrier();
+        sums[r] = vec4f();
+        squares[r] = vec4f();
     }
+    store_strip(r);
 }
 
-// The sum of `x` over the invocations of the same columns.
-fn over_rows(x: vec4f, lid: u32) -> vec4f {
+fn stored_row(r: u32, x: vec4f) {
+    if !STATS { return; }
+    let d = x - shift[strip_column(r, block.lid % STRIP_QUADS) / 4u];
+    sums[r % 2u] += d;
+    squares[r % 2u] += d * d;
+}
+
+// Adds `x` up over the invocations of the same columns, into totals[at + columns].
+fn add_up(x: vec4f, r: u32, at: u32) {
     workgroupBarrier();
     let rows = min(STRIP_STEP, STRIP_ROWS);
-    if lid < rows * STRIP_QUADS { keep(lid, x); }
+    let quad = block.lid % STRIP_QUADS;
+    if block.lid < rows * STRIP_QUADS { keep(block.lid, x); }
     workgroupBarrier();
-    var sum = vec4f();
-    for (var row = 0u; row < rows; row++) { sum += stored(row * STRIP_QUADS + lid % STRIP_QUADS); }
-    return sum;
+    if block.lid >= STRIP_QUADS { return; }
+    var sum = select(vec4f(), totals[at + strip_column(r, quad) / 4u], made.x > 0u);
+    for (var row = 0u; row < rows; row++) { sum += stored(row * STRIP_QUADS + quad); }
+    totals[at + strip_column(r, quad) / 4u] = sum;
 }
 
-fn write_stats(lid: u32) {
+// After each round of patches.
+fn end_round() {
+    if !STATS { return; }
+    for (var r = 0u; r < 2u; r++) {
+        add_up(sums[r], r, 0u);
+        add_up(squares[r], r, BN / 4u);
+    }
+    workgroupBarrier();
     let rows = sizes().x;
     let count = f32(min(BM, rows - min(block.i0, rows)));
-    for (var r = 0u; r < 2u; r++) {
-        let sum = over_rows(sums[r], lid);
-        let square = over_rows(squares[r], lid);
-        let mean = shift[r] + sum / count;
-        let m2 = max(square - sum * sum / count, vec4f());
-        for (var q = 0u; q < 4u; q++) {
-            let j = block.j0 + strip_column(r, lid % STRIP_QUADS) + q;
-            if lid < STRIP_QUADS && block.i0 < rows && j < p.cout { stats[j * p.strips + block.i0 / BM] = vec2f(mean[q], m2[q]); }
-        }
+    let j = block.j0 + block.lid;
+    if block.lid < BN && block.i0 < rows && j < p.cout && made.y >= DOWN * ACROSS {
+        let sum = totals[block.lid / 4u][block.lid % 4u];
+        let square = totals[BN / 4u + block.lid / 4u][block.lid % 4u];
+        let mean = shift[block.lid / 4u][block.lid % 4u] + sum / count;
+        stats[j * p.strips + block.i0 / BM] = vec2f(mean, max(square - sum * sum / count, 0.0));
     }
 }
 
@@ -242,5 +260,4 @@ fn conv(
     find_rows(i0, lid);
     // A workgroup past the work, which folding the grid may add, has an empty range.
     product(i0, group % tiles_n * BN, l0, max(l0, min(l0 + p.chunk, sizes().z)), lid, subgroup, subgroups);
-    if STATS { write_stats(lid); }
 }

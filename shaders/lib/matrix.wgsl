@@ -13,6 +13,7 @@
 //   fn load_b(s, q) -> vec4<f16>      `block.l` names; 0 outside the operand and from block.l1 on
 //   fn advance()                      called when block.l has moved on by BK
 //   fn use_strip(r)                   does what is to be done with strip r of 8, two tiles of each patch, in c_tile
+//   fn end_round()                    called after the strips of the patches that are made together
 // Wants `stage` and `tile`. SUBGROUP is set by the engine: the size of subgroups that the adapter takes for such workgroups.
 // Results do not depend on it: fewer and larger subgroups make the patches in several rounds, more of them repeat some.
 
@@ -84,6 +85,7 @@ fn product(i0: u32, j0: u32, l0: u32, l1: u32, lid: u32, subgroup: u32, subgroup
         block = Block(i0, j0, l0, l1, l0, lid);
         begin();
         patch_of(l0, l1, lid, (first + subgroup) % (DOWN * ACROSS));
+        end_round();
     }
 }
 

@@ -37,6 +37,7 @@ fn begin() {
 }
 
 fn advance() {}
+fn end_round() {}
 
 fn load_a(s: u32, q: u32) -> vec4<f16> {
     let l = block.l + 4u * a_piece(0u).x;
@@ -55,6 +56,7 @@ fn load_b(s: u32, q: u32) -> vec4<f16> {
 fn columns() -> u32 { return p.n; }
 fn row_of(i: u32) -> u32 { return select(NO_ROW, (slot * p.m + i) * p.n, i < p.m && slot < p.splits * p.batch); }
 fn use_strip(r: u32) { store_strip(r); }
+fn stored_row(r: u32, x: vec4f) {}
 
 @compute @workgroup_size(WG)
 fn matmul(

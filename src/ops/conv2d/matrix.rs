@@ -46,7 +46,8 @@ pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
         Pass::InputGradient => gemm.k = gemm.k / u64::from(cout) * u64::from(padded_cout),
         Pass::WeightGradient => gemm.rows = gemm.rows / u64::from(cin) * u64::from(padded_cin),
     }
-    let block = Block::of(tile(gpu), gemm.rows, gemm.columns);
+    // The smallest would bring more pieces an invocation than registers hold on AMD's GPUs (make isa).
+    let block = Block::of(&Block::ALL[..2], tile(gpu), gemm.rows, gemm.columns);
     let [rows, columns] = block.sides(tile(gpu));
     let groups = gemm.tiles(rows.into(), columns.into());
     let wanted = match job.pass {

@@ -77,7 +77,7 @@ pub(in crate::ops) const fn by_block(
 
 impl Block {
     /// Largest first.
-    const ALL: [Self; 3] = [Self::TwoByTwo, Self::TwoByOne, Self::One];
+    pub(in crate::ops) const ALL: [Self; 3] = [Self::TwoByTwo, Self::TwoByOne, Self::One];
 
     const fn patches(self) -> [u32; 2] {
         match self {
@@ -95,16 +95,16 @@ impl Block {
         }
     }
 
-    /// The block for products of `rows` x `columns`: the largest of which at most an eighth lies outside C, or else the one of which
+    /// The one of `blocks`, largest first, for products of `rows` x `columns`: the largest of which at most an eighth lies outside C, or else the one of which
     /// the least does.
-    pub(in crate::ops) fn of(tile: u32, rows: u64, columns: u64) -> Self {
+    pub(in crate::ops) fn of(blocks: &[Self], tile: u32, rows: u64, columns: u64) -> Self {
         let area = |block: &Self| {
             let [down, across] = block.sides(tile).map(u64::from);
             rows.next_multiple_of(down) * columns.next_multiple_of(across)
         };
         let fits = |block: &&Self| 8 * area(block) <= 9 * rows * columns;
-        let least = || Self::ALL.iter().min_by_key(|block| area(block)).expect("three");
-        *Self::ALL.iter().find(fits).unwrap_or_else(least)
+        let least = || blocks.iter().min_by_key(|block| area(block)).expect("one at least");
+        *blocks.iter().find(fits).unwrap_or_else(least)
     }
 
     /// Rows and columns of C, with tiles of `tile` squared.
@@ -179,7 +179,7 @@ impl Product {
     /// Of `11_matrix`.
     fn of_half(gpu: &Gpu, form: Form, sizes: [u32; 4], ld: [u32; 2]) -> Self {
         let [_, m, n, _] = sizes;
-        let block = Block::of(tile(gpu), u64::from(m), u64::from(n));
+        let block = Block::of(&Block::ALL, tile(gpu), u64::from(m), u64::from(n));
         let kernel = &MATRIX[form as usize][block as usize][usize::from(!n.is_multiple_of(4))];
         Self::of(gpu, kernel, (block.sides(tile(gpu)), block.invocations(gpu)), sizes, ld)
     }
