@@ -42,6 +42,22 @@ impl Sizes {
         product(&[self.kh.div_ceil(self.sh), self.kw.div_ceil(self.sw)])
     }
 
+    /// The GEMM of a product; an input gradient goes class by class of the stride, so that no tap is tried in vain.
+    pub(super) fn gemm(&self, pass: Pass) -> Gemm {
+        let Self { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, .. } = *self;
+        let (classes, rows, columns, k) = match pass {
+            Pass::Forward => (1, product(&[n, oh, ow]), cout, product(&[kh, kw, cin])),
+            Pass::InputGradient => (
+                self.classes(),
+                product(&[n, h.div_ceil(sh), w.div_ceil(sw)]),
+                cin,
+                self.class_taps() * u64::from(cout),
+            ),
+            Pass::WeightGradient => (1, product(&[kh, kw, cin]), cout, product(&[n, oh, ow])),
+        };
+        Gemm { classes, rows, columns: u64::from(columns), k }
+    }
+
     /// Whether vec4 may run along the channels of both images.
     pub(super) fn vectors(&self) -> bool {
         self.cin.is_multiple_of(4) && self.cout.is_multiple_of(4)
@@ -83,20 +99,9 @@ impl Gemm {
 }
 
 impl Job<'_> {
-    /// The GEMM of this product; an input gradient goes class by class of the stride, so that no tap is tried in vain.
+    /// The GEMM of this product.
     pub(super) fn gemm(&self) -> Gemm {
-        let Sizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, .. } = self.sizes;
-        let (classes, rows, columns, k) = match self.pass {
-            Pass::Forward => (1, product(&[n, oh, ow]), cout, product(&[kh, kw, cin])),
-            Pass::InputGradient => (
-                self.sizes.classes(),
-                product(&[n, h.div_ceil(sh), w.div_ceil(sw)]),
-                cin,
-                self.sizes.class_taps() * u64::from(cout),
-            ),
-            Pass::WeightGradient => (1, product(&[kh, kw, cin]), cout, product(&[n, oh, ow])),
-        };
-        Gemm { classes, rows, columns: u64::from(columns), k }
+        self.sizes.gemm(self.pass)
     }
 
     /// `F16` if both operands are.
