@@ -17,3 +17,12 @@ fn group_index(at: At) -> u32 {
 fn item_index(at: At, lid: u32, wg: u32) -> u32 {
     return group_index(at) * wg + lid;
 }
+
+// Row and column of block `i` of a matrix of `down` x `across` of them: bands of 8 rows, each column by column. Blocks that are made at
+// the same time then share rows and columns of the operands in a cache: 132 of 32 x 32 blocks want 8 + 17 panels, row by row 5 + 32.
+fn banded(i: u32, down: u32, across: u32) -> vec2u {
+    let band = i / (8u * across);
+    let rows = min(8u, down - 8u * band);
+    let at = i - band * 8u * across;
+    return vec2u(8u * band + at % rows, at / rows);
+}

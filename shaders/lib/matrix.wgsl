@@ -2,9 +2,8 @@
 //
 // A workgroup makes a block of C, DOWN x ACROSS patches of 4 x 4 tiles, a patch a subgroup; it keeps its 16 tiles of sums in
 // named variables, because naga has no arrays of matrices. Every step copies (BM, BK) of A and (BK, BN) of B to workgroup
-// memory; while it is multiplied, the next one is on its way into registers. With BUFFERS = 2 it is copied there beside the one
-// that is being multiplied, for one barrier a step instead of two. At 2 x 2 patches an element of A is read BN times for each time
-// it is loaded, and a matrix in registers 4 times for each time it is read from workgroup memory.
+// memory; while it is multiplied, the next one is on its way into registers. At 2 x 2 patches an element of A is read BN times for
+// each time it is loaded, and a matrix in registers 4 times for each time it is read from workgroup memory.
 //
 // The kernel says what is multiplied:
 //   override A_ALONG_K, B_ALONG_K     whether its loads run along k, or along the rows of A and the columns of B
@@ -20,15 +19,12 @@
 override SUBGROUP: u32 = 32;
 override DOWN: u32 = 2;                 // patches along M
 override ACROSS: u32 = 2;               // patches along N
-override BUFFERS: u32 = 1;
 override WG: u32 = max(DOWN * ACROSS * SUBGROUP, BK);     // as many as pieces lie side by side along k and across, at least
 override BM: u32 = DOWN * 4u * TILE;
 override BN: u32 = ACROSS * 4u * TILE;
-override A_SIZE: u32 = BM * PITCH;      // vec4s of a staged block
-override B_SIZE: u32 = BN * PITCH;
 // Lengths of the arrays: naga cannot make an override of an expression that stands in an array's type before it has met others.
-override A_LENGTH: u32 = BUFFERS * A_SIZE * 4u / WIDE;
-override B_LENGTH: u32 = BUFFERS * B_SIZE * 4u / WIDE;
+override A_LENGTH: u32 = BM * PITCH * 4u / WIDE;
+override B_LENGTH: u32 = BN * PITCH * 4u / WIDE;
 override C_LENGTH: u32 = DOWN * ACROSS * 2u * TILE * TILE / WIDE;
 override A_WHOLE: bool = BM * BK / 16u % WG == 0u;         // whether all invocations bring as many pieces
 override B_WHOLE: bool = BN * BK / 16u % WG == 0u;
@@ -103,16 +99,15 @@ fn patch_of(l0: u32, l1: u32, lid: u32, own: u32) {
     var x: Staged;
     var y: Staged;
     fetch(&x, &y);
-    var buffer = 0u;
     for (var l = l0; l < l1; l += BK) {
-        put(&x, &y, buffer * A_SIZE + a, buffer * B_SIZE + b);
+        put(&x, &y, a, b);
         workgroupBarrier();
         block.l = l + BK;
         advance();
         fetch(&x, &y);
         for (var s = 0u; s < BK / 4u; s += TILE / 4u) {
-            let row = buffer * A_SIZE + i + s;
-            let column = buffer * B_SIZE + j + s;
+            let row = i + s;
+            let column = j + s;
             let b0 = b_columns(column, PITCH);
             let b1 = b_columns(column + TILE * PITCH, PITCH);
             let b2 = b_columns(column + 2u * TILE * PITCH, PITCH);
@@ -138,7 +133,7 @@ fn patch_of(l0: u32, l1: u32, lid: u32, own: u32) {
             c32 = multiply_add(a3, b2, c32);
             c33 = multiply_add(a3, b3, c33);
         }
-        if BUFFERS == 1u { workgroupBarrier(); } else { buffer = 1u - buffer; }
+        workgroupBarrier();
     }
     spill(own, c00, c01);
     use_strip(0u);

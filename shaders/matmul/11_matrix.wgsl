@@ -66,9 +66,9 @@ fn matmul(
     let tiles_n = (p.n + BN - 1u) / BN;
     let group = p.first + group_index(at);
     slot = group / (tiles_m * tiles_n);
-    let i0 = group / tiles_n % tiles_m * BM;
+    let place = banded(group % (tiles_m * tiles_n), tiles_m, tiles_n) * vec2u(BM, BN);
     let l0 = slot / p.batch * p.chunk;
-    find_rows(i0, lid);
+    find_rows(place.x, lid);
     // A workgroup past the work, which folding the grid may add, has an empty range.
-    product(i0, group % tiles_n * BN, l0, max(l0, min(l0 + p.chunk, p.k)), lid, subgroup, subgroups);
+    product(place.x, place.y, l0, max(l0, min(l0 + p.chunk, p.k)), lid, subgroup, subgroups);
 }

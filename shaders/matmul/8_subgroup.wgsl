@@ -5,7 +5,8 @@
 // Workgroup memory serves a subgroup at once, and gives an element that several of its invocations want only once. For each
 // step of l at 128 x 128, 32 invocations of a 2 x 16 layout want (2 + 16) 2 vec4s, 576 bytes; those of a 4 x 8 layout want
 // (4 + 8) 2, 384 bytes, for the same 2,048 multiply-adds. A subgroup of 64 is two such squares, one of 16 half of one: nothing
-// depends on the size. All else, the epilogue C = relu(A B + bias) included, is that of 7_double_buffer.
+// depends on the size. Workgroups go in bands of 8 rows of blocks. All else, the epilogue C = relu(A B + bias) included, is that
+// of 7_double_buffer.
 // lib: grid elem
 
 const BK = 16u;
@@ -42,8 +43,9 @@ fn tile_of(group: u32) -> Tile {
     let slot = group / (tiles_m * tiles_n);
     let inside = slot < p.splits * p.batch;             // the folding may add groups
     let l0 = slot / p.batch * p.chunk;
-    let i0 = select(p.m, group / tiles_n % tiles_m * BM, inside);
-    return Tile(i0, group % tiles_n * BN, slot % p.batch, slot, l0, select(l0, min(l0 + p.chunk, p.k), inside));
+    let place = banded(group % (tiles_m * tiles_n), tiles_m, tiles_n) * vec2u(BM, BN);
+    let i0 = select(p.m, place.x, inside);
+    return Tile(i0, place.y, slot % p.batch, slot, l0, select(l0, min(l0 + p.chunk, p.k), inside));
 }
 
 // Columns u.. to u + 3 of row r in a matrix of rows `pitch` long, zeros from column `end` on.
