@@ -60,7 +60,7 @@ fn begin(lid: u32, i0: u32, j0: u32, l0: u32, l1: u32) {
         if WHOLE != 0u { own.at += own.k * p.cout; }
         if B_VECTORS != 0u { own.at /= vec4u(4u); }
     }
-    if WHOLE != 0u { own.k = 0u; }      // all invocations count from the step's first term
+    if WHOLE != 0u { own.k = 0u; }      // a step lies in one tap: all invocations count from its first term
     own.end = l1;
     tap = digits(l0 + own.k, p.kw, p.cin);
     stride = digits(BK, p.kw, p.cin);

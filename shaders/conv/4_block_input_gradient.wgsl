@@ -89,7 +89,7 @@ fn begin(lid: u32, t: Tile) {
         if t.l0 >= t.l1 { own.at = vec4u(); }       // a class may have no tap
         if B_VECTORS != 0u { own.at /= vec4u(4u); }
     }
-    if WHOLE != 0u { own.k = 0u; }      // all invocations count from the step's first term
+    if WHOLE != 0u { own.k = 0u; }      // a step lies in one tap: all invocations count from its first term
     own.end = t.l1;
     own.taps_x = max(t.taps.y, 1u);
     tap = digits(t.l0 + own.k, own.taps_x, p.cout);

@@ -59,7 +59,7 @@ fn in_x(i: vec3u) -> vec3u {
     return vec3u(((i.x * p.h + i.y * p.sh) * p.w + i.z * p.sw) * cin(), i.y * p.sh, i.z * p.sw);
 }
 
-// The sum of two such, the second of less than an image, with what is past a row's or an image's end carried on.
+// The sum of two such, with what is past the end of a line or of an image carried on, once each.
 fn along(at: vec3u, by: vec3u) -> vec3u {
     let row = p.ow * p.sw;
     let image = p.oh * p.sh;
@@ -95,7 +95,7 @@ fn load_a(l: u32) -> Block {
                 block.there |= u32(there[r]) << (4u * q + r);
             }
         }
-        let next = vec3u(p.sw * cin(), 0u, p.sw);
+        let next = vec3u(p.sw * cin(), 0u, p.sw);       // where sums are whole steps the 4 pixels are of one line
         to = select(along(to, next), to + next, WHOLE != 0u);
     }
     pixel = along(pixel, stride);

@@ -18,12 +18,12 @@ override BK: u32 = 8;           // at most 16; more than 4 only where BN is 64 a
 override WG: u32 = 64;          // BM BN / 64
 override A_VECTORS: u32 = 0;    // 1: rows of blocks of A are whole vec4s in memory
 override B_VECTORS: u32 = 0;
-override WHOLE: u32 = 0;        // 1: sums are whole steps long
+override WHOLE: u32 = 0;        // 1: sums are whole steps long, and what the kernel file says of steps
 override A_TILE: u32 = BK * BM / 4u;
 override B_TILE: u32 = BK * BN / 4u;
 
-var<workgroup> a_tile: array<vec4f, A_TILE>;      // (BK, BM)
-var<workgroup> b_tile: array<vec4f, B_TILE>;      // (BK, BN)
+var<workgroup> a_tile: array<vec4f, A_TILE>;    // (BK, BM)
+var<workgroup> b_tile: array<vec4f, B_TILE>;    // (BK, BN)
 
 // A block as it was read: what does not count was read elsewhere and may be anything. `there` is for there_a and there_b.
 struct Block { rows: array<Elem4, 4>, there: u32 }
