@@ -9,7 +9,7 @@
 //
 // Batch norm needs mean and variance of each channel: with `strips` > 0 every workgroup also writes them for its pixels,
 // from the sums it still holds, so that y is not read again.
-// lib: grid elem block carry
+// lib: grid elem block carry taps
 
 const A_ALONG_K = true;
 const B_ALONG_K = false;
@@ -27,76 +27,94 @@ struct Uniforms {
 @group(0) @binding(3) var<storage, read> x: array<Elem4>;           // (N, H, W, Cin)
 @group(0) @binding(4) var<storage, read> w: array<Elem4>;           // (KH, KW, Cin, Cout)
 
-// The block an invocation loads. Of A: 4 pixels, each by its image and its place under tap (0, 0), which wraps below 0. A pixel
-// past the last one is given a row far outside the image: a vec4<bool> kept across barriers crashes LLVM 19 on AVX-512.
-struct Block { image: vec4u, iy: vec4u, ix: vec4u, k: u32, j: u32, end: u32 }
-var<private> own: Block;
-var<private> tap: vec3u;        // ky, kx, ci of its next term
+// What an invocation loads. Of A: 4 pixels by their places in x, rows and columns under tap (0, 0), which wrap below 0; a pixel
+// past the last one is given a row far outside the image. Vec4s have `taps` in place of rows and columns. Of B: 4 columns by
+// their places in the first row. Places count values, or vec4s.
+struct Own { at: vec4u, iy: vec4u, ix: vec4u, taps: vec2u, k: u32, end: u32 }
+var<private> own: Own;
+var<private> tap: vec3u;        // ky, kx, ci of its first term in the step
+var<private> stride: vec3u;     // BK in the same digits
+var<private> wanted: u32;       // bits of the tap that was read last
 
 fn begin(lid: u32, i0: u32, j0: u32, l0: u32, l1: u32) {
-    own.end = l1;
     if reads_a(lid) {
-        let at = block_a(lid);
-        let pixel = vec4u(i0 + 4u * at.y) + vec4u(0u, 1u, 2u, 3u);
-        own.image = pixel / (p.oh * p.ow);
+        let block = block_a(lid);
+        let pixel = vec4u(i0 + 4u * block.y) + vec4u(0u, 1u, 2u, 3u);
         let there = pixel < vec4u(p.n * p.oh * p.ow);
-        own.iy = select(vec4u(1u << 31u), pixel / p.ow % p.oh * p.sh - p.ph, there);
+        let iy = pixel / p.ow % p.oh * p.sh - p.ph;
         own.ix = pixel % p.ow * p.sw - p.pw;
-        own.k = 4u * at.x;
-        tap = digits(l0 + own.k, p.kw, p.cin);
-    } else {
-        let at = block_b(lid);
-        own.k = 4u * at.x;
-        own.j = j0 + 4u * at.y;
-    }
-}
-
-fn load_a(step: u32) -> mat4x4f {
-    let k = step + own.k;
-    var m: mat4x4f;
-    if p.cin % 4u == 0u {
-        let at = x_at(k) / 4u;
-        let none = at == vec4u(0x3fffffffu);
-        let i = select(at, vec4u(), none);
-        for (var r = 0u; r < 4u; r++) { m[r] = select(vec4f(x[i[r]]), vec4f(), none[r]); }
-        tap = carry(tap, BK, p.kw, p.cin);
-        return transpose(m);
-    }
-    for (var q = 0u; q < 4u; q++) {
-        let at = x_at(k + q);
-        let none = at == vec4u(0xffffffffu);
-        let i = select(at, vec4u(), none);
-        for (var r = 0u; r < 4u; r++) { m[q][r] = select(f32(x[i[r] / 4u][i[r] % 4u]), 0.0, none[r]); }
-        tap = carry(tap, 1u, p.kw, p.cin);
-    }
-    tap = carry(tap, BK - 4u, p.kw, p.cin);
-    return m;
-}
-
-// Where the 4 pixels read x under the tap, which is term k; 0xffffffff if there is nothing.
-fn x_at(k: u32) -> vec4u {
-    let iy = own.iy + tap.x;
-    let ix = own.ix + tap.y;
-    let h = select(0u, p.h, k < own.end);
-    let inside = iy < vec4u(h) & ix < vec4u(p.w);
-    return select(vec4u(0xffffffffu), ((own.image * p.h + iy) * p.w + ix) * p.cin + tap.z, inside);
-}
-
-fn load_b(step: u32) -> mat4x4f {
-    var m: mat4x4f;
-    for (var q = 0u; q < 4u; q++) {
-        let k = step + own.k + q;
-        let at = k * p.cout + own.j;
-        if k >= own.end { continue; }
-        if p.cout % 4u == 0u {
-            if own.j < p.cout { m[q] = vec4f(w[at / 4u]); }
-        } else {
-            for (var c = 0u; c < 4u; c++) {
-                if own.j + c < p.cout { m[q][c] = f32(w[(at + c) / 4u][(at + c) % 4u]); }
-            }
+        own.iy = select(vec4u(1u << 31u), iy, there);
+        if A_VECTORS != 0u {
+            let along_y = select(vec4u(), taps_in(-vec4i(iy), vec4i(i32(p.h)) - vec4i(iy), p.kh), there);
+            let along_x = taps_in(-vec4i(own.ix), vec4i(i32(p.w)) - vec4i(own.ix), p.kw);
+            own.taps = packed_taps(along_y, along_x, p.kh);
         }
+        own.at = ((pixel / (p.oh * p.ow) * p.h + iy) * p.w + own.ix) * select(p.cin, p.cin / 4u, A_VECTORS != 0u);
+        own.k = 4u * block.x;
+        if WHOLE != 0u { own.at += block.x; }
+    } else {
+        let block = block_b(lid);
+        own.k = 4u * block.x;
+        // The columns past the last are not written, so it does not matter which they are.
+        own.at = min(vec4u(j0 + 4u * block.y) + vec4u(0u, 1u, 2u, 3u), vec4u(p.cout - 1u));
+        if WHOLE != 0u { own.at += own.k * p.cout; }
+        if B_VECTORS != 0u { own.at /= vec4u(4u); }
     }
-    return m;
+    if WHOLE != 0u { own.k = 0u; }      // a step lies in one tap: all invocations count from its first term
+    own.end = l1;
+    tap = digits(l0 + own.k, p.kw, p.cin);
+    stride = digits(BK, p.kw, p.cin);
+}
+
+fn next_step(l: u32) {
+    wanted = tap_bits(tap.x, tap.y, p.kh, l + own.k < own.end);
+    tap = carry(tap, stride, p.kw, p.cin);
+}
+
+fn there_a(there: u32, r: u32, c: u32) -> bool {
+    if A_VECTORS != 0u { return has_tap(own.taps, r, wanted); }
+    return ((there >> (4u * r + c)) & 1u) != 0u;
+}
+
+fn load_a(l: u32) -> Block {
+    var block: Block;
+    let k = l + own.k;
+    if A_VECTORS != 0u {
+        let wanted = tap_bits(tap.x, tap.y, p.kh, k < own.end);
+        let place = (tap.x * p.w + tap.y) * (p.cin / 4u) + tap.z / 4u;
+        for (var r = 0u; r < 4u; r++) { block.rows[r] = x[select(0u, own.at[r] + place, has_tap(own.taps, r, wanted))]; }
+        return block;
+    }
+    var t = tap;
+    for (var q = 0u; q < 4u; q++) {
+        let h = select(0u, p.h, k + q < own.end);
+        let there = (own.iy + t.x < vec4u(h)) & (own.ix + t.y < vec4u(p.w));
+        let at = select(vec4u(), own.at + (t.x * p.w + t.y) * p.cin + t.z, there);
+        for (var r = 0u; r < 4u; r++) {
+            block.rows[r][q] = x[at[r] / 4u][at[r] % 4u];
+            block.there |= u32(there[r]) << (4u * r + q);
+        }
+        t = carry(t, vec3u(0u, 0u, 1u), p.kw, p.cin);
+    }
+    return block;
+}
+
+fn there_b(there: u32, r: u32, c: u32) -> bool { return WHOLE != 0u || ((there >> r) & 1u) != 0u; }
+
+fn load_b(l: u32) -> Block {
+    var block: Block;
+    for (var q = 0u; q < 4u; q++) {
+        let there = l + select(own.k + q, 0u, WHOLE != 0u) < own.end;
+        let k = select(0u, l + own.k + q, there);
+        if B_VECTORS != 0u {
+            block.rows[q] = w[own.at.x + k * (p.cout / 4u)];
+        } else {
+            let at = own.at + k * p.cout;
+            for (var c = 0u; c < 4u; c++) { block.rows[q][c] = w[at[c] / 4u][at[c] % 4u]; }
+        }
+        block.there |= u32(there) << q;
+    }
+    return block;
 }
 
 // What a workgroup computes: rows i0.., columns j0.., terms [l0, l1).
@@ -121,12 +139,14 @@ fn product(t: Tile, lid: u32) -> array<vec4f, 16> {
 
 // Sums of 8 columns over the 8 rows of an invocation, put where the others find them; then those of all rows.
 fn over_rows(lid: u32, own_sum: array<vec4f, 2>) -> array<vec4f, 2> {
+    let place = place_of(lid);
+    let at = place.x * (BN / 8u) + place.y;
     workgroupBarrier();
-    a_tile[lid] = own_sum[0];
-    a_tile[WG + lid] = own_sum[1];
+    a_tile[at] = own_sum[0];
+    a_tile[WG + at] = own_sum[1];
     workgroupBarrier();
     var total: array<vec4f, 2>;
-    for (var i = lid % (BN / 8u); i < WG; i += BN / 8u) {
+    for (var i = place.y; i < WG; i += BN / 8u) {
         total[0] += a_tile[i];
         total[1] += a_tile[WG + i];
     }

@@ -5,7 +5,7 @@
 // over the taps where both quotients are whole. Which they are depends on iy mod sh and ix mod sw alone, so each of these
 // classes of pixels is a product of its own, over (ky, kx, co) of its taps: no multiply-add is wasted with a stride.
 // 128 x 128 x 16 does 32 multiply-adds for a value loaded.
-// lib: grid elem block carry
+// lib: grid elem block carry taps
 
 const A_ALONG_K = true;
 const B_ALONG_K = true;
@@ -53,89 +53,110 @@ fn pixel(t: Tile, i: u32) -> vec3u {
     return vec3u(i / size.y / size.x, i / size.y % size.x * p.sh + t.residue.x, i % size.y * p.sw + t.residue.y);
 }
 
-// The block an invocation loads. Of A: 4 pixels, each by its image and the output pixel its first tap reaches.
-struct Block { image: vec4u, oy: vec4u, ox: vec4u, k: u32, j: u32, end: u32, first: vec2u, taps: vec2u }
-var<private> own: Block;
-var<private> tap: vec3u;        // tap of the class along y and x, and co, of its next term
+// What an invocation loads. Of A: 4 pixels by the places in dy, rows and columns that their first tap reaches; a pixel past the
+// last one is given a row far outside. Vec4s have `taps` of the class in place of rows and columns. Of B: 4 columns by their
+// places in w under the class's first tap. Places count values, or vec4s.
+struct Own { at: vec4u, oy: vec4u, ox: vec4u, taps: vec2u, k: u32, end: u32, taps_x: u32 }
+var<private> own: Own;
+var<private> tap: vec3u;        // tap of the class along y and x, and co, of its first term in the step
+var<private> stride: vec3u;     // BK in the same digits
+var<private> wanted: u32;       // bits of the tap that was read last
 
 fn begin(lid: u32, t: Tile) {
-    own.end = t.l1;
-    own.first = t.first;
-    own.taps = t.taps;
     if reads_a(lid) {
-        let at = block_a(lid);
-        own.k = 4u * at.x;
-        for (var r = 0u; r < 4u; r++) {
-            let to = pixel(t, t.i0 + 4u * at.y + r);
-            own.image[r] = to.x;
-            own.oy[r] = (to.y + p.ph - t.first.x) / p.sh;
-            own.ox[r] = (to.z + p.pw - t.first.y) / p.sw;
+        let block = block_a(lid);
+        let size = class_size();
+        let i = vec4u(t.i0 + 4u * block.y) + vec4u(0u, 1u, 2u, 3u);
+        let image = i / size.y / size.x;
+        let oy = (i / size.y % size.x * p.sh + t.residue.x + p.ph - t.first.x) / p.sh;
+        own.ox = (i % size.y * p.sw + t.residue.y + p.pw - t.first.y) / p.sw;
+        own.oy = select(vec4u(1u << 31u), oy, image < vec4u(p.n));
+        own.at = ((image * p.oh + oy) * p.ow + own.ox) * select(p.cout, p.cout / 4u, A_VECTORS != 0u);
+        if A_VECTORS != 0u {
+            let along_y = taps_in(vec4i(oy) - i32(p.oh) + 1, vec4i(oy) + 1, t.taps.x);
+            let along_x = taps_in(vec4i(own.ox) - i32(p.ow) + 1, vec4i(own.ox) + 1, t.taps.y);
+            own.taps = packed_taps(select(vec4u(), along_y, image < vec4u(p.n)), along_x, p.kh);
         }
+        own.k = 4u * block.x;
+        if WHOLE != 0u { own.at += block.x; }
     } else {
-        let at = block_b(lid);
-        own.k = 4u * at.x;
-        own.j = t.j0 + 4u * at.y;
+        let block = block_b(lid);
+        own.k = 4u * block.x;
+        // The columns past the last are not written, so it does not matter which they are.
+        let ci = min(vec4u(t.j0 + 4u * block.y) + vec4u(0u, 1u, 2u, 3u), vec4u(p.cin - 1u));
+        own.at = ((t.first.x * p.kw + t.first.y) * p.cin + ci) * p.cout;
+        if WHOLE != 0u { own.at += own.k; }
+        if t.l0 >= t.l1 { own.at = vec4u(); }       // a class may have no tap
+        if B_VECTORS != 0u { own.at /= vec4u(4u); }
     }
-    tap = digits(t.l0 + own.k, max(t.taps.y, 1u), p.cout);
+    if WHOLE != 0u { own.k = 0u; }      // a step lies in one tap: all invocations count from its first term
+    own.end = t.l1;
+    own.taps_x = max(t.taps.y, 1u);
+    tap = digits(t.l0 + own.k, own.taps_x, p.cout);
+    stride = digits(BK, own.taps_x, p.cout);
 }
 
-fn next_tap(by: u32) { tap = carry(tap, by, max(own.taps.y, 1u), p.cout); }
+fn next_step(l: u32) {
+    wanted = tap_bits(tap.x, tap.y, p.kh, l + own.k < own.end);
+    tap = carry(tap, stride, own.taps_x, p.cout);
+}
 
-fn load_a(step: u32) -> mat4x4f {
-    let k = step + own.k;
-    var m: mat4x4f;
-    if p.cout % 4u == 0u {
-        let at = dy_at(k) / 4u;
-        let none = at == vec4u(0x3fffffffu);
-        let i = select(at, vec4u(), none);
-        for (var r = 0u; r < 4u; r++) { m[r] = select(vec4f(dy[i[r]]), vec4f(), none[r]); }
-        next_tap(BK);
-        return transpose(m);
+fn there_a(there: u32, r: u32, c: u32) -> bool {
+    if A_VECTORS != 0u { return has_tap(own.taps, r, wanted); }
+    return ((there >> (4u * r + c)) & 1u) != 0u;
+}
+
+fn load_a(l: u32) -> Block {
+    var block: Block;
+    let k = l + own.k;
+    if A_VECTORS != 0u {
+        let wanted = tap_bits(tap.x, tap.y, p.kh, k < own.end);
+        let place = tap.z / 4u - (tap.x * p.ow + tap.y) * (p.cout / 4u);
+        for (var r = 0u; r < 4u; r++) { block.rows[r] = dy[select(0u, own.at[r] + place, has_tap(own.taps, r, wanted))]; }
+        return block;
     }
+    var t = tap;
     for (var q = 0u; q < 4u; q++) {
-        let at = dy_at(k + q);
-        let none = at == vec4u(0xffffffffu);
-        let i = select(at, vec4u(), none);
-        for (var r = 0u; r < 4u; r++) { m[q][r] = select(f32(dy[i[r] / 4u][i[r] % 4u]), 0.0, none[r]); }
-        next_tap(1u);
-    }
-    next_tap(BK - 4u);
-    return m;
-}
-
-// Where the 4 pixels read dy under the tap, which is term k; 0xffffffff if there is nothing.
-fn dy_at(k: u32) -> vec4u {
-    let oy = own.oy - tap.x;
-    let ox = own.ox - tap.y;
-    let inside = own.image < vec4u(p.n) & oy < vec4u(p.oh) & ox < vec4u(p.ow) & vec4<bool>(k < own.end);
-    return select(vec4u(0xffffffffu), ((own.image * p.oh + oy) * p.ow + ox) * p.cout + tap.z, inside);
-}
-
-fn load_b(step: u32) -> mat4x4f {
-    let k = step + own.k;
-    var m: mat4x4f;
-    if p.cout % 4u == 0u {
-        for (var c = 0u; c < 4u; c++) {
-            if k < own.end && own.j + c < p.cin { m[c] = vec4f(w[w_at(own.j + c) / 4u]); }
+        let oh = select(0u, p.oh, k + q < own.end);
+        let there = (own.oy - t.x < vec4u(oh)) & (own.ox - t.y < vec4u(p.ow));
+        let at = select(vec4u(), own.at + t.z - (t.x * p.ow + t.y) * p.cout, there);
+        for (var r = 0u; r < 4u; r++) {
+            block.rows[r][q] = dy[at[r] / 4u][at[r] % 4u];
+            block.there |= u32(there[r]) << (4u * r + q);
         }
-        next_tap(BK);
-        return transpose(m);
+        t = carry(t, vec3u(0u, 0u, 1u), own.taps_x, p.cout);
     }
+    return block;
+}
+
+// A whole step counts as a whole. Asked for all the same: without a computation between reading and storing, a compiler may
+// lay registers out for the transposed store as soon as they are read, and so wait for them there (RADV does).
+fn there_b(there: u32, r: u32, c: u32) -> bool {
+    if WHOLE != 0u { return wanted != 0xffffu; }
+    return ((there >> c) & 1u) != 0u;
+}
+
+fn load_b(l: u32) -> Block {
+    var block: Block;
+    let k = l + own.k;
+    if B_VECTORS != 0u {
+        let at = own.at + select(0u, place_in_w(tap) / 4u, k < own.end);
+        for (var c = 0u; c < 4u; c++) { block.rows[c] = w[at[c]]; }
+        block.there = select(0u, 0xfu, k < own.end);
+        return block;
+    }
+    var t = tap;
     for (var q = 0u; q < 4u; q++) {
-        for (var c = 0u; c < 4u; c++) {
-            let at = w_at(own.j + c);
-            if k + q < own.end && own.j + c < p.cin { m[q][c] = f32(w[at / 4u][at % 4u]); }
-        }
-        next_tap(1u);
+        let at = own.at + select(0u, place_in_w(t), k + q < own.end);
+        for (var c = 0u; c < 4u; c++) { block.rows[c][q] = w[at[c] / 4u][at[c] % 4u]; }
+        block.there |= u32(k + q < own.end) << q;
+        t = carry(t, vec3u(0u, 0u, 1u), own.taps_x, p.cout);
     }
-    next_tap(BK - 4u);
-    return m;
+    return block;
 }
 
-fn w_at(ci: u32) -> u32 {
-    let at = own.first + tap.xy * vec2u(p.sh, p.sw);
-    return ((at.x * p.kw + at.y) * p.cin + ci) * p.cout + tap.z;
-}
+// After the class's first tap and channel 0.
+fn place_in_w(t: vec3u) -> u32 { return (t.x * p.sh * p.kw + t.y * p.sw) * (p.cin * p.cout) + t.z; }
 
 fn product(t: Tile, lid: u32) -> array<vec4f, 16> {
     begin(lid, t);
@@ -145,7 +166,7 @@ fn product(t: Tile, lid: u32) -> array<vec4f, 16> {
 // First element of row i of dx, or 0xffffffff if there is none.
 fn row_at(t: Tile, i: u32) -> u32 {
     let to = pixel(t, i);
-    if t.split >= p.splits || to.x >= p.n || to.y >= p.h || to.z >= p.w { return 0xffffffffu; }
+    if t.split >= p.splits || to.x >= p.n || to.y >= p.h || to.z >= p.w { return 0xffffu; }
     return (((t.split * p.n + to.x) * p.h + to.y) * p.w + to.z) * p.cin;
 }
 
@@ -157,8 +178,8 @@ fn input_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
     for (var r = 0u; r < 8u; r++) {
         let row = row_at(t, t.i0 + own_row(lid) + r);
         let j = t.j0 + own_column(lid);
-        if row != 0xffffffffu && j < p.cin { dx[(row + j) / 4u] = Out4(sum[2u * r]); }
-        if row != 0xffffffffu && j + BN / 2u < p.cin { dx[(row + j + BN / 2u) / 4u] = Out4(sum[2u * r + 1u]); }
+        if row != 0xffffu && j < p.cin { dx[(row + j) / 4u] = Out4(sum[2u * r]); }
+        if row != 0xffffu && j + BN / 2u < p.cin { dx[(row + j + BN / 2u) / 4u] = Out4(sum[2u * r + 1u]); }
     }
 }
 
@@ -171,7 +192,7 @@ fn input_gradient_ragged(at: At, @builtin(local_invocation_index) lid: u32) {
         let row = row_at(t, t.i0 + own_row(lid) + r);
         for (var c = 0u; c < 8u; c++) {
             let j = t.j0 + own_column(lid) + c / 4u * (BN / 2u) + c % 4u;
-            if row != 0xffffffffu && j < p.cin { dx1[row + j] = Out(sum[2u * r + c / 4u][c % 4u]); }
+            if row != 0xffffu && j < p.cin { dx1[row + j] = Out(sum[2u * r + c / 4u][c % 4u]); }
         }
     }
 }

@@ -22,63 +22,101 @@ struct Uniforms {
 @group(0) @binding(2) var<storage, read> x: array<Elem4>;           // (N, H, W, Cin)
 @group(0) @binding(3) var<storage, read> dy: array<Elem4>;          // (N, OH, OW, Cout)
 
-// The block an invocation loads. Of A: 4 rows, each by its tap, less the padding, and channel. A row past the last one is
-// given a tap far outside the image: a vec4<bool> kept across barriers crashes LLVM 19 on AVX-512.
-struct Block { ky: vec4u, kx: vec4u, ci: vec4u, k: u32, j: u32, end: u32 }
-var<private> own: Block;
-var<private> pixel: vec3u;      // n, oy, ox of its next term
+// What an invocation loads. Of A: 4 rows, each by its tap, less the padding, and its place in x under pixel 0; vec4s share the
+// first one's tap. A row past the last one is given a tap far outside the image. Of B: 4 columns by their places in pixel 0.
+struct Own { at: vec4u, ky: vec4u, kx: vec4u, k: u32, end: u32 }
+var<private> own: Own;
+// Its first term in the step: what its pixel adds to a place in x, and to rows and columns.
+var<private> pixel: vec3u;
+var<private> stride: vec3u;     // the same of BK pixels
 
 fn begin(lid: u32, i0: u32, j0: u32, l0: u32, l1: u32) {
-    own.end = l1;
     if reads_a(lid) {
-        let at = block_a(lid);
-        let row = vec4u(i0 + 4u * at.y) + vec4u(0u, 1u, 2u, 3u);
-        own.ky = select(vec4u(1u << 31u), row / p.cin / p.kw - p.ph, row < vec4u(p.kh * p.kw * p.cin));
+        let block = block_a(lid);
+        let row = vec4u(i0 + 4u * block.y) + vec4u(0u, 1u, 2u, 3u);
+        let ky = row / p.cin / p.kw - p.ph;
         own.kx = row / p.cin % p.kw - p.pw;
-        own.ci = row % p.cin;
-        own.k = 4u * at.x;
-        pixel = digits(l0 + own.k, p.oh, p.ow);
+        own.at = (ky * p.w + own.kx) * cin() + row % p.cin / select(1u, 4u, A_VECTORS != 0u);
+        own.ky = select(vec4u(1u << 31u), ky, row < vec4u(p.kh * p.kw * p.cin));
+        own.k = 4u * block.x;
     } else {
-        let at = block_b(lid);
-        own.k = 4u * at.x;
-        own.j = j0 + 4u * at.y;
+        let block = block_b(lid);
+        own.k = 4u * block.x;
+        // The columns past the last are not written, so it does not matter which they are.
+        own.at = min(vec4u(j0 + 4u * block.y) + vec4u(0u, 1u, 2u, 3u), vec4u(p.cout - 1u)) + own.k * p.cout;
+        if B_VECTORS != 0u { own.at /= vec4u(4u); }
     }
+    own.end = l1;
+    pixel = in_x(digits(l0 + own.k, p.oh, p.ow));
+    stride = in_x(digits(BK, p.oh, p.ow));
 }
 
-fn load_a(step: u32) -> mat4x4f {
-    var m: mat4x4f;
-    for (var q = 0u; q < 4u; q++) {
-        let iy = own.ky + pixel.y * p.sh;
-        let ix = own.kx + pixel.z * p.sw;
-        let h = select(0u, p.h, step + own.k + q < own.end);
-        let inside = iy < vec4u(h) & ix < vec4u(p.w);
-        let at = select(vec4u(), ((pixel.x * p.h + iy) * p.w + ix) * p.cin + own.ci, inside);
-        if p.cin % 4u == 0u {       // the 4 rows share their tap
-            m[q] = select(vec4f(), vec4f(x[at[0] / 4u]), inside[0]);
-        } else {
-            for (var r = 0u; r < 4u; r++) { m[q][r] = select(0.0, f32(x[at[r] / 4u][at[r] % 4u]), inside[r]); }
-        }
-        pixel = carry(pixel, 1u, p.oh, p.ow);
-    }
-    pixel = carry(pixel, BK - 4u, p.oh, p.ow);
-    return m;
+// Channels of x, in the unit of places: a value, or a vec4.
+fn cin() -> u32 { return select(p.cin, p.cin / 4u, A_VECTORS != 0u); }
+
+// What output pixel (n, oy, ox) adds to a place, a row and a column.
+fn in_x(i: vec3u) -> vec3u {
+    return vec3u(((i.x * p.h + i.y * p.sh) * p.w + i.z * p.sw) * cin(), i.y * p.sh, i.z * p.sw);
 }
 
-fn load_b(step: u32) -> mat4x4f {
-    var m: mat4x4f;
+// The sum of two such, with what is past the end of a line or of an image carried on, once each.
+fn along(at: vec3u, by: vec3u) -> vec3u {
+    let row = p.ow * p.sw;
+    let image = p.oh * p.sh;
+    var to = at + by;
+    if to.z >= row { to += vec3u((p.sh * p.w - row) * cin(), p.sh, 0u - row); }
+    if to.y >= image { to += vec3u((p.h - image) * p.w * cin(), 0u - image, 0u); }
+    return to;
+}
+
+fn next_step(l: u32) {}         // load_a counts: who loads B has no use for pixels
+
+// Whether term q of the invocation's 4 is one, in the step from l.
+fn is_term(l: u32, q: u32) -> bool { return l + select(own.k + q, 0u, WHOLE != 0u) < own.end; }
+
+fn there_a(there: u32, r: u32, c: u32) -> bool {
+    return ((there >> select(4u * r + c, r, A_VECTORS != 0u)) & 1u) != 0u;
+}
+
+fn load_a(l: u32) -> Block {
+    var block: Block;
+    var to = pixel;
     for (var q = 0u; q < 4u; q++) {
-        let k = step + own.k + q;
-        let at = k * p.cout + own.j;
-        if k >= own.end { continue; }
-        if p.cout % 4u == 0u {
-            if own.j < p.cout { m[q] = vec4f(dy[at / 4u]); }
+        let h = select(0u, p.h, is_term(l, q));
+        if A_VECTORS != 0u {
+            let there = own.ky.x + to.y < h && own.kx.x + to.z < p.w;
+            block.rows[q] = x[select(0u, own.at.x + to.x, there)];
+            block.there |= u32(there) << q;
         } else {
-            for (var c = 0u; c < 4u; c++) {
-                if own.j + c < p.cout { m[q][c] = f32(dy[(at + c) / 4u][(at + c) % 4u]); }
+            let there = (own.ky + to.y < vec4u(h)) & (own.kx + to.z < vec4u(p.w));
+            let at = select(vec4u(), own.at + to.x, there);
+            for (var r = 0u; r < 4u; r++) {
+                block.rows[q][r] = x[at[r] / 4u][at[r] % 4u];
+                block.there |= u32(there[r]) << (4u * q + r);
             }
         }
+        let next = vec3u(p.sw * cin(), 0u, p.sw);       // where sums are whole steps the 4 pixels are of one line
+        to = select(along(to, next), to + next, WHOLE != 0u);
     }
-    return m;
+    pixel = along(pixel, stride);
+    return block;
+}
+
+fn there_b(there: u32, r: u32, c: u32) -> bool { return WHOLE != 0u || ((there >> r) & 1u) != 0u; }
+
+fn load_b(l: u32) -> Block {
+    var block: Block;
+    for (var q = 0u; q < 4u; q++) {
+        let there = is_term(l, q);
+        if B_VECTORS != 0u {
+            block.rows[q] = dy[select(0u, own.at.x + (l + q) * (p.cout / 4u), there)];
+        } else {
+            let at = select(vec4u(), own.at + (l + q) * p.cout, vec4<bool>(there));
+            for (var c = 0u; c < 4u; c++) { block.rows[q][c] = dy[at[c] / 4u][at[c] % 4u]; }
+        }
+        block.there |= u32(there) << q;
+    }
+    return block;
 }
 
 // What a workgroup computes: rows i0.., columns j0.., terms [l0, l1).

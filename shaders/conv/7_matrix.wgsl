@@ -110,7 +110,7 @@ fn begin() {
             }
             let there = first + s * a_step() < sizes().x;
             a_rows_at[s] = vec3u(((pixel.x * image.x + y) * image.y + x) * channels, select(OUTSIDE, y, there), x);
-            pixel = sum_of(pixel, step, size.x, size.y);
+            pixel = carry(pixel, step, size.x, size.y);
         }
     }
     let j = block.j0 + b_piece(0u).y;
@@ -121,7 +121,7 @@ fn begin() {
 
 fn advance() {
     let rows = select(vec2u(class_.taps.y, lhs_channels()), grid_size(), PASS == 2u);
-    term = sum_of(term, term_step, rows.x, rows.y);
+    term = carry(term, term_step, rows.x, rows.y);
     b_at += BK * (padded(p.cout) / 4u);
     find_terms();
 }
@@ -136,7 +136,7 @@ fn find_terms() {
             let y = pixel.y * p.sh;
             let x = pixel.z * p.sw;
             under[q] = vec3u(((pixel.x * image.x + y) * image.y + x) * channels, select(OUTSIDE, y, l + q < block.l1), x);
-            pixel = sum_of(pixel, vec3u(0u, 0u, 1u), p.oh, p.ow);
+            pixel = carry(pixel, vec3u(0u, 0u, 1u), p.oh, p.ow);
         }
         return;
     }

@@ -24,7 +24,7 @@ static LIBRARY: &[(&str, &str)] = library! {
     "elem_f32" "elem_f16" "elem_f16_out_f32"
     "lane_1" "lane_4"
     "row" "sums_memory" "sums_shuffle"
-    "block" "carry" "logit_block"
+    "block" "carry" "taps" "logit_block"
     "matrix" "stage" "store" "result_vectors" "result_scalars" "tile_16" "tile_8" "tile_emulated"
 };
 
