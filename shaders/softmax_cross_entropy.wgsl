@@ -30,8 +30,11 @@ struct Uniforms { rows: u32, c: u32, inv_tau: f32, grad_scale: f32, nan: f32 }
 @compute @workgroup_size(WG)
 fn softmax_cross_entropy(at: At, @builtin(local_invocation_index) lid: u32) {
     let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
+    var loaded: array<Cell, HELD>;
+    for (var n = 0u; n < KEEP; n++) { if has(row, n) { loaded[n] = x[row.begin + n * LANES]; } }
     var sum = ExpSum(Lane(-3.4e38), Lane());
-    for (var i = row.begin; i < row.end; i += LANES) { sum = exp_sum_add(sum, Lane(x[i])); }
+    for (var n = 0u; n < KEEP; n++) { if has(row, n) { sum = exp_sum_add(sum, Lane(loaded[n])); } }
+    for (var i = rest(row); i < row.end; i += LANES) { sum = exp_sum_add(sum, Lane(x[i])); }
     let peak_and_sum = exp_sum_row(sum, lid);
     let peak = peak_and_sum.x;
     let log_sum = log(peak_and_sum.y);

@@ -1,6 +1,8 @@
 // A row of numbers shared by LANES neighbouring invocations, which walk it side by side: invocation `lane` takes
 // elements (or cells of four, `lib/lane_4.wgsl`) lane, lane + LANES, ... A workgroup holds WG / LANES rows.
 // The kernel file declares `override WG` and `override LANES`, a power of two that divides WG.
+// A lane keeps its first KEEP elements or cells in an array of HELD, which compilers put in registers: it loads all of them
+// before it needs one, and from the first pass over the row to the last. Those after them are read again in each pass.
 // The sum and the maximum over a row's lanes are in sums_memory.wgsl and sums_shuffle.wgsl.
 
 struct Row {
@@ -10,6 +12,13 @@ struct Row {
     end: u32,        // one past the row's last; equal to `begin` where `live` is false
     live: bool,      // false past the last row: such lanes still reach every barrier
 }
+
+const HELD: u32 = 8;
+override KEEP: u32 = 0; // HELD on GPUs; 0 on CPU adapters, where a cache is nearer than the stack such an array would lie on
+
+// Whether the row has an element or cell for place n of the array, and the first that has no place in it.
+fn has(row: Row, n: u32) -> bool { return row.begin + n * LANES < row.end; }
+fn rest(row: Row) -> u32 { return row.begin + KEEP * LANES; }
 
 fn row_of(group: u32, lid: u32, rows: u32, c: u32) -> Row {
     let lane = lid % LANES;
