@@ -25,9 +25,9 @@ struct Uniforms { rows: u32, c: u32, eps: f32 }
 fn l2_normalize(at: At, @builtin(local_invocation_index) lid: u32) {
     let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
     var kept: array<Cell, HELD>;
-    for (var n = 0u; n < KEEP; n++) { if has(row, n) { kept[n] = x[row.begin + n * LANES]; } }
+    for (var n = 0u; n < KEEP; n++) { kept[n] = x[nth(row, n)]; }
     var part = Lane();
-    for (var n = 0u; n < KEEP; n++) { part += Lane(kept[n]) * Lane(kept[n]); }
+    for (var n = 0u; n < KEEP; n++) { part += select(Lane(), Lane(kept[n]) * Lane(kept[n]), has(row, n)); }
     for (var i = rest(row); i < row.end; i += LANES) {
         let v = Lane(x[i]);
         part += v * v;
@@ -47,13 +47,11 @@ fn l2_normalize_backward(at: At, @builtin(local_invocation_index) lid: u32) {
     var ys: array<Cell, HELD>;
     var dys: array<Cell, HELD>;
     for (var n = 0u; n < KEEP; n++) {
-        if has(row, n) {
-            ys[n] = result[row.begin + n * LANES];
-            dys[n] = dy[row.begin + n * LANES];
-        }
+        ys[n] = result[nth(row, n)];
+        dys[n] = dy[nth(row, n)];
     }
     var part = Lane();
-    for (var n = 0u; n < KEEP; n++) { part += Lane(ys[n]) * Lane(dys[n]); }
+    for (var n = 0u; n < KEEP; n++) { part += select(Lane(), Lane(ys[n]) * Lane(dys[n]), has(row, n)); }
     for (var i = rest(row); i < row.end; i += LANES) { part += Lane(result[i]) * Lane(dy[i]); }
     var dot = row_sum(vec2f(lane_sum(part)), lid).x;
     if !row.live { return; }

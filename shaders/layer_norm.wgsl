@@ -37,18 +37,24 @@ fn with_cell(seen: Moments, v: Lane) -> Moments {
     return Moments(count, mean, seen.m2 + step * (v - mean));
 }
 
+// The same if `take`, without a branch.
+fn with_cell_if(take: bool, seen: Moments, v: Lane) -> Moments {
+    let all = with_cell(seen, v);
+    let count = select(seen.count, all.count, take);
+    return Moments(count, select(seen.mean, all.mean, take), select(seen.m2, all.m2, take));
+}
+
 // Of the row, the mean first and m2 about it (Chan, Golub, LeVeque 1983). Means are distances from the row's first element, which
 // keeps a large common mean out of the sums.
 @compute @workgroup_size(WG)
 fn layer_norm(at: At, @builtin(local_invocation_index) lid: u32) {
     let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
-    let first = row.index * (p.c / LANE);
-    var origin = 0.0;
-    if row.live { origin = lane_at(Lane(x[first]), 0u); }
+    let first = select(0u, row.index * (p.c / LANE), row.live);
+    let origin = lane_at(Lane(x[first]), 0u);
     var kept: array<Cell, HELD>;
-    for (var n = 0u; n < KEEP; n++) { if has(row, n) { kept[n] = x[row.begin + n * LANES]; } }
+    for (var n = 0u; n < KEEP; n++) { kept[n] = x[nth(row, n)]; }
     var seen = Moments();
-    for (var n = 0u; n < KEEP; n++) { if has(row, n) { seen = with_cell(seen, Lane(kept[n]) - origin); } }
+    for (var n = 0u; n < KEEP; n++) { seen = with_cell_if(has(row, n), seen, Lane(kept[n]) - origin); }
     for (var i = rest(row); i < row.end; i += LANES) { seen = with_cell(seen, Lane(x[i]) - origin); }
     let inv_c = 1.0 / f32(p.c);
     let mean = row_sum(vec2f(seen.count * lane_sum(seen.mean)), lid).x * inv_c;
@@ -154,16 +160,15 @@ fn layer_norm_backward_held(at: At, @builtin(local_invocation_index) lid: u32) {
         var xs: array<Cell, HELD>;
         var dys: array<Cell, HELD>;
         for (var n = 0u; n < KEEP; n++) {
-            let j = lid % LANES + n * LANES;
-            if j < row.cells {
-                xs[n] = x[row.begin + j];
-                dys[n] = dy[row.begin + j];
-            }
+            let j = min(lid % LANES + n * LANES, max(row.cells, 1u) - 1u);
+            xs[n] = x[row.begin + j];
+            dys[n] = dy[row.begin + j];
         }
         var g = Sums();
         for (var n = 0u; n < KEEP; n++) {
             let j = lid % LANES + n * LANES;
-            if j < row.cells { g = with_gradient(g, row, j, Lane(xs[n]), Lane(dys[n])); }
+            let all = with_gradient(g, row, min(j, max(q.c / LANE, 1u) - 1u), Lane(xs[n]), Lane(dys[n]));
+            g = Sums(select(g.dy, all.dy, j < row.cells), select(g.dy_xhat, all.dy_xhat, j < row.cells));
         }
         for (var j = lid % LANES + KEEP * LANES; j < row.cells; j += LANES) {
             g = with_gradient(g, row, j, Lane(x[row.begin + j]), Lane(dy[row.begin + j]));

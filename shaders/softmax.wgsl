@@ -24,9 +24,9 @@ struct Uniforms { rows: u32, c: u32, inv_tau: f32 }
 
 // Maximum of the row and sum e^z; keeps what there is room for.
 fn peak_and_sum(row: Row, kept: ptr<function, array<Cell, HELD>>, lid: u32) -> vec2f {
-    for (var n = 0u; n < KEEP; n++) { if has(row, n) { (*kept)[n] = x[row.begin + n * LANES]; } }
+    for (var n = 0u; n < KEEP; n++) { (*kept)[n] = x[nth(row, n)]; }
     var s = ExpSum(Lane(-3.4e38), Lane());
-    for (var n = 0u; n < KEEP; n++) { if has(row, n) { s = exp_sum_add(s, Lane((*kept)[n])); } }
+    for (var n = 0u; n < KEEP; n++) { s = exp_sum_add_if(has(row, n), s, Lane((*kept)[n])); }
     for (var i = rest(row); i < row.end; i += LANES) { s = exp_sum_add(s, Lane(x[i])); }
     return exp_sum_row(s, lid);
 }
@@ -54,16 +54,14 @@ fn log_softmax(at: At, @builtin(local_invocation_index) lid: u32) {
     for (var i = rest(row); i < row.end; i += LANES) { y[i] = log_softmax_of(x[i], s.x, log_sum); }
 }
 
-// y and dy of a row as far as a lane keeps them; 0 past the row's end.
+// y and dy of a row as far as a lane keeps them.
 struct Kept { y: array<Cell, HELD>, dy: array<Cell, HELD> }
 
 fn kept_of(row: Row) -> Kept {
     var kept: Kept;
     for (var n = 0u; n < KEEP; n++) {
-        if has(row, n) {
-            kept.y[n] = result[row.begin + n * LANES];
-            kept.dy[n] = dy[row.begin + n * LANES];
-        }
+        kept.y[n] = result[nth(row, n)];
+        kept.dy[n] = dy[nth(row, n)];
     }
     return kept;
 }
@@ -76,7 +74,7 @@ fn softmax_backward(at: At, @builtin(local_invocation_index) lid: u32) {
     let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
     var kept = kept_of(row);
     var sum = Lane();
-    for (var n = 0u; n < KEEP; n++) { sum += Lane(kept.y[n]) * Lane(kept.dy[n]); }
+    for (var n = 0u; n < KEEP; n++) { sum += select(Lane(), Lane(kept.y[n]) * Lane(kept.dy[n]), has(row, n)); }
     for (var i = rest(row); i < row.end; i += LANES) { sum += Lane(result[i]) * Lane(dy[i]); }
     let dot = row_sum(vec2f(lane_sum(sum)), lid).x;
     for (var n = 0u; n < KEEP; n++) {
@@ -90,7 +88,7 @@ fn log_softmax_backward(at: At, @builtin(local_invocation_index) lid: u32) {
     let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
     var kept = kept_of(row);
     var sum = Lane();
-    for (var n = 0u; n < KEEP; n++) { sum += Lane(kept.dy[n]); }
+    for (var n = 0u; n < KEEP; n++) { sum += select(Lane(), Lane(kept.dy[n]), has(row, n)); }
     for (var i = rest(row); i < row.end; i += LANES) { sum += Lane(dy[i]); }
     let total = row_sum(vec2f(lane_sum(sum)), lid).x;
     for (var n = 0u; n < KEEP; n++) {

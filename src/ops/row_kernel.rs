@@ -11,7 +11,7 @@ pub(super) struct Width {
     workgroup: u32,
     /// Whether the lanes add up by shuffles, `lib/sums_shuffle.wgsl`.
     shuffled: bool,
-    /// Cells of a row that each lane keeps in registers, 0 or [`HELD`].
+    /// Cells of a row that each lane keeps in registers, at most [`HELD`].
     keep: u32,
 }
 
@@ -32,23 +32,28 @@ const fn cached(lanes: u32, workgroup: u32, shuffled: bool) -> Width {
 }
 
 /// For GPUs.
-const fn held(lanes: u32, workgroup: u32, shuffled: bool) -> Width {
-    Width { lanes, workgroup, shuffled, keep: HELD as u32 }
+const fn held(lanes: u32, workgroup: u32, shuffled: bool, keep: u32) -> Width {
+    Width { lanes, workgroup, shuffled, keep }
 }
 
-/// Of CPUs: one invocation a row; 8 a row, which add up in workgroup memory or by shuffles. Of GPUs: 4, 32 and 256 a row, and the
-/// first two by shuffles.
+/// Of CPUs: one invocation a row; 8 a row, which add up in workgroup memory or by shuffles. Of GPUs: 256 a row; 4 and, for short rows
+/// and longer ones, 32 a row, again in workgroup memory or by shuffles.
 const WIDTHS: [Width; WAYS] = [
     cached(1, 8, false),
     cached(8, 32, false),
     cached(8, 32, true),
-    held(4, 64, false),
-    held(32, 64, false),
-    held(256, 256, false),
-    held(4, 64, true),
-    held(32, 64, true),
+    held(256, 256, false, 8),
+    held(4, 64, false, 4),
+    held(4, 64, true, 4),
+    held(32, 64, false, 2),
+    held(32, 64, true, 2),
+    held(32, 64, false, 8),
+    held(32, 64, true, 8),
 ];
-const WAYS: usize = 8;
+const WAYS: usize = 10;
+
+/// The index of the longest rows.
+const LONG: usize = 3;
 
 /// Returns the index into [`WIDTHS`] for `rows` rows of `cells` cells, each of `cell` elements that a lane takes together.
 ///
@@ -59,20 +64,20 @@ const WAYS: usize = 8;
 /// they shuffle where a subgroup has them all.
 fn choose(gpu: &Gpu, rows: usize, cells: usize, cell: usize) -> usize {
     if !gpu.facts().lone_rows {
-        let shuffled = |by_shuffles: usize, by_memory| {
-            if WIDTHS[by_shuffles].runs_on(gpu) { by_shuffles } else { by_memory }
+        let by_memory = match cells * cell {
+            1025.. => return LONG,
+            65.. if cells > 64 => 8,
+            65.. => 6,
+            _ => 4,
         };
-        return match cells * cell {
-            1025.. => 5,
-            65.. => shuffled(7, 4),
-            _ => shuffled(6, 3),
-        };
+        let by_shuffles = by_memory + 1;
+        return if WIDTHS[by_shuffles].runs_on(gpu) { by_shuffles } else { by_memory };
     }
     let shuffles = gpu.info().lacks(Means::Shuffles).is_none() && gpu.facts().prefers(Means::Shuffles);
     let split = if shuffles { 2 } else { 1 };
     let longest = gpu.info().longest_loop(3);
     match cells {
-        _ if cells > longest.saturating_mul(8) => 5,
+        _ if cells > longest.saturating_mul(8) => LONG,
         _ if cells > longest => split,
         _ if shuffles && cells * cell >= SIDE_BY_SIDE => 2,
         _ if rows < 64 && cells >= 16 => split,
@@ -193,6 +198,8 @@ const fn widths(source: &'static Source, entry: &'static str, wide: bool) -> [Ke
         of_width::<5>(source, entry, wide),
         of_width::<6>(source, entry, wide),
         of_width::<7>(source, entry, wide),
+        of_width::<8>(source, entry, wide),
+        of_width::<9>(source, entry, wide),
     ]
 }
 
