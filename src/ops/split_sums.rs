@@ -134,16 +134,18 @@ mod tests {
     use crate::gpu::Class;
     use std::fmt::Write as _;
 
-    /// Products of a ResNet-18 step of 1024 images of 32 x 32 and others: name, C and the block of it that a workgroup makes, with
-    /// its invocations, and the terms of a sum.
-    const PRODUCTS: [(&str, [u64; 2], ([u64; 2], u32), u64); 7] = [
-        ("gradient of w, 3x3x64x64 at 32 x 32", [576, 64], ([128, 64], 128), 1 << 20),
-        ("gradient of w, 3x3x128x128 at 16 x 16", [1152, 128], ([128, 128], 256), 1 << 18),
-        ("gradient of w, 3x3x256x256 at 8 x 8", [2304, 256], ([128, 128], 256), 1 << 16),
-        ("gradient of w, 3x3x512x512 at 4 x 4", [4608, 512], ([128, 128], 256), 1 << 14),
-        ("1536x1536, 1536x1536", [1536, 1536], ([128, 128], 256), 1536),
-        ("1024x512, 512x2048", [1024, 2048], ([128, 128], 256), 512),
-        ("1024x2048, 2048x128", [1024, 128], ([64, 64], 128), 2048),
+    /// A product's name, C, the block of C that a workgroup makes, the workgroup's invocations, and the terms of a sum.
+    type Product = (&'static str, [u64; 2], [u64; 2], u32, u64);
+
+    /// Of a ResNet-18 step of 1024 images of 32 x 32, and others.
+    const PRODUCTS: [Product; 7] = [
+        ("gradient of w, 3x3x64x64 at 32 x 32", [576, 64], [128, 64], 128, 1 << 20),
+        ("gradient of w, 3x3x128x128 at 16 x 16", [1152, 128], [128, 128], 256, 1 << 18),
+        ("gradient of w, 3x3x256x256 at 8 x 8", [2304, 256], [128, 128], 256, 1 << 16),
+        ("gradient of w, 3x3x512x512 at 4 x 4", [4608, 512], [128, 128], 256, 1 << 14),
+        ("1536x1536, 1536x1536", [1536, 1536], [128, 128], 256, 1536),
+        ("1024x512, 512x2048", [1024, 2048], [128, 128], 256, 512),
+        ("1024x2048, 2048x128", [1024, 128], [64, 64], 128, 2048),
     ];
 
     /// Share of the slots of all waves in which a workgroup of some part runs.
@@ -153,7 +155,7 @@ mod tests {
     }
 
     fn products() -> impl Iterator<Item = (&'static str, Sums)> {
-        PRODUCTS.into_iter().map(|(name, [rows, columns], ([block_rows, block_columns], invocations), k)| {
+        PRODUCTS.into_iter().map(|(name, [rows, columns], [block_rows, block_columns], invocations, k)| {
             let groups = rows.div_ceil(block_rows) * columns.div_ceil(block_columns);
             (name, Sums { groups, invocations, k })
         })
