@@ -105,7 +105,17 @@ fn batch_norm(at: At, @builtin(local_invocation_index) lid: u32) {
     }
 }
 
-// Sums of g and of g xhat over the columns of one strip; add_strips.wgsl adds up the strips.
+// g at element e, where x is d above the mean.
+fn through_tail(e: u32, d: Lane, scale: Lane, shift: Lane) -> Lane {
+    let g = Lane(dy[e]);
+    if RELU == 0u { return g; }
+    var v = d * scale + shift;
+    if ADD == 1u { v = Lane(sums_y[e]); }
+    return select(g, Lane(), v <= Lane());
+}
+
+// Sums of g and of g xhat over the columns of one strip; add_strips.wgsl adds up the strips. Four rows at a time, so that as many
+// loads are under way at once.
 @compute @workgroup_size(WG)
 fn batch_norm_backward_strips(at: At, @builtin(local_invocation_index) lid: u32) {
     let lanes = p.c / LANE;
@@ -118,17 +128,26 @@ fn batch_norm_backward_strips(at: At, @builtin(local_invocation_index) lid: u32)
     let shift = stats[3u * lanes + col];
     var sum = Lane();
     var sum_d = Lane();
-    for (var k = 0u; k < s.count; k++) {
-        let e = s.at + k * s.stride;
+    var e = s.at;
+    for (var left = s.count / 4u; left > 0u; left--) {
+        let d0 = Lane(x[e]) - mean;
+        let d1 = Lane(x[e + s.stride]) - mean;
+        let d2 = Lane(x[e + 2u * s.stride]) - mean;
+        let d3 = Lane(x[e + 3u * s.stride]) - mean;
+        let g0 = through_tail(e, d0, scale, shift);
+        let g1 = through_tail(e + s.stride, d1, scale, shift);
+        let g2 = through_tail(e + 2u * s.stride, d2, scale, shift);
+        let g3 = through_tail(e + 3u * s.stride, d3, scale, shift);
+        sum += (g0 + g1) + (g2 + g3);
+        sum_d += (g0 * d0 + g1 * d1) + (g2 * d2 + g3 * d3);
+        e += 4u * s.stride;
+    }
+    for (var left = s.count % 4u; left > 0u; left--) {
         let d = Lane(x[e]) - mean;
-        var g = Lane(dy[e]);
-        if RELU == 1u {
-            var v = d * scale + shift;
-            if ADD == 1u { v = Lane(sums_y[e]); }
-            g = select(g, Lane(), v <= Lane());
-        }
+        let g = through_tail(e, d, scale, shift);
         sum += g;
         sum_d += g * d;
+        e += s.stride;
     }
     write_partial(i, sum, sum_d * stats[lanes + col]);
 }

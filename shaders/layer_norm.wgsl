@@ -2,7 +2,8 @@
 // mean and biased variance of each row.
 //   g = gamma dy,  dx = (g - mean(g) - xhat mean(g xhat)) / sqrt(var + eps)      mean over the row
 //   dgamma = sum over rows of dy xhat,  dbeta = sum over rows of dy
-// Elements read and written, of rows c: forward x, x, y; backward x, dy, x, dy, dx, the second time from a cache.
+// Elements read and written, of rows c: forward x, x, y; backward x, dy, x, dy, dx, the second time from registers as far as a
+// lane keeps a row (lib/row.wgsl), else from a cache.
 // lib: grid elem lane row sums strip
 
 override WG: u32 = 64;
@@ -26,31 +27,45 @@ struct StripUniforms { m: u32, c: u32, strips: u32, interleaved: u32 }
 @group(0) @binding(5) var<storage, read> dy: array<Cell>;                // (m, c)
 @group(0) @binding(6) var<storage, read> row_stats: array<vec2f>;        // stats of the forward pass, (m, 2)
 
-// Mean and m2 = sum (x - mean)^2 of what each column of a lane has seen, in one pass (Welford 1962); then of the row, the
-// mean first and m2 about it (Chan, Golub, LeVeque 1983). Means are distances from the row's first element, which keeps a
-// large common mean out of the sums.
+// Mean and m2 = sum (x - mean)^2 of what each column of a lane has seen, in one pass (Welford 1962).
+struct Moments { count: f32, mean: Lane, m2: Lane }
+
+fn with_cell(seen: Moments, v: Lane) -> Moments {
+    let step = v - seen.mean;
+    let count = seen.count + 1.0;
+    let mean = seen.mean + step * (1.0 / count);
+    return Moments(count, mean, seen.m2 + step * (v - mean));
+}
+
+// The same if `take`, without a branch.
+fn with_cell_if(take: bool, seen: Moments, v: Lane) -> Moments {
+    let all = with_cell(seen, v);
+    let count = select(seen.count, all.count, take);
+    return Moments(count, select(seen.mean, all.mean, take), select(seen.m2, all.m2, take));
+}
+
+// Of the row, the mean first and m2 about it (Chan, Golub, LeVeque 1983). Means are distances from the row's first element, which
+// keeps a large common mean out of the sums.
 @compute @workgroup_size(WG)
 fn layer_norm(at: At, @builtin(local_invocation_index) lid: u32) {
     let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
-    let first = row.index * (p.c / LANE);
-    var origin = 0.0;
-    if row.live { origin = lane_at(Lane(x[first]), 0u); }
-    var count = 0.0;
-    var own_mean = Lane();
-    var m2 = Lane();
-    for (var i = row.begin; i < row.end; i += LANES) {
-        let v = Lane(x[i]) - origin;
-        let step = v - own_mean;
-        count += 1.0;
-        own_mean += step * (1.0 / count);
-        m2 += step * (v - own_mean);
-    }
+    let first = select(0u, row.index * (p.c / LANE), row.live);
+    let origin = lane_at(Lane(x[first]), 0u);
+    var kept: array<Cell, HELD>;
+    for (var n = 0u; n < KEEP; n++) { kept[n] = x[nth(row, n)]; }
+    var seen = Moments();
+    for (var n = 0u; n < KEEP; n++) { seen = with_cell_if(has(row, n), seen, Lane(kept[n]) - origin); }
+    for (var i = rest(row); i < row.end; i += LANES) { seen = with_cell(seen, Lane(x[i]) - origin); }
     let inv_c = 1.0 / f32(p.c);
-    let mean = row_sum(vec2f(count * lane_sum(own_mean)), lid).x * inv_c;
-    let d = own_mean - mean;
-    let variance = row_sum(vec2f(lane_sum(m2 + count * d * d)), lid).x * inv_c;
+    let mean = row_sum(vec2f(seen.count * lane_sum(seen.mean)), lid).x * inv_c;
+    let d = seen.mean - mean;
+    let variance = row_sum(vec2f(lane_sum(seen.m2 + seen.count * d * d)), lid).x * inv_c;
     let inv_std = 1.0 / sqrt(variance + p.eps);
-    for (var i = row.begin; i < row.end; i += LANES) {
+    for (var n = 0u; n < KEEP; n++) {
+        let i = row.begin + n * LANES;
+        if i < row.end { y[i] = Cell((Lane(kept[n]) - origin - mean) * inv_std * gamma[i - first] + beta[i - first]); }
+    }
+    for (var i = rest(row); i < row.end; i += LANES) {
         y[i] = Cell((Lane(x[i]) - origin - mean) * inv_std * gamma[i - first] + beta[i - first]);
     }
     if row.live && row.lane == 0u { stats[row.index] = vec2f(origin + mean, inv_std); }
@@ -73,24 +88,31 @@ fn row_of_strip(strip: u32, k: u32) -> StripRow {
     return StripRow(begin, cells, moments.x, moments.y);
 }
 
-// mean(g) and mean(g xhat) of a row. All invocations of the workgroup must call it.
-fn gradient_means(row: StripRow, lid: u32) -> vec2f {
-    var sum = Lane();
-    var sum_xhat = Lane();
-    for (var j = lid % LANES; j < row.cells; j += LANES) {
-        let g = Lane(dy[row.begin + j]) * gamma[j];
-        sum += g;
-        sum_xhat += g * ((Lane(x[row.begin + j]) - row.mean) * row.inv_std);
-    }
-    return row_sum(vec2f(lane_sum(sum), lane_sum(sum_xhat)), lid) / f32(q.c);
-}
-
+// Sums of dy and of dy xhat, or of g and of g xhat.
 struct Sums { dy: Lane, dy_xhat: Lane }
 
+// With cell j of a row, whose x and dy are v and d.
+fn with_gradient(sums: Sums, row: StripRow, j: u32, v: Lane, d: Lane) -> Sums {
+    let g = d * gamma[j];
+    return Sums(sums.dy + g, sums.dy_xhat + g * ((v - row.mean) * row.inv_std));
+}
+
+// mean(g) and mean(g xhat) of a row from the sums of its lanes. All invocations of the workgroup must call it.
+fn row_means(sums: Sums, lid: u32) -> vec2f {
+    return row_sum(vec2f(lane_sum(sums.dy), lane_sum(sums.dy_xhat)), lid) / f32(q.c);
+}
+
+fn gradient_means(row: StripRow, lid: u32) -> vec2f {
+    var sums = Sums();
+    for (var j = lid % LANES; j < row.cells; j += LANES) {
+        sums = with_gradient(sums, row, j, Lane(x[row.begin + j]), Lane(dy[row.begin + j]));
+    }
+    return row_means(sums, lid);
+}
+
 // Writes dx of cell j of a row, and adds the cell to the sums of its columns.
-fn add_cell(sums: Sums, row: StripRow, j: u32, means: vec2f) -> Sums {
-    let d = Lane(dy[row.begin + j]);
-    let xhat = (Lane(x[row.begin + j]) - row.mean) * row.inv_std;
+fn add_cell(sums: Sums, row: StripRow, j: u32, v: Lane, d: Lane, means: vec2f) -> Sums {
+    let xhat = (v - row.mean) * row.inv_std;
     dx[row.begin + j] = Cell((d * gamma[j] - means.x - xhat * means.y) * row.inv_std);
     return Sums(sums.dy + d, sums.dy_xhat + d * xhat);
 }
@@ -116,7 +138,10 @@ fn layer_norm_backward(at: At, @builtin(local_invocation_index) lid: u32) {
             var sums = Sums();
             if k > 0u { sums = Sums(partial[e + j], partial[e + cells + j]); }
             for (var r = 0u; r < ROWS; r++) {
-                if j < rows[r].cells { sums = add_cell(sums, rows[r], j, means[r]); }
+                if j < rows[r].cells {
+                    let i = rows[r].begin + j;
+                    sums = add_cell(sums, rows[r], j, Lane(x[i]), Lane(dy[i]), means[r]);
+                }
             }
             partial[e + j] = sums.dy;
             partial[e + cells + j] = sums.dy_xhat;
@@ -124,10 +149,7 @@ fn layer_norm_backward(at: At, @builtin(local_invocation_index) lid: u32) {
     }
 }
 
-// Cells of a row for each lane at most, in the next kernel.
-const HELD: u32 = 8;
-
-// The same with the sums in registers, for rows of at most HELD cells a lane.
+// The same with the sums in registers, for rows of at most HELD cells a lane; with KEEP, x and dy of a row as well.
 @compute @workgroup_size(WG)
 fn layer_norm_backward_held(at: At, @builtin(local_invocation_index) lid: u32) {
     let strip = group_index(at) * (WG / LANES) + lid / LANES;
@@ -135,10 +157,31 @@ fn layer_norm_backward_held(at: At, @builtin(local_invocation_index) lid: u32) {
     var sums: array<Sums, HELD>;
     for (var k = 0u; k < longest; k++) {
         let row = row_of_strip(strip, k);
-        let means = gradient_means(row, lid);
+        var xs: array<Cell, HELD>;
+        var dys: array<Cell, HELD>;
+        for (var n = 0u; n < KEEP; n++) {
+            let j = min(lid % LANES + n * LANES, max(row.cells, 1u) - 1u);
+            xs[n] = x[row.begin + j];
+            dys[n] = dy[row.begin + j];
+        }
+        var g = Sums();
+        for (var n = 0u; n < KEEP; n++) {
+            let j = lid % LANES + n * LANES;
+            let all = with_gradient(g, row, min(j, max(q.c / LANE, 1u) - 1u), Lane(xs[n]), Lane(dys[n]));
+            g = Sums(select(g.dy, all.dy, j < row.cells), select(g.dy_xhat, all.dy_xhat, j < row.cells));
+        }
+        for (var j = lid % LANES + KEEP * LANES; j < row.cells; j += LANES) {
+            g = with_gradient(g, row, j, Lane(x[row.begin + j]), Lane(dy[row.begin + j]));
+        }
+        let means = row_means(g, lid);
         for (var n = 0u; n < HELD; n++) {
             let j = lid % LANES + n * LANES;
-            if j < row.cells { sums[n] = add_cell(sums[n], row, j, means); }
+            if j >= row.cells { continue; }
+            if n >= KEEP {
+                xs[n] = x[row.begin + j];
+                dys[n] = dy[row.begin + j];
+            }
+            sums[n] = add_cell(sums[n], row, j, Lane(xs[n]), Lane(dys[n]), means);
         }
     }
     if strip >= q.strips { return; }

@@ -3,7 +3,8 @@
 //   softmax       y = e^z / sum e^z          dx = y (dy - sum y dy) / tau
 //   log_softmax   y = z - ln sum e^z         dx = (dy - e^y sum dy) / tau
 // The maximum goes out before the division, so a small tau loses no digits. One row belongs to LANES invocations, which
-// read it twice forward (maximum and sum, result; e^z is cheaper to compute again than to store) and twice backward.
+// pass over it twice forward (maximum and sum, result; e^z is cheaper to compute again than to store) and twice backward. What
+// they keep of it in registers (lib/row.wgsl) is read once.
 // lib: grid elem lane row sums exp_sum
 
 override WG: u32 = 64;
@@ -21,47 +22,77 @@ struct Uniforms { rows: u32, c: u32, inv_tau: f32 }
 @group(0) @binding(2) var<storage, read> dy: array<Cell>;                // (rows, c)
 @group(0) @binding(3) var<storage, read> result: array<Cell>;            // y of the forward pass, (rows, c)
 
-// Maximum of the row and sum e^z.
-fn peak_and_sum(row: Row, lid: u32) -> vec2f {
+// Maximum of the row and sum e^z; keeps what there is room for.
+fn peak_and_sum(row: Row, kept: ptr<function, array<Cell, HELD>>, lid: u32) -> vec2f {
+    for (var n = 0u; n < KEEP; n++) { (*kept)[n] = x[nth(row, n)]; }
     var s = ExpSum(Lane(-3.4e38), Lane());
-    for (var i = row.begin; i < row.end; i += LANES) { s = exp_sum_add(s, Lane(x[i])); }
+    for (var n = 0u; n < KEEP; n++) { s = exp_sum_add_if(has(row, n), s, Lane((*kept)[n])); }
+    for (var i = rest(row); i < row.end; i += LANES) { s = exp_sum_add(s, Lane(x[i])); }
     return exp_sum_row(s, lid);
 }
+
+fn softmax_of(v: Cell, peak: f32, scale: f32) -> Cell { return Cell(exp((Lane(v) - peak) * p.inv_tau) * scale); }
+fn log_softmax_of(v: Cell, peak: f32, log_sum: f32) -> Cell { return Cell((Lane(v) - peak) * p.inv_tau - log_sum); }
 
 @compute @workgroup_size(WG)
 fn softmax(at: At, @builtin(local_invocation_index) lid: u32) {
     let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
-    let s = peak_and_sum(row, lid);
+    var kept: array<Cell, HELD>;
+    let s = peak_and_sum(row, &kept, lid);
     let scale = 1.0 / s.y;
-    for (var i = row.begin; i < row.end; i += LANES) { y[i] = Cell(exp((Lane(x[i]) - s.x) * p.inv_tau) * scale); }
+    for (var n = 0u; n < KEEP; n++) { if has(row, n) { y[row.begin + n * LANES] = softmax_of(kept[n], s.x, scale); } }
+    for (var i = rest(row); i < row.end; i += LANES) { y[i] = softmax_of(x[i], s.x, scale); }
 }
 
 @compute @workgroup_size(WG)
 fn log_softmax(at: At, @builtin(local_invocation_index) lid: u32) {
     let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
-    let s = peak_and_sum(row, lid);
+    var kept: array<Cell, HELD>;
+    let s = peak_and_sum(row, &kept, lid);
     let log_sum = log(s.y);
-    for (var i = row.begin; i < row.end; i += LANES) { y[i] = Cell((Lane(x[i]) - s.x) * p.inv_tau - log_sum); }
+    for (var n = 0u; n < KEEP; n++) { if has(row, n) { y[row.begin + n * LANES] = log_softmax_of(kept[n], s.x, log_sum); } }
+    for (var i = rest(row); i < row.end; i += LANES) { y[i] = log_softmax_of(x[i], s.x, log_sum); }
 }
+
+// y and dy of a row as far as a lane keeps them.
+struct Kept { y: array<Cell, HELD>, dy: array<Cell, HELD> }
+
+fn kept_of(row: Row) -> Kept {
+    var kept: Kept;
+    for (var n = 0u; n < KEEP; n++) {
+        kept.y[n] = result[nth(row, n)];
+        kept.dy[n] = dy[nth(row, n)];
+    }
+    return kept;
+}
+
+fn softmax_dx(y: Cell, dy: Cell, dot: f32) -> Cell { return Cell(Lane(y) * (Lane(dy) - dot) * p.inv_tau); }
+fn log_softmax_dx(y: Cell, dy: Cell, total: f32) -> Cell { return Cell((Lane(dy) - exp(Lane(y)) * total) * p.inv_tau); }
 
 @compute @workgroup_size(WG)
 fn softmax_backward(at: At, @builtin(local_invocation_index) lid: u32) {
     let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
+    var kept = kept_of(row);
     var sum = Lane();
-    for (var i = row.begin; i < row.end; i += LANES) { sum += Lane(result[i]) * Lane(dy[i]); }
+    for (var n = 0u; n < KEEP; n++) { sum += select(Lane(), Lane(kept.y[n]) * Lane(kept.dy[n]), has(row, n)); }
+    for (var i = rest(row); i < row.end; i += LANES) { sum += Lane(result[i]) * Lane(dy[i]); }
     let dot = row_sum(vec2f(lane_sum(sum)), lid).x;
-    for (var i = row.begin; i < row.end; i += LANES) {
-        dx[i] = Cell(Lane(result[i]) * (Lane(dy[i]) - dot) * p.inv_tau);
+    for (var n = 0u; n < KEEP; n++) {
+        if has(row, n) { dx[row.begin + n * LANES] = softmax_dx(kept.y[n], kept.dy[n], dot); }
     }
+    for (var i = rest(row); i < row.end; i += LANES) { dx[i] = softmax_dx(result[i], dy[i], dot); }
 }
 
 @compute @workgroup_size(WG)
 fn log_softmax_backward(at: At, @builtin(local_invocation_index) lid: u32) {
     let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
+    var kept = kept_of(row);
     var sum = Lane();
-    for (var i = row.begin; i < row.end; i += LANES) { sum += Lane(dy[i]); }
+    for (var n = 0u; n < KEEP; n++) { sum += select(Lane(), Lane(kept.dy[n]), has(row, n)); }
+    for (var i = rest(row); i < row.end; i += LANES) { sum += Lane(dy[i]); }
     let total = row_sum(vec2f(lane_sum(sum)), lid).x;
-    for (var i = row.begin; i < row.end; i += LANES) {
-        dx[i] = Cell((Lane(dy[i]) - exp(Lane(result[i])) * total) * p.inv_tau);
+    for (var n = 0u; n < KEEP; n++) {
+        if has(row, n) { dx[row.begin + n * LANES] = log_softmax_dx(kept.y[n], kept.dy[n], total); }
     }
+    for (var i = rest(row); i < row.end; i += LANES) { dx[i] = log_softmax_dx(result[i], dy[i], total); }
 }

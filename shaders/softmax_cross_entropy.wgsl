@@ -30,8 +30,11 @@ struct Uniforms { rows: u32, c: u32, inv_tau: f32, grad_scale: f32, nan: f32 }
 @compute @workgroup_size(WG)
 fn softmax_cross_entropy(at: At, @builtin(local_invocation_index) lid: u32) {
     let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
+    var loaded: array<Cell, HELD>;
+    for (var n = 0u; n < KEEP; n++) { loaded[n] = x[nth(row, n)]; }
     var sum = ExpSum(Lane(-3.4e38), Lane());
-    for (var i = row.begin; i < row.end; i += LANES) { sum = exp_sum_add(sum, Lane(x[i])); }
+    for (var n = 0u; n < KEEP; n++) { sum = exp_sum_add_if(has(row, n), sum, Lane(loaded[n])); }
+    for (var i = rest(row); i < row.end; i += LANES) { sum = exp_sum_add(sum, Lane(x[i])); }
     let peak_and_sum = exp_sum_row(sum, lid);
     let peak = peak_and_sum.x;
     let log_sum = log(peak_and_sum.y);
@@ -47,6 +50,8 @@ fn softmax_cross_entropy(at: At, @builtin(local_invocation_index) lid: u32) {
     peak_log_sum[row.index] = vec2f(peak, log_sum);
 }
 
+fn probability(v: Cell, s: vec2f) -> Lane { return exp((Lane(v) - s.x) * p.inv_tau - s.y); }
+
 // LANES invocations take one row, with no sum to share.
 @compute @workgroup_size(WG)
 fn softmax_cross_entropy_backward(at: At, @builtin(local_invocation_index) lid: u32) {
@@ -56,8 +61,12 @@ fn softmax_cross_entropy_backward(at: At, @builtin(local_invocation_index) lid: 
     let s = saved[row.index];
     var scale = dloss[0] * p.grad_scale;
     if label >= p.c { scale = p.nan; }
-    for (var i = row.begin; i < row.end; i += LANES) {
-        let probability = exp((Lane(logits[i]) - s.x) * p.inv_tau - s.y);
-        dx[i] = Cell((probability - lane_hit(i, row.index * p.c + label)) * scale);
+    var loaded: array<Cell, HELD>;
+    for (var n = 0u; n < KEEP; n++) { loaded[n] = logits[nth(row, n)]; }
+    let hit = row.index * p.c + label;
+    for (var n = 0u; n < KEEP; n++) {
+        let i = row.begin + n * LANES;
+        if i < row.end { dx[i] = Cell((probability(loaded[n], s) - lane_hit(i, hit)) * scale); }
     }
+    for (var i = rest(row); i < row.end; i += LANES) { dx[i] = Cell((probability(logits[i], s) - lane_hit(i, hit)) * scale); }
 }

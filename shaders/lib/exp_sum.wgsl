@@ -9,6 +9,12 @@ fn exp_sum_add(s: ExpSum, v: Lane) -> ExpSum {
     return ExpSum(max(s.peak, v), select(s.sum + e, s.sum * e + 1.0, v > s.peak));
 }
 
+// The same if `take`, without a branch.
+fn exp_sum_add_if(take: bool, s: ExpSum, v: Lane) -> ExpSum {
+    let sum = exp_sum_add(s, v);
+    return ExpSum(select(s.peak, sum.peak, take), select(s.sum, sum.sum, take));
+}
+
 // Both numbers of the row. All invocations of the workgroup must call it.
 fn exp_sum_row(s: ExpSum, lid: u32) -> vec2f {
     let peak = row_max(lane_max(s.peak), lid);

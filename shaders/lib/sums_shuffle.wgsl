@@ -1,4 +1,4 @@
-// sums_memory.wgsl in the registers of a subgroup, of which LANES is a part.
+// sums_memory.wgsl in the registers of a subgroup, of which LANES is a part: chosen where no subgroup is smaller.
 
 fn row_sum(v: vec2f, lid: u32) -> vec2f {
     var sum = v;

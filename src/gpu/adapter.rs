@@ -115,7 +115,7 @@ impl AdapterInfo {
             device: info.device,
             is_cpu,
             loop_iterations: if is_cpu { 60_000 } else { u32::MAX },
-            facts: Facts::of(class),
+            facts: Facts::of_adapter(class, &info.name),
             backend: format!("{:?}", info.backend),
             class: format!("{:?}", info.device_type),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),

@@ -1,6 +1,6 @@
 //! Layer normalisation over the last axis.
 
-use super::row_kernel::{RowKernel, check_columns, rows_of};
+use super::row_kernel::{HELD, RowKernel, check_columns, rows_of};
 use super::strips::Strips;
 use crate::gpu::{Bind, Gpu, Source, Work, source, uniforms};
 use crate::tensor::{DType, Tensor};
@@ -9,9 +9,6 @@ static SOURCE: Source = source!("layer_norm.wgsl");
 static FORWARD: RowKernel = RowKernel::lanes(&SOURCE, "layer_norm");
 static BACKWARD: RowKernel = RowKernel::lanes(&SOURCE, "layer_norm_backward");
 static BACKWARD_HELD: RowKernel = RowKernel::lanes(&SOURCE, "layer_norm_backward_held");
-
-/// Cells of a row for each invocation that [`BACKWARD_HELD`] takes at most.
-const HELD: usize = 8;
 
 uniforms! { struct Uniforms { rows: u32, c: u32, eps: f32 } }
 uniforms! { struct StripUniforms { m: u32, c: u32, strips: u32, interleaved: u32 } }
@@ -73,7 +70,7 @@ fn strips(gpu: &Gpu, m: usize, c: usize) -> Strips {
     Strips::new(gpu, m, c, gpu.facts().row_sums.strips(m, lanes).max(m.div_ceil(longest)))
 }
 
-/// The kernel that takes this cut.
+/// The kernel that takes this cut: [`BACKWARD_HELD`] for rows of at most [`HELD`] cells a lane.
 fn backward(gpu: &Gpu, cut: &Strips) -> &'static RowKernel {
     let (lanes, cells) = BACKWARD.sharing(gpu, cut.strips as usize, cut.c as usize);
     if cells <= HELD * lanes { &BACKWARD_HELD } else { &BACKWARD }

@@ -11,50 +11,78 @@ pub(super) struct Width {
     workgroup: u32,
     /// Whether the lanes add up by shuffles, `lib/sums_shuffle.wgsl`.
     shuffled: bool,
+    /// Cells of a row that each lane keeps in registers, at most [`HELD`].
+    keep: u32,
 }
 
-const fn width(lanes: u32, workgroup: u32, shuffled: bool) -> Width {
-    Width { lanes, workgroup, shuffled }
+impl Width {
+    /// Whether the rows' lanes can add up so: by shuffles where no subgroup is smaller than a row's lanes.
+    fn runs_on(self, gpu: &Gpu) -> bool {
+        let info = gpu.info();
+        !self.shuffled || (info.subgroups && info.subgroup_size.0 >= self.lanes)
+    }
 }
 
-/// One invocation a row; 8 a row, which add up in workgroup memory or by shuffles; 4, 32 and 256 a row.
-const WIDTHS: [Width; 6] = [
-    width(1, 8, false),
-    width(8, 32, false),
-    width(8, 32, true),
-    width(4, 64, false),
-    width(32, 64, false),
-    width(256, 256, false),
+/// Cells of a row that a lane has registers for: `HELD` of `lib/row.wgsl`.
+pub(super) const HELD: usize = 8;
+
+/// For CPUs.
+const fn cached(lanes: u32, workgroup: u32, shuffled: bool) -> Width {
+    Width { lanes, workgroup, shuffled, keep: 0 }
+}
+
+/// For GPUs.
+const fn held(lanes: u32, workgroup: u32, shuffled: bool, keep: u32) -> Width {
+    Width { lanes, workgroup, shuffled, keep }
+}
+
+/// Of CPUs: one invocation a row; 8 a row, which add up in workgroup memory or by shuffles. Of GPUs: 256 a row; 4 and, for short rows
+/// and longer ones, 32 a row, again in workgroup memory or by shuffles.
+const WIDTHS: [Width; WAYS] = [
+    cached(1, 8, false),
+    cached(8, 32, false),
+    cached(8, 32, true),
+    held(256, 256, false, 8),
+    held(4, 64, false, 4),
+    held(4, 64, true, 4),
+    held(32, 64, false, 2),
+    held(32, 64, true, 2),
+    held(32, 64, false, 8),
+    held(32, 64, true, 8),
 ];
+const WAYS: usize = 10;
+
+/// The index of the longest rows.
+const LONG: usize = 3;
 
 /// Returns the index into [`WIDTHS`] for `rows` rows of `cells` cells, each of `cell` elements that a lane takes together.
 ///
 /// Where [`Facts::lone_rows`](crate::gpu::Facts::lone_rows) is set an invocation takes a row alone, so that a SIMD register holds
 /// eight rows and nothing is shared; with shuffles 8 lanes take a row of 128 elements or more, and read it side by side. Rows
 /// too few to fill the cores are split too, and rows too long for [`loop_iterations`](crate::gpu::AdapterInfo::loop_iterations): a
-/// kernel passes over its row up to three times. Elsewhere a row has the least lanes that leave each about 32 elements at most.
+/// kernel passes over its row up to three times. Elsewhere a row has the least lanes that leave each about 32 elements at most, and
+/// they shuffle where a subgroup has them all.
 fn choose(gpu: &Gpu, rows: usize, cells: usize, cell: usize) -> usize {
     if !gpu.facts().lone_rows {
-        return match cells * cell {
-            1025.. => 5,
-            65.. => 4,
-            _ => 3,
+        let by_memory = match cells * cell {
+            1025.. => return LONG,
+            65.. if cells > 64 => 8,
+            65.. => 6,
+            _ => 4,
         };
+        let by_shuffles = by_memory + 1;
+        return if WIDTHS[by_shuffles].runs_on(gpu) { by_shuffles } else { by_memory };
     }
-    let shuffles = shuffles(gpu) && gpu.facts().prefers(Means::Shuffles);
+    let shuffles = gpu.info().lacks(Means::Shuffles).is_none() && gpu.facts().prefers(Means::Shuffles);
     let split = if shuffles { 2 } else { 1 };
     let longest = gpu.info().longest_loop(3);
     match cells {
-        _ if cells > longest.saturating_mul(8) => 5,
+        _ if cells > longest.saturating_mul(8) => LONG,
         _ if cells > longest => split,
         _ if shuffles && cells * cell >= SIDE_BY_SIDE => 2,
         _ if rows < 64 && cells >= 16 => split,
         _ => 0,
     }
-}
-
-fn shuffles(gpu: &Gpu) -> bool {
-    gpu.info().lacks(Means::Shuffles).is_none()
 }
 
 /// Elements of a row from which eight lanes that shuffle are faster than one.
@@ -63,8 +91,8 @@ const SIDE_BY_SIDE: usize = 128;
 /// One entry point compiled for each of `WIDTHS`, and again for cells of four elements where its rows have lanes
 /// (`shaders/lib/lane_4.wgsl`); the pipelines are made when first used.
 pub(super) struct RowKernel {
-    narrow: [Kernel; 6],
-    wide: Option<[Kernel; 6]>,
+    narrow: [Kernel; WAYS],
+    wide: Option<[Kernel; WAYS]>,
 }
 
 impl RowKernel {
@@ -85,7 +113,7 @@ impl RowKernel {
     }
 
     /// The kernels for rows of `c` elements, and the elements of a cell.
-    fn cells(&self, c: usize) -> (&[Kernel; 6], usize) {
+    fn cells(&self, c: usize) -> (&[Kernel; WAYS], usize) {
         match &self.wide {
             Some(wide) if c.is_multiple_of(4) => (wide, 4),
             _ => (&self.narrow, 1),
@@ -135,7 +163,7 @@ impl RowKernel {
         let wide = self.wide.as_ref().filter(|_| c.is_multiple_of(4));
         for (kernels, lane) in [(Some(&self.narrow), 1), (wide, 4)] {
             for (kernel, width) in kernels.into_iter().flatten().zip(WIDTHS) {
-                if !width.shuffled || shuffles(gpu) {
+                if width.runs_on(gpu) {
                     let name = format!("{width:?}, cells of {lane}, {rows} x {c}");
                     check(&name, lane * width.lanes as usize, &|tensors| {
                         launch(kernel, width, gpu, tensors, uniforms, rows, Work::default());
@@ -160,7 +188,7 @@ fn launch<P: Uniforms>(
     gpu.run(kernel, tensors, uniforms, Grid::groups(groups as u64), work);
 }
 
-const fn widths(source: &'static Source, entry: &'static str, wide: bool) -> [Kernel; 6] {
+const fn widths(source: &'static Source, entry: &'static str, wide: bool) -> [Kernel; WAYS] {
     [
         of_width::<0>(source, entry, wide),
         of_width::<1>(source, entry, wide),
@@ -168,12 +196,18 @@ const fn widths(source: &'static Source, entry: &'static str, wide: bool) -> [Ke
         of_width::<3>(source, entry, wide),
         of_width::<4>(source, entry, wide),
         of_width::<5>(source, entry, wide),
+        of_width::<6>(source, entry, wide),
+        of_width::<7>(source, entry, wide),
+        of_width::<8>(source, entry, wide),
+        of_width::<9>(source, entry, wide),
     ]
 }
 
 const fn of_width<const I: usize>(source: &'static Source, entry: &'static str, wide: bool) -> Kernel {
-    let constants: &'static [(&'static str, f64)] =
-        const { &[("LANES", WIDTHS[I].lanes as f64), ("WG", WIDTHS[I].workgroup as f64)] };
+    let constants: &'static [(&'static str, f64)] = const {
+        let Width { lanes, workgroup, keep, .. } = WIDTHS[I];
+        &[("LANES", lanes as f64), ("WG", workgroup as f64), ("KEEP", keep as f64)]
+    };
     let sums = if WIDTHS[I].shuffled { "sums_shuffle" } else { "sums_memory" };
     let kernel = source.kernel(entry).with(constants).lib("sums", sums);
     if wide { kernel.lib("lane", "lane_4") } else { kernel }

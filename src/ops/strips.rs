@@ -22,7 +22,12 @@ pub(super) const fn lanes(
     [source.kernel(entry).with(constants), source.kernel(entry).with(constants).lib("lane", "lane_4")]
 }
 
-/// A cut of `[m, c]`: one invocation a column of a strip.
+/// Lanes that take the rows of a matrix of `c` columns: four columns each, where there are whole fours.
+pub(super) const fn lanes_of(c: usize) -> usize {
+    if c.is_multiple_of(4) { c / 4 } else { c }
+}
+
+/// A cut of `[m, c]`: one invocation a lane of a strip ([`lanes_of`]).
 #[derive(Clone, Copy)]
 pub(super) struct Strips {
     pub(super) m: u32,
@@ -34,7 +39,7 @@ pub(super) struct Strips {
 impl Strips {
     /// A cut for sums: few enough strips that adding them up is cheap.
     pub(super) fn for_sums(gpu: &Gpu, m: usize, c: usize) -> Self {
-        Self::new(gpu, m, c, gpu.facts().column_sums.strips(m, c))
+        Self::new(gpu, m, c, gpu.facts().column_sums.strips(m, lanes_of(c)))
     }
 
     /// A cut of broadcast arithmetic over rows of `row` elements: strips of 8 to 32 rows, which span a 16th of
@@ -46,7 +51,7 @@ impl Strips {
 
     /// A cut for elementwise work, where the rows of a strip share one read of their column's values.
     pub(super) fn for_map(gpu: &Gpu, m: usize, c: usize) -> Self {
-        Self::new(gpu, m, c, gpu.facts().column_maps.strips(m, c))
+        Self::new(gpu, m, c, gpu.facts().column_maps.strips(m, lanes_of(c)))
     }
 
     /// At most `strips` strips, none of them empty.
@@ -71,8 +76,7 @@ impl Strips {
         work: Work,
     ) {
         let wide = self.c.is_multiple_of(4);
-        let columns = if wide { self.c / 4 } else { self.c };
-        let grid = Grid::items(u64::from(self.strips) * u64::from(columns));
+        let grid = Grid::items(u64::from(self.strips) * lanes_of(self.c as usize) as u64);
         gpu.run(&kernel[usize::from(wide)], tensors, uniforms, grid, work);
     }
 
@@ -119,6 +123,28 @@ impl Strips {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::{Class, Facts, StripCut};
+
+    /// Invocations of the sums and of the maps over m x c on a GPU. 132 processors hold 270,336; a strip keeps 16 rows, since
+    /// what it writes, and the second pass reads, is then an eighth of the two tensors that a batch norm's gradient sums.
+    #[test]
+    fn lanes_fill_a_large_gpu() {
+        let facts = Facts::of(Class::Gpu);
+        for (m, c, sums, maps) in [
+            (1024 * 32 * 32, 64, 262_144, 1_048_576),
+            (1024 * 16 * 16, 128, 262_144, 1_048_576),
+            (1024 * 8 * 8, 256, 262_144, 1_048_576),
+            (1024 * 4 * 4, 512, 131_072, 524_288),
+            (4096, 1024, 65_536, 262_144),
+            (65_536, 128, 131_072, 524_288),
+            // Columns one by one.
+            (1 << 20, 63, 262_143, 1_048_572),
+        ] {
+            let invocations = |cut: StripCut| cut.strips(m, lanes_of(c)) * lanes_of(c);
+            let cuts = [facts.column_sums, facts.column_maps];
+            assert_eq!(cuts.map(invocations), [sums, maps], "{m} x {c}");
+        }
+    }
 
     #[test]
     fn no_strip_is_empty() {
