@@ -1,9 +1,10 @@
 enable f16;
-// forward.wgsl on matrix units: lse_i = ln sum_j exp(s_ij) over logits s_ij = a_i . b_j / tau of f16 rows, never stored.
+// The forward pass on matrix units: ln sum_j exp(s_ij) over logits s_ij = a_i . b_j / tau of f16 rows, never stored.
 //
 // A workgroup owns BM queries and streams a chunk of the keys, BN at a time: each block of logits is a product of
 // lib/matrix.wgsl, of which `use_strip` gets a strip of rows at a time. WG / (2 TILE) lanes share a row of it; each keeps its
-// own pair (max, sum of exp(s - max)), which `contrastive_finish` adds up as it does those of chunks.
+// own pair (max, sum of exp(s - max)) of the keys but the positive, whose logit is kept apart. `contrastive_finish` adds the pairs
+// up as it does those of chunks.
 // lib: grid stage tile matrix
 
 const A_ALONG_K = true;
@@ -21,10 +22,11 @@ struct Uniforms {
     inv_tau: f32,
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
-@group(0) @binding(1) var<storage, read_write> state: array<vec2f>;     // (chunks, lanes, n): max, sum
+@group(0) @binding(1) var<storage, read_write> state: array<f32>;       // (1 + 2 chunks lanes, n): the positive's logit; max, sum
 @group(0) @binding(2) var<storage, read> a: array<vec4<f16>>;           // (n, d) queries
 @group(0) @binding(3) var<storage, read> b: array<vec4<f16>>;           // (m, d) keys
 @group(0) @binding(4) var<storage, read> excluded: array<u32>;          // (n) the key a query leaves out; m or more: none
+@group(0) @binding(5) var<storage, read> positive: array<u32>;          // (n) the key a query aims at; m or more: none
 
 var<private> online: array<vec2f, 4>;       // of this invocation's row in each pair of strips
 
@@ -38,25 +40,29 @@ fn load_b(l: u32, j: u32, l1: u32) -> vec4<f16> {
     return b[(j * p.d + l) / 4u];
 }
 
-fn logit(row: u32, column: u32, j: u32, out: u32) -> f32 {
-    return select(MASKED, c_tile[strip_at(row, column)] * p.inv_tau, j < p.m && j != out && strip_has(row, column));
-}
-
+// A lane takes four of its columns at a time: one pass over the strip, and five exponentials for four logits.
 fn use_strip(i0: u32, j0: u32, r: u32, lid: u32) {
     let lanes = WG / (2u * TILE);
     let row = lid / lanes;
-    let out = excluded[min(i0 + strip_row(r, row), p.n - 1u)];
-    let before = online[r / 2u];
-    var top = before.x;
-    for (var c = lid % lanes; c < C_COLUMNS; c += lanes) {
-        top = max(top, logit(row, c, j0 + strip_column(r, c), out));
+    let i = i0 + strip_row(r, row);
+    let out = excluded[min(i, p.n - 1u)];
+    let aim = positive[min(i, p.n - 1u)];
+    var pair = online[r / 2u];
+    for (var first = lid % lanes; first < C_COLUMNS; first += 4u * lanes) {
+        var s = vec4f(MASKED);
+        for (var q = 0u; q < 4u; q++) {
+            let c = first + q * lanes;
+            let j = j0 + strip_column(r, c);
+            if c < C_COLUMNS && strip_has(row, c) && j < p.m && j != out {
+                let logit = c_tile[strip_at(row, c)] * p.inv_tau;
+                if j != aim { s[q] = logit; } else if i < p.n { state[i] = logit; }
+            }
+        }
+        let top = max(pair.x, max(max(s.x, s.y), max(s.z, s.w)));
+        // Sums made while every key was masked count ones; the first real maximum multiplies them by 0.
+        pair = vec2f(top, pair.y * exp(pair.x - top) + dot(exp(s - top), vec4f(1.0)));
     }
-    // Sums made while every key was masked count ones; the first real maximum multiplies them by 0.
-    var sum = before.y * exp(before.x - top);
-    for (var c = lid % lanes; c < C_COLUMNS; c += lanes) {
-        sum += exp(logit(row, c, j0 + strip_column(r, c), out) - top);
-    }
-    online[r / 2u] = vec2f(top, sum);
+    online[r / 2u] = pair;
 }
 
 @compute @workgroup_size(WG)
@@ -68,10 +74,13 @@ fn contrastive_forward(
     let chunk = group / blocks;
     let i0 = group % blocks * BM;
     let lanes = WG / (2u * TILE);
-    let pairs = (chunk * lanes + lid % lanes) * p.n;
+    let to = (1u + 2u * (chunk * lanes + lid % lanes)) * p.n;
     for (var r = 0u; r < 4u; r++) {
         online[r] = vec2f(MASKED, 0.0);
-        if p.begin > 0u && chunk < p.chunks { online[r] = state[pairs + min(i0 + strip_row(2u * r, lid / lanes), p.n - 1u)]; }
+        if p.begin > 0u && chunk < p.chunks {
+            let i = to + min(i0 + strip_row(2u * r, lid / lanes), p.n - 1u);
+            online[r] = vec2f(state[i], state[i + p.n]);
+        }
     }
     // A workgroup past the work, which folding the grid may add, has no keys.
     let stop = select(0u, min(chunk * p.chunk + min(p.end, p.chunk), p.m), chunk < p.chunks);
@@ -80,6 +89,9 @@ fn contrastive_forward(
     }
     for (var r = 0u; r < 4u; r++) {
         let i = i0 + strip_row(2u * r, lid / lanes);
-        if i < p.n && chunk < p.chunks { state[pairs + i] = online[r]; }
+        if i < p.n && chunk < p.chunks {
+            state[to + i] = online[r].x;
+            state[to + p.n + i] = online[r].y;
+        }
     }
 }

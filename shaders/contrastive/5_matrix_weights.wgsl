@@ -1,5 +1,5 @@
 enable f16;
-// Gradient of the logits for a slab of queries, in f16: 2^14 w_ij with w_ij = exp(s_ij - lse_i) - [j is positive].
+// Gradient of the logits for a slab of queries, in f16: 2^14 w_ij with w_ij = exp(s_ij - max_i) / sum_i, -miss_i for the positive.
 //
 // Then dq = W K and dk = W^T Q are products of 11_matrix: three of them a slab instead of the four of two streaming
 // passes. A slab is a bounded number of rows, so that memory stays linear. 2^14 keeps probabilities down to 2^-28 normal.
@@ -15,6 +15,7 @@ struct Uniforms {
     m: u32,         // keys
     d: u32,         // width of a row, a multiple of 4
     inv_tau: f32,
+    plane: u32,     // numbers of a kind in `softmax`
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> w: array<vec4<f16>>;     // (last - first, m / 4 rounded up)
@@ -22,7 +23,7 @@ struct Uniforms {
 @group(0) @binding(3) var<storage, read> b: array<vec4<f16>>;           // (m, d) keys
 @group(0) @binding(4) var<storage, read> excluded: array<u32>;          // (n) the key a query leaves out
 @group(0) @binding(5) var<storage, read> positive: array<u32>;          // (n) the key a query aims at
-@group(0) @binding(6) var<storage, read> lse: array<f32>;               // (n)
+@group(0) @binding(6) var<storage, read> softmax: array<f32>;           // (3, plane): max, 1 / sum, miss; see rows.wgsl
 
 fn load_a(i: u32, l: u32, l1: u32) -> vec4<f16> {
     if i >= p.last || l >= l1 { return vec4<f16>(); }
@@ -34,7 +35,7 @@ fn load_b(l: u32, j: u32, l1: u32) -> vec4<f16> {
     return b[(j * p.d + l) / 4u];
 }
 
-// A probability is at most 1: the bound holds rounding, and the excluded logit, which may lie far above lse.
+// A probability is at most 1: the bound holds the excluded logit, which may lie far above the maximum.
 fn use_strip(i0: u32, j0: u32, r: u32, lid: u32) {
     let quads = (p.m + 3u) / 4u;
     for (var e = lid; e < 2u * TILE * C_COLUMNS / 4u; e += WG) {
@@ -46,7 +47,8 @@ fn use_strip(i0: u32, j0: u32, r: u32, lid: u32) {
         var v = vec4<f16>();
         for (var q = 0u; q < 4u; q++) {
             let s = c_tile[strip_at(row, column + q)] * p.inv_tau;
-            let x = exp(min(s - lse[i], 0.0)) - select(0.0, 1.0, j + q == positive[i]);
+            let other = exp(min(s - softmax[i], 0.0)) * softmax[p.plane + i];
+            let x = select(other, -softmax[2u * p.plane + i], j + q == positive[i]);
             v[q] = f16(select(0.0, 16384.0 * x, j + q < p.m && j + q != excluded[i]));
         }
         w[(i - p.first) * quads + j / 4u] = v;

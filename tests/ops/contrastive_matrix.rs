@@ -1,7 +1,7 @@
 //! The contrastive loss on matrix units, wherever the adapter has them.
 
 use crate::common::*;
-use crate::contrastive::{assert_loss, unit_rows};
+use crate::contrastive::{assert_losses, unit_rows};
 use crate::matmul_matrix::with_matrix_units;
 use wgrad::Gpu;
 use wgrad::ops::Contrastive;
@@ -50,7 +50,7 @@ fn loss_and_gradients() {
             let excluded: Vec<Option<usize>> = (0..n).map(|i| excludes.then_some((i + 1) % m)).collect();
             let extra = extra.then_some(&e[..]);
             let spec = Spec { d, tau: f64::from(tau), positive: &positive, excluded: &excluded, extra };
-            assert_loss(&what, out.loss.item().unwrap(), contrastive(&q, &k, &spec).loss, tau);
+            assert_losses(&what, &out, &contrastive(&q, &k, &spec), d, tau);
             let want = contrastive_backward(&q, &k, &spec, 1.0);
             let grads = out.loss.backward();
             let got = |leaf| grads.get(leaf).unwrap().to_vec().unwrap();
@@ -72,10 +72,10 @@ fn rows_against_themselves() {
         let excluded: Vec<Option<usize>> = (0..n).map(Some).collect();
         let x = f64s(&x);
         let spec = Spec { d, tau: 0.1, positive: &positive, excluded: &excluded, extra: None };
-        let loss = Contrastive::new(0.1).positive_offset(n / 2).exclude_offset(0).forward_self(&z).loss;
-        assert_loss("self", loss.item().unwrap(), contrastive(&x, &x, &spec).loss, 0.1);
+        let out = Contrastive::new(0.1).positive_offset(n / 2).exclude_offset(0).forward_self(&z);
+        assert_losses("self", &out, &contrastive(&x, &x, &spec), d, 0.1);
         let want = contrastive_backward(&x, &x, &spec, 1.0);
         let sum: Vec<f64> = want.queries.iter().zip(&want.keys).map(|(a, b)| a + b).collect();
-        assert_gradient("self: dz", &loss.backward().get(&z).unwrap().to_vec().unwrap(), &sum);
+        assert_gradient("self: dz", &out.loss.backward().get(&z).unwrap().to_vec().unwrap(), &sum);
     }
 }

@@ -1,6 +1,6 @@
 //! The contrastive loss on matrix units: logits of f16 rows, f32 sums.
 
-use super::call::{Call, Passes, Saved, Wanted};
+use super::call::{Call, Keys, Passes, Saved, Wanted};
 use crate::gpu::{Grid, Kernel, Source, Work, source, uniforms};
 use crate::ops::matmul::job::Form;
 use crate::ops::matmul::matrix::{pack, parts, tile, workgroup};
@@ -18,7 +18,7 @@ uniforms! {
     struct Forward { n: u32, m: u32, d: u32, chunk: u32, chunks: u32, begin: u32, end: u32, inv_tau: f32 }
 }
 uniforms! {
-    struct Weights { first: u32, last: u32, m: u32, d: u32, inv_tau: f32 }
+    struct Weights { first: u32, last: u32, m: u32, d: u32, inv_tau: f32, plane: u32 }
 }
 uniforms! {
     struct Sum { n: u32, splits: u32, scale: f32 }
@@ -33,10 +33,10 @@ const WEIGHT_SCALE: f32 = 16_384.0;
 pub(super) struct Matrix;
 
 impl Passes for Matrix {
-    fn states(&self, call: &Call, q: &Tensor, k: &Tensor, excluded: &Tensor) -> (Tensor, u32) {
+    fn states(&self, call: &Call, keys: &Keys<'_>) -> (Tensor, u32) {
         let Call { ref gpu, n, m, d4, tau, dispatch_flops } = *call;
         let tile = tile(gpu);
-        let ((q, d), (k, _)) = (pack("contrastive", q), pack("contrastive", k));
+        let ((q, d), (k, _)) = (pack("contrastive", keys.q), pack("contrastive", keys.k));
         let side = 8 * tile;
         let (blocks, tiles) = (n.div_ceil(side), m.div_ceil(side));
         let wanted = gpu.facts().parts(u64::from(blocks), workgroup(gpu), u64::MAX) as u32;
@@ -49,7 +49,7 @@ impl Passes for Matrix {
         let part = most.min(by_loops).max(1) * side;
 
         let kept = workgroup(gpu) / (2 * tile);
-        let shape = [chunks * kept, n, 2].map(|length| length as usize);
+        let shape = [1 + 2 * chunks * kept, n].map(|length| length as usize);
         let state = Tensor::alloc(gpu, "contrastive", &Shape::new(&shape), DType::F32);
         for begin in (0..chunk).step_by(part as usize) {
             let end = (begin + part).min(chunk);
@@ -58,7 +58,7 @@ impl Passes for Matrix {
             let bytes = (q.bytes() + state.bytes()) as u64 + 2 * u64::from(d) * streamed;
             let work = Work::new(bytes, 2 * u64::from(d) * u64::from(n) * streamed);
             let grid = Grid::groups(u64::from(blocks) * u64::from(chunks));
-            gpu.run(&FORWARD, &[&state, &q, &k, excluded], &p, grid, work);
+            gpu.run(&FORWARD, &[&state, &q, &k, keys.excluded, keys.positive], &p, grid, work);
         }
         (state, chunks * kept)
     }
@@ -91,9 +91,9 @@ impl Passes for Matrix {
             let q_slab = Tensor::view(&q, (first * d) as usize, [slab as usize, d as usize]);
             let flops = 2 * u64::from(d) * u64::from(slab) * u64::from(m);
             let work = Work::new((q_slab.bytes() + k.bytes() + w.bytes()) as u64, flops);
-            let p = Weights { first, last, m, d, inv_tau: tau.recip() };
+            let p = Weights { first, last, m, d, inv_tau: tau.recip(), plane: call.plane() };
             let grid = Grid::groups(u64::from(slab.div_ceil(side)) * u64::from(m.div_ceil(side)));
-            gpu.run(&WEIGHTS, &[&w, &q, &k, saved.excluded, saved.positive, saved.lse], &p, grid, work);
+            gpu.run(&WEIGHTS, &[&w, &q, &k, saved.excluded, saved.positive, saved.softmax], &p, grid, work);
 
             let add = |y: &Tensor, (part, splits): (Tensor, u32)| {
                 let n = y.len() as u32;
