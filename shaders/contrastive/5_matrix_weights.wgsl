@@ -4,26 +4,34 @@ enable f16;
 // Then dq = W K and dk = W^T Q are products of 11_matrix: three of them a slab instead of the four of two streaming
 // passes. A slab is a bounded number of rows, so that memory stays linear. 2^14 keeps probabilities down to 2^-28 normal.
 // Traffic: 2 bytes a weight here, and 2 for each of the products.
+//
+// In products of N x N x d, 2 N N d operations each, forward and backward cost 1 + 3. Of rows against themselves (BOTH) s is
+// symmetric, and one weight w_ij + w_ji stands for (i, j) and (j, i). A slab then takes the columns from its own first row on, so
+// that all slabs together have half the weights, and each weight is used twice, for its row and for its column: 1 + 1.5, and a
+// little more for the squares of the slabs on the diagonal.
 // lib: grid stage tile matrix
 
 const A_ALONG_K = true;
 const B_ALONG_K = true;
+override BOTH: bool = false;    // the keys are the queries
 
 struct Uniforms {
     first: u32,     // queries of this slab: first, ... last - 1
     last: u32,
-    m: u32,         // keys
+    start: u32,     // keys start, ... m - 1: all of them, or with BOTH those from `first` on
+    m: u32,
     d: u32,         // width of a row, a multiple of 4
     inv_tau: f32,
-    plane: u32,     // numbers of a kind in `softmax`
+    plane4: u32,    // vec4s of numbers of a kind in `softmax`
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
-@group(0) @binding(1) var<storage, read_write> w: array<vec4<f16>>;     // (last - first, m / 4 rounded up)
+@group(0) @binding(1) var<storage, read_write> w: array<vec4<f16>>;     // (last - first, (m - start) / 4 rounded up)
 @group(0) @binding(2) var<storage, read> a: array<vec4<f16>>;           // (n, d) queries
 @group(0) @binding(3) var<storage, read> b: array<vec4<f16>>;           // (m, d) keys
-@group(0) @binding(4) var<storage, read> excluded: array<u32>;          // (n) the key a query leaves out
-@group(0) @binding(5) var<storage, read> positive: array<u32>;          // (n) the key a query aims at
-@group(0) @binding(6) var<storage, read> softmax: array<f32>;           // (3, plane): max, 1 / sum, miss; see rows.wgsl
+// Of the queries, four at a time: the key each leaves out, the key it aims at, and (3, plane4): max, 1 / sum, miss; see rows.wgsl.
+@group(0) @binding(4) var<storage, read> excluded: array<vec4u>;
+@group(0) @binding(5) var<storage, read> positive: array<vec4u>;
+@group(0) @binding(6) var<storage, read> softmax: array<vec4f>;
 
 fn load_a(i: u32, l: u32, l1: u32) -> vec4<f16> {
     if i >= p.last || l >= l1 { return vec4<f16>(); }
@@ -35,23 +43,42 @@ fn load_b(l: u32, j: u32, l1: u32) -> vec4<f16> {
     return b[(j * p.d + l) / 4u];
 }
 
+struct Four { peak: vec4f, inv_sum: vec4f, miss: vec4f, positive: vec4u, excluded: vec4u }
+
+fn load_four(i4: u32) -> Four {
+    return Four(softmax[i4], softmax[p.plane4 + i4], softmax[2u * p.plane4 + i4], positive[i4], excluded[i4]);
+}
+
+fn repeat(i: u32) -> Four {
+    let i4 = i / 4u;
+    let r = i % 4u;
+    return Four(vec4f(softmax[i4][r]), vec4f(softmax[p.plane4 + i4][r]), vec4f(softmax[2u * p.plane4 + i4][r]),
+                vec4u(positive[i4][r]), vec4u(excluded[i4][r]));
+}
+
 // A probability is at most 1: the bound holds the excluded logit, which may lie far above the maximum.
+fn weight(s: vec4f, key: vec4u, f: Four) -> vec4f {
+    let x = exp(min(s - f.peak, vec4f())) * f.inv_sum;
+    return select(select(x, -f.miss, key == f.positive), vec4f(), key == f.excluded);
+}
+
+// An invocation takes the same four columns of several rows.
 fn use_strip(i0: u32, j0: u32, r: u32, lid: u32) {
-    let quads = (p.m + 3u) / 4u;
-    for (var e = lid; e < 2u * TILE * C_COLUMNS / 4u; e += WG) {
-        let row = e / (C_COLUMNS / 4u);
-        let column = e % (C_COLUMNS / 4u) * 4u;
+    let quads = (p.m - p.start + 3u) / 4u;
+    let column = lid % (C_COLUMNS / 4u) * 4u;
+    let j = j0 + strip_column(r, column);
+    if j >= p.m { return; }
+    let keys = j + vec4u(0u, 1u, 2u, 3u);
+    var streamed = Four();
+    if BOTH { streamed = load_four(j / 4u); }
+    for (var row = lid / (C_COLUMNS / 4u); row < 2u * TILE; row += WG / (C_COLUMNS / 4u)) {
         let i = i0 + strip_row(r, row);
-        let j = j0 + strip_column(r, column);
-        if i >= p.last || j >= p.m || !strip_has(row, column) { continue; }
-        var v = vec4<f16>();
-        for (var q = 0u; q < 4u; q++) {
-            let s = c_tile[strip_at(row, column + q)] * p.inv_tau;
-            let other = exp(min(s - softmax[i], 0.0)) * softmax[p.plane + i];
-            let x = select(other, -softmax[2u * p.plane + i], j + q == positive[i]);
-            v[q] = f16(select(0.0, 16384.0 * x, j + q < p.m && j + q != excluded[i]));
-        }
-        w[(i - p.first) * quads + j / 4u] = v;
+        if i >= p.last || !strip_has(row, column) { continue; }
+        let at = strip_at(row, column);
+        let s = vec4f(c_tile[at], c_tile[at + 1u], c_tile[at + 2u], c_tile[at + 3u]) * p.inv_tau;
+        var x = weight(s, keys, repeat(i));
+        if BOTH { x += weight(s, vec4u(i), streamed); }
+        w[(i - p.first) * quads + (j - p.start) / 4u] = vec4<f16>(select(vec4f(), 16384.0 * x, keys < vec4u(p.m)));
     }
 }
 
@@ -59,9 +86,9 @@ fn use_strip(i0: u32, j0: u32, r: u32, lid: u32) {
 fn contrastive_weights(
     at: At, @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32
 ) {
-    let blocks = (p.m + BN - 1u) / BN;
+    let blocks = (p.m - p.start + BN - 1u) / BN;
     let group = group_index(at);
     let i0 = p.first + group / blocks * BM;
     // A workgroup past the work, which folding the grid may add, sums and writes nothing.
-    product(i0, group % blocks * BN, 0u, select(0u, p.d, i0 < p.last), lid, subgroup, subgroups);
+    product(i0, p.start + group % blocks * BN, 0u, select(0u, p.d, i0 < p.last), lid, subgroup, subgroups);
 }

@@ -124,7 +124,9 @@ impl Contrastive {
     /// Loss of queries `[N, d]` against keys `[M, d]`; nothing is normalised here.
     ///
     /// `f16` tensors are widened to `f32` first: a pass over N + M rows before N x M x d operations. Loss and by-products are
-    /// `f32`, of the rows as they are stored; a gradient is rounded to `f16` once, at the end.
+    /// `f32`, of the rows as they are stored; a gradient is rounded to `f16` once, at the end. Where the adapter has matrix units and
+    /// prefers them, queries and keys that are both `f16` are multiplied there: the logits are the same, and the weights of a
+    /// gradient are rounded to `f16` before its sums.
     ///
     /// Gradients go to those of queries, keys and extra positives that require them.
     ///
@@ -149,13 +151,15 @@ impl Contrastive {
     #[track_caller]
     fn run(&self, queries: &Tensor, keys: &Tensor, same: bool) -> ContrastiveOutput {
         self.check(queries, keys);
+        let half = queries.dtype() == DType::F16 && keys.dtype() == DType::F16;
+        let operands = if half { DType::F16 } else { DType::F32 };
         let queries = &queries.cast(DType::F32);
         let keys = if same { queries } else { &keys.cast(DType::F32) };
         let extra_rows = self.extra.as_ref().map(|e| e.cast(DType::F32));
         let (n, m, d) = (queries.shape()[0] as u32, keys.shape()[0] as u32, keys.shape()[1]);
         let (gpu, d4, tau) = (queries.gpu().clone(), d.div_ceil(4) as u32, self.tau);
         let dispatch_flops = self.dispatch_flops.unwrap_or_else(|| gpu.launch_flops(0.25));
-        let call = Call { gpu, n, m, d4, tau, dispatch_flops };
+        let call = Call { gpu, n, m, d4, tau, operands, dispatch_flops };
         let q = pad_columns(queries, 4 * call.d4);
         let k = if same { q.clone() } else { pad_columns(keys, 4 * call.d4) };
         let extra = extra_rows.as_ref().map(|e| pad_columns(e, 4 * call.d4));

@@ -1,7 +1,7 @@
 //! A contrastive loss to compute, and the two passes of a rung that computes it.
 
 use crate::gpu::{Gpu, Work};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// A column for each row.
 #[derive(Debug, Clone)]
@@ -48,6 +48,8 @@ pub(in crate::ops) struct Call {
     pub(super) m: u32,
     pub(super) d4: u32,
     pub(super) tau: f32,
+    /// `F16` if the rows of queries and keys are; they come widened all the same.
+    pub(super) operands: DType,
     pub(super) dispatch_flops: u64,
 }
 
