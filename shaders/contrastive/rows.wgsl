@@ -58,8 +58,8 @@ fn contrastive_finish(at: At, @builtin(local_invocation_index) lid: u32) {
     if i >= p.n { return; }
     var aim = 0.0;
     for (var c = 0u; c < p.d4 * p.extra; c += 1) { aim += dot(vec4f(query[i * p.d4 + c]), vec4f(candidate[i * p.d4 + c])); }
-    let of_key = select(p.nan, state[i], positive[i] < p.m);
-    aim = select(of_key, aim * p.inv_tau, p.extra == 1);
+    aim = select(state[i], aim * p.inv_tau, p.extra == 1);
+    let known = p.extra == 1 || positive[i] < p.m;
     var top = -3.4e38;
     for (var k = 0u; k < p.chunks; k += 1) { top = max(top, state[(1u + 2u * k) * p.n + i]); }
     let peak = max(top, aim);
@@ -70,11 +70,12 @@ fn contrastive_finish(at: At, @builtin(local_invocation_index) lid: u32) {
     }
     let sum = wrong + exp(aim - peak);
     let log_sum = select(log(sum), log_1p(wrong), aim == peak);
-    row_loss[i] = (peak - aim) + log_sum;
-    row_lse[i] = peak + log_sum;
+    // Set here, and not carried by arithmetic: `max` and `exp` of some drivers lose NaN.
+    row_loss[i] = select(p.nan, (peak - aim) + log_sum, known);
+    row_lse[i] = select(p.nan, peak + log_sum, known);
     softmax[i] = peak;
-    softmax[p.plane + i] = 1.0 / sum;
-    softmax[2u * p.plane + i] = wrong / sum;
+    softmax[p.plane + i] = select(p.nan, 1.0 / sum, known);
+    softmax[2u * p.plane + i] = select(p.nan, wrong / sum, known);
 }
 
 @group(0) @binding(1) var<storage, read_write> dquery: array<Elem4>;

@@ -105,8 +105,9 @@ pub(crate) fn assert_losses(what: &str, out: &ContrastiveOutput, want: &Loss, d:
     assert!(!out.lse.tracks_grad() && !out.row_losses.tracks_grad());
 }
 
-/// A gradient's bound in the norm over all its elements, by its [`Side`].
-pub(crate) fn gradient_slack(want: &Loss, side: Side, d: usize, tau: f32) -> f64 {
+/// A gradient's bound in the norm over all its elements, by its [`Side`], of sums of at most so many `terms`: each weight is off by
+/// `2 logit_error + FUNCTIONS` of itself, the roundings of the sum add up like a random walk, and a row's weights to twice its miss.
+fn gradient_slack(want: &Loss, side: Side, [terms, d]: [usize; 2], tau: f32) -> f64 {
     let n = want.row_losses.len() as f64;
     let misses = || want.row_losses.iter().map(|&l| 2.0 * miss(l));
     let queries = misses().map(|x| x * x).sum::<f64>().sqrt();
@@ -116,19 +117,19 @@ pub(crate) fn gradient_slack(want: &Loss, side: Side, d: usize, tau: f32) -> f64
         Side::Keys => misses().sum(),
         Side::Both => queries + misses().sum::<f64>(),
     };
-    (2.0 * logit_error(d, tau) + FUNCTIONS) * size / (n * f64::from(tau))
+    let sum = (terms as f64).sqrt() * 2_f64.powi(-24);
+    (2.0 * logit_error(d, tau) + FUNCTIONS + sum) * size / (n * f64::from(tau))
 }
 
 /// Whose gradient it is.
 #[derive(Clone, Copy)]
-pub(crate) enum Side {
+enum Side {
     Queries,
     Keys,
     Both,
 }
 
-/// A weight is off by `2 logit_error + FUNCTIONS` of itself, and a row's weights add up to twice its miss, of unit rows: so is the
-/// gradient, `||g - g64|| <= (2 logit_error + FUNCTIONS) sum |w| / (N tau)`.
+/// `||g - g64|| <= slack`, that of [`gradient_slack`].
 #[track_caller]
 fn assert_gradient(what: &str, got: &Tensor, want: &[f64], slack: f64) {
     let got = got.to_vec().unwrap();
@@ -163,7 +164,7 @@ fn check_on(gpu: &Gpu, case: Case) {
     let want = contrastive(&q, &k, &spec);
     assert_losses(&format!("{case:?}"), &out, &want, d, tau);
 
-    let slack = |side| gradient_slack(&want, side, d, tau);
+    let slack = |side| gradient_slack(&want, side, [n.max(m), d], tau);
     let [queries, keys] = [Side::Queries, Side::Keys].map(slack);
     let want = contrastive_backward(&q, &k, &spec, 1.0);
     let grads = out.loss.backward();
@@ -284,7 +285,7 @@ fn check_self(gpu: &Gpu, n: usize, d: usize) {
     let out = op.forward_self(&z);
     let want = contrastive(&x, &x, &spec);
     assert_losses("self", &out, &want, d, tau);
-    let slack = gradient_slack(&want, Side::Both, d, tau);
+    let slack = gradient_slack(&want, Side::Both, [2 * n, d], tau);
     let want = contrastive_backward(&x, &x, &spec, 1.0);
     let sum: Vec<f64> = want.queries.iter().zip(&want.keys).map(|(a, b)| a + b).collect();
     assert_gradient("self: dz", out.loss.backward().get(&z).unwrap(), &sum, slack);
@@ -413,7 +414,7 @@ fn half_rows_at_several_temperatures() {
             assert_eq!(out.loss.dtype(), wgrad::DType::F32);
             let want = contrastive(&q, &k, &spec);
             assert_losses(&what, &out, &want, d, tau);
-            let slack = gradient_slack(&want, Side::Keys, d, tau);
+            let slack = gradient_slack(&want, Side::Keys, [m, d], tau);
             let want = contrastive_backward(&q, &k, &spec, 1.0);
             let grads = out.loss.backward();
             // f32 within its bound, then one rounding.
