@@ -1,7 +1,7 @@
 // The contrastive loss with one invocation a row and one logit at a time: what the faster kernels compute, in the fewest words.
 //
-//   forward:  the row's online pair (max, sum of exp(s - max)) over logits s_ij = a_i . b_j / tau
-//   backward: da_i = g sum_j w_ij b_j, w_ij = exp(s_ij - lse) - [positive], g = dloss / (queries tau)
+//   forward:  of logits s_ij = a_i . b_j / tau the positive's, and the online pair (max, sum of exp(s - max)) of the others
+//   backward: da_i = g sum_j w_ij b_j, w_ij = exp(s_ij - max) / sum, -miss for the positive, g = dloss / (queries tau)
 //
 // A pair of rows costs 2 d operations and 8 d bytes forward, 4 d and 20 d backward: a quarter of an operation a byte or less.
 // lib: grid elem
@@ -12,10 +12,11 @@ const MASKED: f32 = -3.4e38;
 
 struct Forward { n: u32, m: u32, d4: u32, chunk: u32, begin: u32, end: u32, inv_tau: f32 }
 @group(0) @binding(0) var<uniform> f: Forward;
-@group(0) @binding(1) var<storage, read_write> state: array<vec2f>;  // (chunks, n): max, sum
+@group(0) @binding(1) var<storage, read_write> state: array<f32>;    // (1 + 2 chunks, n): the positive's logit; max, sum
 struct Backward {
     n: u32, m: u32, d4: u32, chunk: u32, begin: u32, end: u32, inv_tau: f32, scale: f32,
     queries: u32,  // which rows are queries: 1 those of a, 2 those of b, 3 both
+    plane: u32,    // numbers of a kind in `softmax`
 }
 @group(0) @binding(0) var<uniform> p: Backward;
 @group(0) @binding(1) var<storage, read_write> da: array<vec4f>;     // (chunks, n, d4)
@@ -23,7 +24,7 @@ struct Backward {
 @group(0) @binding(3) var<storage, read> b: array<Elem4>;            // (m, d4)
 @group(0) @binding(4) var<storage, read> excluded: array<u32>;       // the key a query leaves out
 @group(0) @binding(5) var<storage, read> positive: array<u32>;       // the key a query aims at
-@group(0) @binding(6) var<storage, read> lse: array<f32>;
+@group(0) @binding(6) var<storage, read> softmax: array<f32>;        // (3, plane): max, 1 / sum, miss; see rows.wgsl
 @group(0) @binding(7) var<storage, read> dloss: array<f32>;
 
 fn dot_rows(i: u32, j: u32, d4: u32) -> f32 {
@@ -43,20 +44,27 @@ fn contrastive_forward(at: At, @builtin(local_invocation_index) lid: u32) {
     let stop = min(min(chunk * f.chunk + f.end, (chunk + 1u) * f.chunk), f.m);
     if i >= f.n || start >= stop { return; }
     var o = vec2f(MASKED, 0.0);
-    if f.begin > 0u { o = state[chunk * f.n + i]; }
+    let to = (1u + 2u * chunk) * f.n + i;
+    if f.begin > 0u { o = vec2f(state[to], state[to + f.n]); }
     for (var j = start; j < stop; j++) {
         if j == excluded[i] { continue; }
         let s = dot_rows(i, j, f.d4) * f.inv_tau;
+        if j == positive[i] {
+            state[i] = s;
+            continue;
+        }
         let top = max(o.x, s);
         o = vec2f(top, o.y * exp(o.x - top) + exp(s - top));
     }
-    state[chunk * f.n + i] = o;
+    state[to] = o.x;
+    state[to + f.n] = o.y;
 }
 
 // A probability is at most 1: the bound holds rounding.
 fn weight(s: f32, query: u32, key: u32) -> f32 {
     if key == excluded[query] { return 0.0; }
-    return exp(min(s - lse[query], 0.0)) - select(0.0, 1.0, key == positive[query]);
+    if key == positive[query] { return -softmax[2u * p.plane + query]; }
+    return exp(min(s - softmax[query], 0.0)) * softmax[p.plane + query];
 }
 
 // One invocation: the gradient of row i from its chunk of b, or a part of it.

@@ -1,7 +1,7 @@
-// da_i = g sum_j w_ij b_j, with w_ij = exp(s_ij - lse) - [positive] from tiles of s_ij = a_i . b_j / tau computed again,
-// and g = dloss / (queries tau). Where the rows of a own it, the softmax is that of row i (a = queries: da = dq); where
+// da_i = g sum_j w_ij b_j, with w_ij = exp(s_ij - max) / sum, -miss for the positive, from tiles of s_ij = a_i . b_j / tau
+// computed again, and g = dloss / (queries tau). Where the rows of a own it, the softmax is that of row i (a = queries: da = dq); where
 // they stream it, that of row j (a = keys, b = queries: da = dk). With both, queries and keys are one tensor: s is
-// symmetric, and one pass gives dq + dk. lse, positive and excluded belong to the queries.
+// symmetric, and one pass gives dq + dk. softmax, positive and excluded belong to the queries.
 // lib: grid elem logit_tile
 
 override WG: u32 = 8;
@@ -20,6 +20,7 @@ struct Uniforms {
     inv_tau: f32,
     scale: f32,    // 1 / (queries tau)
     queries: u32,  // which rows are queries: 1 those of a, 2 those of b, 3 both
+    plane: u32,    // numbers of a kind in `softmax`
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> da: array<Elem4>;     // (chunks, n, d4)
@@ -27,33 +28,41 @@ struct Uniforms {
 @group(0) @binding(3) var<storage, read> b: array<Elem4>;            // (m, d4)
 @group(0) @binding(4) var<storage, read> excluded: array<u32>;       // the key a query leaves out
 @group(0) @binding(5) var<storage, read> positive: array<u32>;       // the key a query aims at
-@group(0) @binding(6) var<storage, read> lse: array<f32>;
+@group(0) @binding(6) var<storage, read> softmax: array<f32>;        // (3, plane): max, 1 / sum, miss; see rows.wgsl
 @group(0) @binding(7) var<storage, read> dloss: array<f32>;
 
-struct Four { index: vec4u, lse: vec4f, positive: vec4u, excluded: vec4u }  // four rows of a or b
+struct Four { index: vec4u, peak: vec4f, inv_sum: vec4f, miss: vec4f, positive: vec4u, excluded: vec4u }  // four rows of a or b
 
-// `at` is `index` held inside the rows. Rows that are no queries have no softmax: exp(s - 1e30) is 0, and no positive.
+fn four_softmax(at: vec4u) -> vec4f { return vec4f(softmax[at.x], softmax[at.y], softmax[at.z], softmax[at.w]); }
+
+// `at` is `index` held inside the rows. Rows that are no queries weigh nothing: 1 / sum is 0, and they have no positive.
 fn load_four(index: vec4u, at: vec4u, side: u32) -> Four {
-    var f = Four(index, vec4f(1e30), vec4u(NONE), vec4u(NONE));
+    var f = Four(index, vec4f(), vec4f(), vec4f(), vec4u(NONE), vec4u(NONE));
     if (p.queries & side) != 0 {
-        f.lse = vec4f(lse[at.x], lse[at.y], lse[at.z], lse[at.w]);
+        f.peak = four_softmax(at);
+        f.inv_sum = four_softmax(p.plane + at);
+        f.miss = four_softmax(2 * p.plane + at);
         f.positive = vec4u(positive[at.x], positive[at.y], positive[at.z], positive[at.w]);
         f.excluded = vec4u(excluded[at.x], excluded[at.y], excluded[at.z], excluded[at.w]);
     }
     return f;
 }
 
-// A probability is at most 1: the bound holds rounding, and the excluded logit, which may lie far above lse.
-fn weight(s: vec4f, key: vec4u, lse: vec4f, positive: vec4u, excluded: vec4u) -> vec4f {
-    let w = exp(min(s - lse, vec4f(0))) - select(vec4f(0), vec4f(1), key == positive);
-    return select(w, vec4f(0), key == excluded);
+// A probability is at most 1: the bound holds the excluded logit, which may lie far above the maximum.
+fn weight(s: vec4f, key: vec4u, f: Four) -> vec4f {
+    let w = exp(min(s - f.peak, vec4f(0))) * f.inv_sum;
+    return select(select(w, -f.miss, key == f.positive), vec4f(0), key == f.excluded);
+}
+
+fn repeat(f: Four, r: u32) -> Four {
+    return Four(vec4u(f.index[r]), vec4f(f.peak[r]), vec4f(f.inv_sum[r]), vec4f(f.miss[r]), vec4u(f.positive[r]), vec4u(f.excluded[r]));
 }
 
 // One row of a, its r-th, with four of b. Rows of b past the end weigh nothing.
 fn weigh_row(dots: vec4f, r: u32, i: Four, j: Four, g: f32) -> vec4f {
     let s = dots * p.inv_tau;
-    let own = weight(s, j.index, vec4f(i.lse[r]), vec4u(i.positive[r]), vec4u(i.excluded[r]));
-    let streamed = weight(s, vec4u(i.index[r]), j.lse, j.positive, j.excluded);
+    let own = weight(s, j.index, repeat(i, r));
+    let streamed = weight(s, vec4u(i.index[r]), j);
     return select(vec4f(0), g * (own + streamed), j.index < vec4u(p.m));
 }
 

@@ -1,5 +1,6 @@
-// lse_i = ln sum_j exp(s_ij) over logits s_ij = a_i . b_j / tau that are never stored: each row keeps an online pair
-// (max, sum of exp(s - max)); Milakov & Gimelshein 2018, "Online normalizer calculation for softmax", alg. 3.
+// ln sum_j exp(s_ij) over logits s_ij = a_i . b_j / tau that are never stored: each row keeps the logit of its positive, and of
+// the others an online pair (max, sum of exp(s - max)); Milakov & Gimelshein 2018, "Online normalizer calculation for softmax",
+// alg. 3.
 // lib: grid elem logit_tile
 
 override WG: u32 = 8;
@@ -16,23 +17,29 @@ struct Uniforms {
     inv_tau: f32,
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
-@group(0) @binding(1) var<storage, read_write> state: array<vec2f>;  // (chunks, n): max, sum
+@group(0) @binding(1) var<storage, read_write> state: array<f32>;    // (1 + 2 chunks, n): the positive's logit; max, sum
 @group(0) @binding(2) var<storage, read> a: array<Elem4>;            // (n, d4) queries
 @group(0) @binding(3) var<storage, read> b: array<Elem4>;            // (m, d4) keys
 @group(0) @binding(4) var<storage, read> excluded: array<u32>;       // (n) the key a query leaves out; m or more: none
+@group(0) @binding(5) var<storage, read> positive: array<u32>;       // (n) the key a query aims at; m or more: none
 
 struct Online { top: vec4f, sum: vec4f }  // of four rows
+struct Four { index: vec4u, excluded: vec4u, positive: vec4u }  // four queries
 
-// Logits of one query with four keys; keys that do not count get the lowest value.
-fn mask_row(s: vec4f, j: vec4u, out: u32) -> vec4f {
-    return select(vec4f(MASKED), s * p.inv_tau, (j < vec4u(p.m)) & (j != vec4u(out)));
+// Logits of the r-th of four queries with four keys; keys that do not count get the lowest value. The positive's is kept apart.
+fn mask_row(dots: vec4f, j: vec4u, i: Four, r: u32) -> vec4f {
+    let s = dots * p.inv_tau;
+    let aim = j == vec4u(i.positive[r]);
+    let counts = (j < vec4u(p.m)) & (j != vec4u(i.excluded[r]));
+    if any(aim & counts) { state[i.index[r]] = dot(select(vec4f(), s, aim), vec4f(1)); }
+    return select(vec4f(MASKED), s, counts & !aim);
 }
 
 // One row of the result is one key, so that the functions below work on four queries at once.
-fn mask(s: mat4x4f, first: u32, out: vec4u) -> mat4x4f {
+fn mask(s: mat4x4f, first: u32, i: Four) -> mat4x4f {
     let j = four(first);
-    return transpose(mat4x4f(mask_row(s[0], j, out.x), mask_row(s[1], j, out.y),
-                             mask_row(s[2], j, out.z), mask_row(s[3], j, out.w)));
+    return transpose(mat4x4f(mask_row(s[0], j, i, 0), mask_row(s[1], j, i, 1),
+                             mask_row(s[2], j, i, 2), mask_row(s[3], j, i, 3)));
 }
 
 fn highest(s: mat4x4f) -> vec4f { return max(max(s[0], s[1]), max(s[2], s[3])); }
@@ -48,19 +55,26 @@ fn absorb(o: Online, s0: mat4x4f, s1: mat4x4f, s2: mat4x4f, s3: mat4x4f) -> Onli
     return Online(top, o.sum * exp(o.top - top) + sum);
 }
 
-fn load_state(at: vec4u) -> Online {
-    let t = transpose(mat4x2f(state[at.x], state[at.y], state[at.z], state[at.w]));
-    return Online(t[0], t[1]);
+fn load_four(at: vec4u) -> vec4f { return vec4f(state[at.x], state[at.y], state[at.z], state[at.w]); }
+
+fn store_four(at: vec4u, x: vec4f) {
+    state[at.x] = x.x;
+    state[at.y] = x.y;
+    state[at.z] = x.z;
+    state[at.w] = x.w;
 }
+
+fn load_state(at: vec4u) -> Online { return Online(load_four(at), load_four(at + p.n)); }
 
 fn store_state(at: vec4u, o: Online) {
-    state[at.x] = vec2f(o.top.x, o.sum.x);
-    state[at.y] = vec2f(o.top.y, o.sum.y);
-    state[at.z] = vec2f(o.top.z, o.sum.z);
-    state[at.w] = vec2f(o.top.w, o.sum.w);
+    store_four(at, o.top);
+    store_four(at + p.n, o.sum);
 }
 
-fn four_excluded(i: vec4u) -> vec4u { return vec4u(excluded[i.x], excluded[i.y], excluded[i.z], excluded[i.w]); }
+fn four_queries(i: vec4u) -> Four {
+    return Four(i, vec4u(excluded[i.x], excluded[i.y], excluded[i.z], excluded[i.w]),
+                vec4u(positive[i.x], positive[i.y], positive[i.z], positive[i.w]));
+}
 
 // One invocation: 8 queries against a chunk of the keys, or the part of it that this dispatch is bounded to.
 // One workgroup: 8 WG queries, one chunk. Rows past the end repeat the last one and store the same values.
@@ -76,21 +90,22 @@ fn contrastive_forward(at: At, @builtin(local_invocation_index) lid: u32) {
 
     let i0 = rows_a(i);
     let i1 = rows_a(i + 4);
-    let out0 = four_excluded(i0);
-    let out1 = four_excluded(i1);
+    let four0 = four_queries(i0);
+    let four1 = four_queries(i1);
+    let to = (1 + 2 * chunk) * p.n;
     var o0 = Online(vec4f(MASKED), vec4f(0));
     var o1 = o0;
     if p.begin > 0 {
-        o0 = load_state(chunk * p.n + i0);
-        o1 = load_state(chunk * p.n + i1);
+        o0 = load_state(to + i0);
+        o1 = load_state(to + i1);
     }
     for (var j = start; j < stop; j += TILE_COLUMNS) {
         let s = dot_tile(i, j);
-        o0 = absorb(o0, mask(s[0], j, out0), mask(s[2], j + 4, out0),
-                    mask(s[4], j + 8, out0), mask(s[6], j + 12, out0));
-        o1 = absorb(o1, mask(s[1], j, out1), mask(s[3], j + 4, out1),
-                    mask(s[5], j + 8, out1), mask(s[7], j + 12, out1));
+        o0 = absorb(o0, mask(s[0], j, four0), mask(s[2], j + 4, four0),
+                    mask(s[4], j + 8, four0), mask(s[6], j + 12, four0));
+        o1 = absorb(o1, mask(s[1], j, four1), mask(s[3], j + 4, four1),
+                    mask(s[5], j + 8, four1), mask(s[7], j + 12, four1));
     }
-    store_state(chunk * p.n + i0, o0);
-    store_state(chunk * p.n + i1, o1);
+    store_state(to + i0, o0);
+    store_state(to + i1, o1);
 }

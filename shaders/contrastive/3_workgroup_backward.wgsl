@@ -1,7 +1,7 @@
-// da_i = g sum_j w_ij b_j, with w_ij = exp(s_ij - lse) - [positive] from blocks of s_ij = a_i . b_j / tau computed again,
-// and g = dloss / (queries tau). Where the rows of a own it, the softmax is that of row i (a = queries: da = dq); where
+// da_i = g sum_j w_ij b_j, with w_ij = exp(s_ij - max) / sum, -miss for the positive, from blocks of s_ij = a_i . b_j / tau
+// computed again, and g = dloss / (queries tau). Where the rows of a own it, the softmax is that of row i (a = queries: da = dq); where
 // they stream it, that of row j (a = keys, b = queries: da = dk). With both, queries and keys are one tensor: s is
-// symmetric, and one pass gives dq + dk. lse, positive and excluded belong to the queries.
+// symmetric, and one pass gives dq + dk. softmax, positive and excluded belong to the queries.
 //
 // A block of 64 x 64 weights goes through workgroup memory to the second product. It reads its rows of a once and those of b
 // twice: a pair of rows costs 4 d operations and 3 d / 16 bytes, 21 operations a byte.
@@ -23,6 +23,7 @@ struct Uniforms {
     inv_tau: f32,
     scale: f32,    // 1 / (queries tau)
     queries: u32,  // which rows are queries: 1 those of a, 2 those of b, 3 both
+    plane: u32,    // numbers of a kind in `softmax`
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> da: array<vec4f>;     // (chunks, n, d4)
@@ -30,25 +31,25 @@ struct Uniforms {
 @group(0) @binding(3) var<storage, read> b: array<Elem4>;            // (m, d4)
 @group(0) @binding(4) var<storage, read> excluded: array<u32>;       // the key a query leaves out
 @group(0) @binding(5) var<storage, read> positive: array<u32>;       // the key a query aims at
-@group(0) @binding(6) var<storage, read> lse: array<f32>;
+@group(0) @binding(6) var<storage, read> softmax: array<f32>;        // (3, plane): max, 1 / sum, miss; see rows.wgsl
 @group(0) @binding(7) var<storage, read> dloss: array<f32>;
 
 // Where the weights of row j of the block with rows 4 i.. of a lie, (BLOCK_COLUMNS, 16): xor spreads the lanes, which differ in j
 // when they write, over the banks.
 fn swizzled(j: u32, i: u32) -> u32 { return j * 16 + (i ^ (j % 16)); }
 
-struct Query { lse: f32, positive: u32, excluded: u32 }
+struct Query { peak: f32, inv_sum: f32, miss: f32, positive: u32, excluded: u32 }
 
-// A row that is no query has no softmax: exp(s - 1e30) is 0, and no positive.
+// A row that is no query weighs nothing: 1 / sum is 0, and it has no positive.
 fn query(row: u32, side: u32) -> Query {
-    if (p.queries & side) == 0 { return Query(1e30, NONE, NONE); }
-    return Query(lse[row], positive[row], excluded[row]);
+    if (p.queries & side) == 0 { return Query(0.0, 0.0, 0.0, NONE, NONE); }
+    return Query(softmax[row], softmax[p.plane + row], softmax[2 * p.plane + row], positive[row], excluded[row]);
 }
 
-// A probability is at most 1: the bound holds rounding, and the excluded logit, which may lie far above lse.
+// A probability is at most 1: the bound holds the excluded logit, which may lie far above the maximum.
 fn weight(s: f32, key: u32, of_query: Query) -> f32 {
-    let w = exp(min(s - of_query.lse, 0.0)) - select(0.0, 1.0, key == of_query.positive);
-    return select(w, 0.0, key == of_query.excluded);
+    let w = exp(min(s - of_query.peak, 0.0)) * of_query.inv_sum;
+    return select(select(w, -of_query.miss, key == of_query.positive), 0.0, key == of_query.excluded);
 }
 
 // Weights of this invocation's pairs, to workgroup memory. Rows past either end weigh nothing.

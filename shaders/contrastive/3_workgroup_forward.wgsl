@@ -1,8 +1,8 @@
-// lse_i = ln sum_j exp(s_ij) over logits s_ij = a_i . b_j / tau that are never stored, in blocks of 64 x 128 by way of workgroup
-// memory. A block reads each of its rows once: a pair of rows costs 2 d operations and 3 d / 32 bytes, 21 operations a byte.
+// ln sum_j exp(s_ij) over logits s_ij = a_i . b_j / tau that are never stored, in blocks of 64 x 128 by way of workgroup memory. A block reads each of its rows once: a pair of rows costs 2 d operations and 3 d / 32 bytes, 21 operations a byte.
 //
-// Each lane keeps an online pair (max, sum of exp(s - max)) a row for the keys it sees; the 16 lanes of a row are merged in
-// their order when the last part of a chunk is done, so that the cut into dispatches leaves the bits alone.
+// Each lane keeps an online pair (max, sum of exp(s - max)) a row for the keys it sees but the positive, whose logit is kept
+// apart; the 16 lanes of a row are merged in their order when the last part of a chunk is done, so that the cut into dispatches
+// leaves the bits alone.
 // lib: grid elem logit_block
 
 const BLOCK_KEYS: u32 = 8;
@@ -18,11 +18,12 @@ struct Uniforms {
     inv_tau: f32,
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
-@group(0) @binding(1) var<storage, read_write> state: array<vec2f>;  // (chunks, n): max, sum
+@group(0) @binding(1) var<storage, read_write> state: array<f32>;    // (1 + 2 chunks, n): the positive's logit; max, sum
 @group(0) @binding(2) var<storage, read_write> lanes: array<vec2f>;  // (chunks, 16, n), between the parts of a chunk
 @group(0) @binding(3) var<storage, read> a: array<Elem4>;            // (n, d4) queries
 @group(0) @binding(4) var<storage, read> b: array<Elem4>;            // (m, d4) keys
 @group(0) @binding(5) var<storage, read> excluded: array<u32>;       // (n) the key a query leaves out; m or more: none
+@group(0) @binding(6) var<storage, read> positive: array<u32>;       // (n) the key a query aims at; m or more: none
 
 // Sums made while every key was masked count ones; the first real maximum multiplies them by exp(-3.4e38 - top) = 0.
 fn merge(x: vec2f, y: vec2f) -> vec2f {
@@ -51,12 +52,17 @@ fn contrastive_forward(at: At, @builtin(local_invocation_index) lid: u32) {
     for (var j = start; j < stop; j += BLOCK_COLUMNS) {
         let dots = dot_block(i, j, lid);
         for (var r = 0u; r < 8; r++) {
-            let out = excluded[min(own + r, p.n - 1)];
+            let row = min(own + r, p.n - 1);
+            let out = excluded[row];
+            let aim = positive[row];
             var s: array<f32, BLOCK_KEYS>;
             var top = o[r].x;
             for (var q = 0u; q < BLOCK_KEYS; q++) {
                 let key = j + lid % 16 + 16 * q;
-                s[q] = select(MASKED, dots[r * BLOCK_KEYS + q] * p.inv_tau, key < p.m && key != out);
+                let logit = dots[r * BLOCK_KEYS + q] * p.inv_tau;
+                let counts = key < p.m && key != out;
+                if counts && key == aim && own + r < p.n { state[row] = logit; }
+                s[q] = select(MASKED, logit, counts && key != aim);
                 top = max(top, s[q]);
             }
             var sum = o[r].y * exp(o[r].x - top);
@@ -74,6 +80,8 @@ fn contrastive_forward(at: At, @builtin(local_invocation_index) lid: u32) {
     if last && lid < BLOCK_ROWS && i + lid < p.n {
         var row = block_memory[lid * 16].xy;
         for (var lane = 1u; lane < 16; lane++) { row = merge(row, block_memory[lid * 16 + lane].xy); }
-        state[chunk * p.n + i + lid] = row;
+        let to = (1 + 2 * chunk) * p.n + i + lid;
+        state[to] = row.x;
+        state[to + p.n] = row.y;
     }
 }

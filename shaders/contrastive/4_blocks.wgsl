@@ -1,11 +1,11 @@
 // Passes over a block of products q_i . k_j, as large as stays in a cache, that a plain matrix product has made; the logits are
 // s_ij = q_i . k_j / tau. What is done once an element is apart from what is done d times: a small kernel beside a fast one.
 //
-//   contrastive_states   lse_i = ln sum_j exp(s_ij), block after block: an online pair (max, sum of exp(s - max)) for every 64
-//                        keys' worth of a row; Milakov & Gimelshein 2018, "Online normalizer calculation for softmax", alg. 3.
-//                        rows.wgsl merges the pairs.
-//   contrastive_weights  the products become w_ij = g (exp(s_ij - lse_i) - [j positive for i]), g = dloss / (queries tau): what
-//                        the loss's gradient to them is. Then dq += w k and dk += w^T q are matrix products too. With both
+//   contrastive_states   ln sum_j exp(s_ij), block after block: an online pair (max, sum of exp(s - max)) for every 64 keys' worth
+//                        of a row, but for the positive, whose logit is kept apart; Milakov & Gimelshein 2018, "Online
+//                        normalizer calculation for softmax", alg. 3. rows.wgsl merges the pairs.
+//   contrastive_weights  the products become w_ij = g exp(s_ij - max_i) / sum_i, -g miss_i for the positive, g = dloss / (queries
+//                        tau): what the loss's gradient to them is. Then dq += w k and dk += w^T q are matrix products too. With both
 //                        sides queries (one tensor, s symmetric) w_ij + w_ji is written, and w k is dq + dk.
 //
 // An element costs one read and the states' exponentials, or a read, an exponential and a write. An invocation takes 64 columns
@@ -26,6 +26,7 @@ struct Uniforms {
     keys: u32,      // columns past them are padding
     inv_tau: f32,
     scale: f32,     // 1 / (queries tau)
+    plane4: u32,    // vec4s of numbers of a kind in `softmax`
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 
@@ -39,9 +40,10 @@ fn strip_of(id: u32) -> Strip {
 
 fn keys_at(c: u32) -> vec4u { return 4u * (p.column4 + c) + vec4u(0u, 1u, 2u, 3u); }
 
-@group(0) @binding(1) var<storage, read_write> state: array<vec2f>;     // (strips, queries): max, sum
+@group(0) @binding(1) var<storage, read_write> state: array<f32>;       // (1 + 2 strips, queries): the positive's logit; max, sum
 @group(0) @binding(2) var<storage, read> products: array<vec4f>;        // (n, m4)
 @group(0) @binding(3) var<storage, read> left_out: array<u32>;          // (queries) the key a query leaves out; no key: none
+@group(0) @binding(4) var<storage, read> aimed: array<u32>;             // (queries) the key a query aims at; no key: none
 
 fn highest(s: vec4f) -> f32 { return max(max(s.x, s.y), max(s.z, s.w)); }
 
@@ -50,30 +52,44 @@ fn highest(s: vec4f) -> f32 { return max(max(s.x, s.y), max(s.z, s.w)); }
 fn contrastive_states(at: At, @builtin(local_invocation_index) lid: u32) {
     let t = strip_of(item_index(at, lid, WG));
     if t.begin >= p.m4 { return; }
-    let to = t.number * p.queries + t.i;
-    var pair = select(state[to], vec2f(MASKED, 0.0), p.column4 == 0u);
+    let to = (1u + 2u * t.number) * p.queries + t.i;
+    var pair = select(vec2f(state[to], state[to + p.queries]), vec2f(MASKED, 0.0), p.column4 == 0u);
     let without = vec4u(left_out[t.i]);
+    let aim = aimed[t.i];
     for (var c = t.begin; c < t.end; c++) {
         let key = keys_at(c);
-        let counts = (key < vec4u(p.keys)) & (key != without);
+        let counts = (key < vec4u(p.keys)) & (key != without) & (key != vec4u(aim));
         let s = select(vec4f(MASKED), products[t.r * p.m4 + c] * p.inv_tau, counts);
         let top = max(pair.x, highest(s));
         pair = vec2f(top, pair.y * exp(pair.x - top) + dot(exp(s - top), vec4f(1.0)));
     }
-    state[to] = pair;
+    state[to] = pair.x;
+    state[to + p.queries] = pair.y;
+    let c = aim / 4u - p.column4;
+    if c >= t.begin && c < t.end { state[t.i] = products[t.r * p.m4 + c][aim % 4u] * p.inv_tau; }
 }
 
 @group(0) @binding(1) var<storage, read_write> w: array<vec4f>;         // (n, m4): products, then weights
-// Of the queries, four at a time: the key each leaves out, the key it aims at, its log-sum-exp.
+// Of the queries, four at a time: the key each leaves out, the key it aims at, and (3, plane4): max, 1 / sum, miss.
 @group(0) @binding(2) var<storage, read> excluded: array<vec4u>;
 @group(0) @binding(3) var<storage, read> positive: array<vec4u>;
-@group(0) @binding(4) var<storage, read> lse: array<vec4f>;
+@group(0) @binding(4) var<storage, read> softmax: array<vec4f>;
 @group(0) @binding(5) var<storage, read> dloss: array<f32>;
 
-// A probability is at most 1: the bound holds rounding, and the excluded logit, which may lie far above lse.
-fn weight(s: vec4f, key: vec4u, lse: vec4f, positive: vec4u, excluded: vec4u) -> vec4f {
-    let w = exp(min(s - lse, vec4f())) - select(vec4f(), vec4f(1.0), key == positive);
-    return select(w, vec4f(), key == excluded);
+struct Four { peak: vec4f, inv_sum: vec4f, miss: vec4f, positive: vec4u, excluded: vec4u }
+
+fn load_four(i4: u32) -> Four {
+    return Four(softmax[i4], softmax[p.plane4 + i4], softmax[2u * p.plane4 + i4], positive[i4], excluded[i4]);
+}
+
+fn repeat(f: Four, r: u32) -> Four {
+    return Four(vec4f(f.peak[r]), vec4f(f.inv_sum[r]), vec4f(f.miss[r]), vec4u(f.positive[r]), vec4u(f.excluded[r]));
+}
+
+// A probability is at most 1: the bound holds the excluded logit, which may lie far above the maximum.
+fn weight(s: vec4f, key: vec4u, f: Four) -> vec4f {
+    let w = exp(min(s - f.peak, vec4f())) * f.inv_sum;
+    return select(select(w, -f.miss, key == f.positive), vec4f(), key == f.excluded);
 }
 
 @compute @workgroup_size(WG)
@@ -81,18 +97,13 @@ fn contrastive_weights(at: At, @builtin(local_invocation_index) lid: u32) {
     let t = strip_of(item_index(at, lid, WG));
     if t.begin >= p.m4 { return; }
     let g = p.scale * dloss[0];
-    let row_lse = vec4f(lse[t.i / 4u][t.i % 4u]);
-    let row_positive = vec4u(positive[t.i / 4u][t.i % 4u]);
-    let row_excluded = vec4u(excluded[t.i / 4u][t.i % 4u]);
+    let row = repeat(load_four(t.i / 4u), t.i % 4u);
     for (var c = t.begin; c < t.end; c++) {
         let e = t.r * p.m4 + c;
         let key = keys_at(c);
         let s = w[e] * p.inv_tau;
-        var sum = weight(s, key, row_lse, row_positive, row_excluded);
-        if BOTH {
-            let j4 = p.column4 + c;
-            sum += weight(s, vec4u(t.i), lse[j4], positive[j4], excluded[j4]);
-        }
+        var sum = weight(s, key, row);
+        if BOTH { sum += weight(s, vec4u(t.i), load_four(p.column4 + c)); }
         w[e] = select(vec4f(), g * sum, key < vec4u(p.keys));
     }
 }

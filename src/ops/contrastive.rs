@@ -5,8 +5,8 @@
 //! Contrastive Predictive Coding", eq. 4). Which column is positive, which one is left out, and whether one more
 //! candidate joins a row makes it NT-Xent, MoCo's loss, instance discrimination and others.
 //!
-//! Forward streams tiles of logits and keeps one log-sum-exp a row; backward computes the tiles again (the idea of
-//! FlashAttention, Dao et al. 2022). Memory beyond the inputs and their gradients: a few numbers a row, and scratch
+//! Forward streams tiles of logits and keeps of each row the maximum, the sum of exponentials and the positive's logit; backward
+//! computes the tiles again (the idea of FlashAttention, Dao et al. 2022). Memory beyond the inputs and their gradients: a few numbers a row, and scratch
 //! bounded by a constant. No float atomics: a gradient is owned by one invocation, or summed over chunks in their order,
 //! so the bits are the same every time.
 
@@ -20,8 +20,9 @@ mod tiles;
 use super::ladder::rung;
 use super::layout::pad_columns;
 use crate::tensor::{DType, Tensor};
-use call::{Call, Column, Saved, Wanted};
+use call::{Call, Column, Keys, Saved, Wanted};
 use ladder::Losses;
+use rows::Finished;
 
 /// A contrastive cross-entropy: what is positive, what is left out, at which temperature.
 ///
@@ -83,7 +84,7 @@ impl Contrastive {
         self
     }
 
-    /// The positive of each row, as `u32` `[N]` below M.
+    /// The positive of each row, as `u32` `[N]` below M: of any other its loss and its gradient are NaN.
     #[must_use]
     pub fn positive_columns(mut self, columns: &Tensor) -> Self {
         self.positive = Column::Each(columns.clone());
@@ -123,7 +124,9 @@ impl Contrastive {
     /// Loss of queries `[N, d]` against keys `[M, d]`; nothing is normalised here.
     ///
     /// `f16` tensors are widened to `f32` first: a pass over N + M rows before N x M x d operations. Loss and by-products are
-    /// `f32`, of the rows as they are stored; a gradient is rounded to `f16` once, at the end.
+    /// `f32`, of the rows as they are stored; a gradient is rounded to `f16` once, at the end. Where the adapter has matrix units and
+    /// prefers them, queries and keys that are both `f16` are multiplied there: the logits are the same, and the weights of a
+    /// gradient are rounded to `f16` before its sums.
     ///
     /// Gradients go to those of queries, keys and extra positives that require them.
     ///
@@ -148,13 +151,15 @@ impl Contrastive {
     #[track_caller]
     fn run(&self, queries: &Tensor, keys: &Tensor, same: bool) -> ContrastiveOutput {
         self.check(queries, keys);
+        let half = queries.dtype() == DType::F16 && keys.dtype() == DType::F16;
+        let operands = if half { DType::F16 } else { DType::F32 };
         let queries = &queries.cast(DType::F32);
         let keys = if same { queries } else { &keys.cast(DType::F32) };
         let extra_rows = self.extra.as_ref().map(|e| e.cast(DType::F32));
         let (n, m, d) = (queries.shape()[0] as u32, keys.shape()[0] as u32, keys.shape()[1]);
         let (gpu, d4, tau) = (queries.gpu().clone(), d.div_ceil(4) as u32, self.tau);
         let dispatch_flops = self.dispatch_flops.unwrap_or_else(|| gpu.launch_flops(0.25));
-        let call = Call { gpu, n, m, d4, tau, dispatch_flops };
+        let call = Call { gpu, n, m, d4, tau, operands, dispatch_flops };
         let q = pad_columns(queries, 4 * call.d4);
         let k = if same { q.clone() } else { pad_columns(keys, 4 * call.d4) };
         let extra = extra_rows.as_ref().map(|e| pad_columns(e, 4 * call.d4));
@@ -166,18 +171,20 @@ impl Contrastive {
             None => call.no_column(),
             Some(column) => call.column(column),
         };
-        let states = rung::<Losses>(&call).launch.states(&call, &q, &k, &excluded);
-        let (row_losses, lse) = call.finish((&states.0, states.1), &q, &k, extra.as_ref(), &positive);
+        let rows = Keys { q: &q, k: &k, excluded: &excluded, positive: &positive };
+        let (state, pairs) = rung::<Losses>(&call).launch.states(&call, &rows);
+        let Finished { row_losses, lse, softmax } =
+            call.finish((&state, pairs), &q, extra.as_ref(), &positive);
 
         let mut parents = if same { vec![queries] } else { vec![queries, keys] };
         parents.extend(&extra_rows);
-        let mut saved = vec![&q, &k, &positive, &excluded, &lse];
+        let mut saved = vec![&q, &k, &positive, &excluded, &softmax];
         saved.extend(&extra);
         let loss = row_losses.mean_all().with_backward("contrastive", &parents, &saved, move |b| {
-            let [q, k, positive, excluded, lse, extra @ ..] = b.saved_slice() else {
+            let [q, k, positive, excluded, softmax, extra @ ..] = b.saved_slice() else {
                 unreachable!("five tensors were saved, or six");
             };
-            let saved = Saved { q, k, positive, excluded, lse, dloss: b.dy };
+            let saved = Saved { q, k, positive, excluded, softmax, dloss: b.dy };
             let wanted = match same {
                 true if b.needs(0) => Wanted::Both,
                 true => Wanted::Each([false; 2]),

@@ -54,9 +54,20 @@ fn logits(q: &[f64], k: &[f64], i: usize, spec: &Spec<'_>) -> Vec<Option<f64>> {
     s
 }
 
-fn log_sum_exp(s: &[Option<f64>]) -> f64 {
+/// Of a row's logits the maximum, the sum of `exp(s - maximum)`, and the part of it that is not the positive's. Kept apart, since
+/// a row that is all but certain would lose its digits in one log-sum-exp, and in `softmax - 1`.
+struct Softmax {
+    top: f64,
+    sum: f64,
+    wrong: f64,
+}
+
+fn softmax(s: &[Option<f64>], aim: usize) -> Softmax {
     let top = s.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
-    top + s.iter().flatten().map(|x| (x - top).exp()).sum::<f64>().ln()
+    let exp = |(j, s): (usize, &Option<f64>)| s.filter(|_| j != aim).map(|s| (s - top).exp());
+    let wrong = s.iter().enumerate().filter_map(exp).sum::<f64>();
+    let right = s[aim].expect("the positive is not left out");
+    Softmax { top, sum: wrong + (right - top).exp(), wrong }
 }
 
 /// Index of row `i`'s positive among its logits.
@@ -74,16 +85,20 @@ pub fn contrastive(q: &[f64], k: &[f64], spec: &Spec<'_>) -> Loss {
     let mut loss = Loss { loss: 0.0, row_losses: vec![], lse: vec![] };
     for i in 0..n {
         let s = logits(q, k, i, spec);
-        let lse = log_sum_exp(&s);
-        let aim = s[positive(i, s.len(), spec)].expect("the positive is not left out");
-        loss.row_losses.push(lse - aim);
-        loss.lse.push(lse);
+        let aim = positive(i, s.len(), spec);
+        let Softmax { top, sum, wrong } = softmax(&s, aim);
+        let under = top - s[aim].expect("the positive is not left out");
+        loss.row_losses.push(if under == 0.0 { wrong.ln_1p() } else { under + sum.ln() });
+        loss.lse.push(top + sum.ln());
     }
     loss.loss = loss.row_losses.iter().sum::<f64>() / n as f64;
     loss
 }
 
 /// Gradients of `dloss` times the mean loss: `ds_ij = (softmax_ij - [j is positive]) / N`, carried to the rows.
+///
+/// # Panics
+/// If a row leaves out its positive.
 #[must_use]
 pub fn contrastive_backward(q: &[f64], k: &[f64], spec: &Spec<'_>, dloss: f64) -> Gradients {
     let (d, n) = (spec.d, q.len() / spec.d);
@@ -95,10 +110,12 @@ pub fn contrastive_backward(q: &[f64], k: &[f64], spec: &Spec<'_>, dloss: f64) -
     };
     for i in 0..n {
         let s = logits(q, k, i, spec);
-        let (lse, aim) = (log_sum_exp(&s), positive(i, s.len(), spec));
+        let aim = positive(i, s.len(), spec);
+        let Softmax { top, sum, wrong } = softmax(&s, aim);
         for (j, s) in s.iter().enumerate() {
             let Some(s) = s else { continue };
-            let ds = dloss / (n as f64 * spec.tau) * ((s - lse).exp() - f64::from(u8::from(j == aim)));
+            let weight = if j == aim { -wrong / sum } else { (s - top).exp() / sum };
+            let ds = dloss / (n as f64 * spec.tau) * weight;
             for c in 0..d {
                 let (key, dkey) = match spec.extra {
                     Some(extra) if j == m => (extra[i * d + c], &mut g.extra[i * d + c]),

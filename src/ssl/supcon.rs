@@ -29,8 +29,9 @@ impl SupCon {
     /// `-1 / |P(i)| sum_(p in P(i)) ln e^(z_i . z_p / tau) / sum_(a != i) e^(z_i . z_a / tau)`. If all labels differ it is
     /// [`nt_xent`](super::nt_xent).
     ///
-    /// The 2N x 2N logits are never stored: the loss is NT-Xent plus the mean of `z_i . (z_pair(i) - mean of P(i)) / tau`, and
-    /// means of classes come from their sums. A label out of range gives NaN.
+    /// The 2N x 2N logits are never stored: the loss is NT-Xent plus the mean of `z_i . (z_pair(i) - mean of P(i)) / tau`. That mean is
+    /// of the pair and of the class's other images, whose sums are exactly 0 for an image alone in its class. A label out of range
+    /// gives NaN.
     ///
     /// Source: Khosla et al. 2020, "Supervised Contrastive Learning", eq. 2 (L_out).
     ///
@@ -44,13 +45,18 @@ impl SupCon {
         assert!(a.rank() == 2 && a == b && labelled, "SupCon: views {a} and {b} with labels {labels}");
         let n = a[0];
         let z = nt_xent::views(z1, z2).l2_normalize();
+        let (a, b) = (z.slice_rows(0, n), z.slice_rows(n, n));
 
+        // With c other images in the class of i, whose views add up to `others`: P(i) has 2 c + 1 rows, and
+        // z_pair - mean of P(i) = (2 c z_pair - others) / (2 c + 1).
         let one = self.identity.gather_rows(labels);
-        let one = Tensor::concat_rows(&[&one, &one]);
-        let others = one.matmul(&one.sum(&[0]).reshape([one.shape()[1], 1])).sub_scalar(1.0);
-        let of_class = one.matmul(&one.matmul_tn(&z)).sub(&z).div(&others);
-        let pair = Tensor::concat_rows(&[&z.slice_rows(n, n), &z.slice_rows(0, n)]);
+        let both = a.add(&b);
+        let others = one.matmul(&one.matmul_tn(&both)).sub(&both);
+        let count = one.matmul(&one.sum(&[0]).reshape([one.shape()[1], 1])).sub_scalar(1.0).mul_scalar(2.0);
+        // Both views: a . (2 c b - others) + b . (2 c a - others).
+        let pairs = a.mul(&b).mul_scalar(2.0).mul(&count).sub(&both.mul(&others));
         let scale = 1.0 / (2.0 * n as f32 * self.tau);
-        nt_xent::stacked(&z, self.tau).add(&z.mul(&pair.sub(&of_class)).sum_all().mul_scalar(scale))
+        let correction = pairs.div(&count.add_scalar(1.0)).sum_all().mul_scalar(scale);
+        nt_xent::stacked(&z, self.tau).add(&correction)
     }
 }

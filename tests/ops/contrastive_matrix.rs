@@ -1,11 +1,12 @@
 //! The contrastive loss on matrix units, wherever the adapter has them.
 
 use crate::common::*;
-use crate::contrastive::{assert_loss, unit_rows};
+use crate::contrastive::{assert_losses, unit_rows};
 use crate::matmul_matrix::with_matrix_units;
-use wgrad::Gpu;
+use wgrad::gpu::Class;
 use wgrad::ops::Contrastive;
 use wgrad::reference::contrastive::{Spec, contrastive, contrastive_backward};
+use wgrad::{DType, Gpu};
 
 fn on_matrix_units() -> Option<Gpu> {
     with_matrix_units("contrastive", "5_matrix", |gpu| {
@@ -50,7 +51,7 @@ fn loss_and_gradients() {
             let excluded: Vec<Option<usize>> = (0..n).map(|i| excludes.then_some((i + 1) % m)).collect();
             let extra = extra.then_some(&e[..]);
             let spec = Spec { d, tau: f64::from(tau), positive: &positive, excluded: &excluded, extra };
-            assert_loss(&what, out.loss.item().unwrap(), contrastive(&q, &k, &spec).loss, tau);
+            assert_losses(&what, &out, &contrastive(&q, &k, &spec), d, tau);
             let want = contrastive_backward(&q, &k, &spec, 1.0);
             let grads = out.loss.backward();
             let got = |leaf| grads.get(leaf).unwrap().to_vec().unwrap();
@@ -65,17 +66,44 @@ fn loss_and_gradients() {
 #[test]
 fn rows_against_themselves() {
     let Some(gpu) = on_matrix_units() else { return };
-    for (n, d) in [(66, 16), (200, 128)] {
+    // One slab; with dispatches of one operation slabs of 128 rows, the last of which is ragged, or whole.
+    for (n, d, flops) in [(66, 16, 1 << 35), (200, 128, 1 << 35), (200, 128, 1), (384, 20, 1), (514, 5, 1)] {
         let x = half_rows(5, n, d);
         let z = gpu.tensor(&x, [n, d]).unwrap().requires_grad();
         let positive: Vec<usize> = (0..n).map(|i| (i + n / 2) % n).collect();
         let excluded: Vec<Option<usize>> = (0..n).map(Some).collect();
         let x = f64s(&x);
         let spec = Spec { d, tau: 0.1, positive: &positive, excluded: &excluded, extra: None };
-        let loss = Contrastive::new(0.1).positive_offset(n / 2).exclude_offset(0).forward_self(&z).loss;
-        assert_loss("self", loss.item().unwrap(), contrastive(&x, &x, &spec).loss, 0.1);
+        let op = Contrastive::new(0.1).positive_offset(n / 2).exclude_offset(0).dispatch_flops(flops);
+        let out = op.forward_self(&z);
+        assert_losses("self", &out, &contrastive(&x, &x, &spec), d, 0.1);
         let want = contrastive_backward(&x, &x, &spec, 1.0);
         let sum: Vec<f64> = want.queries.iter().zip(&want.keys).map(|(a, b)| a + b).collect();
-        assert_gradient("self: dz", &loss.backward().get(&z).unwrap().to_vec().unwrap(), &sum);
+        assert_gradient("self: dz", &out.loss.backward().get(&z).unwrap().to_vec().unwrap(), &sum);
     }
+}
+
+/// Chosen unasked for rows of f16 alone, where the adapter's class prefers matrix units; and each time with the same bits.
+#[test]
+fn rows_of_f16_take_matrix_units_unasked() {
+    if on_matrix_units().is_none() {
+        return;
+    }
+    let gpu = Gpu::builder().quiet().class(Class::Nvidia).profile(true).build().unwrap();
+    let run = |dtype: DType| {
+        let rows =
+            |seed| gpu.tensor(&half_rows(seed, 150, 20), [150, 20]).unwrap().cast(dtype).requires_grad();
+        let (q, k) = (rows(1), rows(2));
+        let loss = Contrastive::new(0.1).forward(&q, &k).loss;
+        let value = loss.to_vec().unwrap();
+        let grads = loss.backward();
+        [value, grads.get(&q).unwrap().to_vec().unwrap(), grads.get(&k).unwrap().to_vec().unwrap()]
+    };
+    run(DType::F32);
+    let named =
+        |gpu: &Gpu| gpu.profile().iter().filter(|row| row.kernel.starts_with("contrastive/5_matrix")).count();
+    assert_eq!(named(&gpu), 0);
+    let once = run(DType::F16);
+    assert_eq!(named(&gpu), 3, "forward, weights and the sum");
+    assert_eq!(once, run(DType::F16));
 }

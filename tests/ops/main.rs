@@ -14,6 +14,7 @@ mod batch_norm;
 mod binary;
 mod classes;
 mod contrastive;
+mod contrastive_digits;
 mod contrastive_matrix;
 mod conv2d;
 mod conv2d_matrix;

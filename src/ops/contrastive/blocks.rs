@@ -1,11 +1,11 @@
 //! The contrastive loss by blocks of logits, which are plain matrix products: for adapters whose products stay in registers.
 //!
 //! A tiled kernel of `2_register_backward.wgsl`'s kind computes the logits twice, once for the queries' gradient and once for the
-//! keys'. Here a block of products stays in a cache: forward a pass over it updates the rows' log-sum-exp; backward a
+//! keys'. Here a block of products stays in a cache: forward a pass over it updates the rows' sums; backward a
 //! pass turns it into weights `w = dloss/ds` for the two products `dq += w k` and `dk += wᵀ q`. That is four
 //! products in all instead of five, each as fast as the matmul ladder makes it. Scratch is one block, whatever N and M.
 
-use super::call::{Call, Passes, Saved, Wanted};
+use super::call::{Call, Keys, Passes, Saved, Wanted};
 use crate::gpu::{Bind, Grid, Kernel, Source, Work, source, uniforms};
 use crate::tensor::{DType, Tensor};
 
@@ -16,7 +16,7 @@ static WEIGHTS: [Kernel; 2] =
 
 uniforms! {
     struct Uniforms {
-        n: u32, m4: u32, row: u32, column4: u32, queries: u32, keys: u32, inv_tau: f32, scale: f32,
+        n: u32, m4: u32, row: u32, column4: u32, queries: u32, keys: u32, inv_tau: f32, scale: f32, plane4: u32,
     }
 }
 
@@ -29,14 +29,15 @@ const STRIP: usize = 64;
 pub(super) struct Blocks;
 
 impl Passes for Blocks {
-    fn states(&self, call: &Call, q: &Tensor, k: &Tensor, excluded: &Tensor) -> (Tensor, u32) {
-        let k = whole_vectors(k);
+    fn states(&self, call: &Call, keys: &Keys<'_>) -> (Tensor, u32) {
+        let (q, k) = (keys.q, whole_vectors(keys.k));
         let strips = k.shape()[0].min(BLOCK).div_ceil(STRIP);
-        let state = Tensor::alloc(q.gpu(), "contrastive", &[strips, call.n as usize, 2].into(), DType::F32);
+        let state =
+            Tensor::alloc(q.gpu(), "contrastive", &[1 + 2 * strips, call.n as usize].into(), DType::F32);
         for (i, q_block) in blocks(q, rows(&k)) {
             for (j, k_block) in blocks(&k, BLOCK) {
                 let products = q_block.matmul_nt(&k_block);
-                run(call, &STATES, [i, j], &products, &[&state, &products, excluded]);
+                run(call, &STATES, [i, j], &products, &[&state, &products, keys.excluded, keys.positive]);
             }
         }
         (state, strips as u32)
@@ -55,7 +56,8 @@ impl Passes for Blocks {
             let mut sum: Option<Tensor> = None;
             for ((j, k_block), dk) in blocks(&k, BLOCK).zip(&mut dk) {
                 let w = q_block.matmul_nt(&k_block);
-                let bindings: [&dyn Bind; 5] = [&w, saved.excluded, saved.positive, saved.lse, saved.dloss];
+                let bindings: [&dyn Bind; 5] =
+                    [&w, saved.excluded, saved.positive, saved.softmax, saved.dloss];
                 run(call, &WEIGHTS[usize::from(both)], [i, j], &w, &bindings);
                 if want_q {
                     sum = Some(add(sum, w.matmul(&k_block)));
@@ -91,6 +93,7 @@ fn run(call: &Call, kernel: &Kernel, at: [usize; 2], products: &Tensor, bindings
         keys: call.m,
         inv_tau: call.tau.recip(),
         scale: call.scale(),
+        plane4: call.plane() / 4,
     };
     let work = Work::new(8 * products.len() as u64, 4 * products.len() as u64);
     products.gpu().run(kernel, bindings, &uniforms, Grid::items(n * m.div_ceil(STRIP)), work);

@@ -1,7 +1,7 @@
 //! A contrastive loss to compute, and the two passes of a rung that computes it.
 
 use crate::gpu::{Gpu, Work};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// A column for each row.
 #[derive(Debug, Clone)]
@@ -21,14 +21,23 @@ pub(in crate::ops) enum Wanted {
     Both,
 }
 
-/// Tensors for the backward pass: queries and keys, a value a query, each `[N]`, and the loss's gradient.
+/// Tensors for the backward pass: queries and keys, values of the queries, and the loss's gradient.
 pub(in crate::ops) struct Saved<'a> {
     pub(super) q: &'a Tensor,
     pub(super) k: &'a Tensor,
     pub(super) positive: &'a Tensor,
     pub(super) excluded: &'a Tensor,
-    pub(super) lse: &'a Tensor,
+    /// `[3, plane]`: of each query the maximum of its logits, 1 / sum of exp(s - max), and the share of the keys but the positive.
+    pub(super) softmax: &'a Tensor,
     pub(super) dloss: &'a Tensor,
+}
+
+/// Tensors for the forward pass: queries and keys, and of each query `[N]` the key it leaves out and the one it aims at.
+pub(in crate::ops) struct Keys<'a> {
+    pub(super) q: &'a Tensor,
+    pub(super) k: &'a Tensor,
+    pub(super) excluded: &'a Tensor,
+    pub(super) positive: &'a Tensor,
 }
 
 /// Sizes of a call: `n` queries and `m` keys of `d4` vec4s.
@@ -39,6 +48,8 @@ pub(in crate::ops) struct Call {
     pub(super) m: u32,
     pub(super) d4: u32,
     pub(super) tau: f32,
+    /// `F16` if the rows of queries and keys are; they come widened all the same.
+    pub(super) operands: DType,
     pub(super) dispatch_flops: u64,
 }
 
@@ -46,6 +57,11 @@ impl Call {
     /// The factor from the loss's gradient to that of `q . k`.
     pub(super) fn scale(&self) -> f32 {
         (self.tau * self.n as f32).recip()
+    }
+
+    /// Numbers of a kind in [`Saved::softmax`]: one a query, up to whole vec4s.
+    pub(super) fn plane(&self) -> u32 {
+        self.n.next_multiple_of(4)
     }
 
     /// The least work of `products` matrix products of `n` rows with `columns` streamed ones.
@@ -62,8 +78,9 @@ impl Call {
 
 /// The two passes of a rung.
 pub(in crate::ops) trait Passes: Send + Sync {
-    /// For each query the pairs (max, sum of exp(s - max)) of its keys: `[pairs, N, 2]`, and the number of pairs.
-    fn states(&self, call: &Call, q: &Tensor, k: &Tensor, excluded: &Tensor) -> (Tensor, u32);
+    /// `[1 + 2 pairs, N]` and the number of pairs: of each query its positive's logit, if that is a key, and the pairs (max, sum
+    /// of exp(s - max)) of the other keys that it does not leave out. Both are of the same products.
+    fn states(&self, call: &Call, keys: &Keys<'_>) -> (Tensor, u32);
 
     /// Gradients of queries and keys, as far as they are wanted.
     fn gradients(&self, call: &Call, wanted: Wanted, saved: &Saved<'_>) -> [Option<Tensor>; 2];

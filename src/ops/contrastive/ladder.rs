@@ -31,8 +31,7 @@ impl Family for Losses {
         &call.gpu
     }
 
-    /// Rows of f16 are widened before.
-    fn operands(_: &Call) -> DType {
-        DType::F32
+    fn operands(call: &Call) -> DType {
+        call.operands
     }
 }

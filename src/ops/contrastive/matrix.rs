@@ -1,7 +1,7 @@
 //! The contrastive loss on matrix units: logits of f16 rows, f32 sums.
 
-use super::call::{Call, Passes, Saved, Wanted};
-use crate::gpu::{Grid, Kernel, Source, Work, source, uniforms};
+use super::call::{Call, Keys, Passes, Saved, Wanted};
+use crate::gpu::{Bind, Grid, Kernel, Source, Work, source, uniforms};
 use crate::ops::matmul::job::Form;
 use crate::ops::matmul::matrix::{Block, pack, parts, tile};
 use crate::shape::Shape;
@@ -10,7 +10,10 @@ use crate::tensor::{DType, Tensor};
 static FORWARD_SOURCE: Source = source!("contrastive/5_matrix_forward.wgsl");
 static FORWARD: Kernel = FORWARD_SOURCE.kernel("contrastive_forward");
 static WEIGHTS_SOURCE: Source = source!("contrastive/5_matrix_weights.wgsl");
-static WEIGHTS: Kernel = WEIGHTS_SOURCE.kernel("contrastive_weights");
+static WEIGHTS: [Kernel; 2] = [
+    WEIGHTS_SOURCE.kernel("contrastive_weights"),
+    WEIGHTS_SOURCE.kernel("contrastive_weights").with(&[("BOTH", 1.0)]),
+];
 static SUM_SOURCE: Source = source!("contrastive/5_matrix_sum.wgsl");
 static SUM: Kernel = SUM_SOURCE.kernel("contrastive_sum_weighted");
 
@@ -18,14 +21,17 @@ uniforms! {
     struct Forward { n: u32, m: u32, d: u32, chunk: u32, chunks: u32, begin: u32, end: u32, inv_tau: f32 }
 }
 uniforms! {
-    struct Weights { first: u32, last: u32, m: u32, d: u32, inv_tau: f32 }
+    struct Weights { first: u32, last: u32, start: u32, m: u32, d: u32, inv_tau: f32, plane4: u32 }
 }
 uniforms! {
     struct Sum { n: u32, splits: u32, scale: f32 }
 }
 
-/// Bytes of weights in a slab of queries, where it has more rows than a workgroup's block.
-const SLAB_BYTES: u64 = 32 << 20;
+/// Bytes of weights in a slab of queries, where it has more rows than [`SLAB_ROWS`]. Twice as many as at N = 4,096 a slab of all rows
+/// takes: the products of a smaller slab have fewer blocks, and so more splits, which are written and read too.
+const SLAB_BYTES: u64 = 64 << 20;
+/// Rows of a slab are a multiple of this: of a block, and so many that what lies after them in W starts a multiple of 256 bytes.
+const SLAB_ROWS: u32 = 128;
 /// The factor on weights in the kernel, which keeps small ones in the range of f16.
 const WEIGHT_SCALE: f32 = 16_384.0;
 
@@ -33,10 +39,10 @@ const WEIGHT_SCALE: f32 = 16_384.0;
 pub(super) struct Matrix;
 
 impl Passes for Matrix {
-    fn states(&self, call: &Call, q: &Tensor, k: &Tensor, excluded: &Tensor) -> (Tensor, u32) {
-        let Call { ref gpu, n, m, d4, tau, dispatch_flops } = *call;
+    fn states(&self, call: &Call, keys: &Keys<'_>) -> (Tensor, u32) {
+        let Call { ref gpu, n, m, d4, tau, dispatch_flops, .. } = *call;
         let tile = tile(gpu);
-        let ((q, d), (k, _)) = (pack("contrastive", q), pack("contrastive", k));
+        let ((q, d), (k, _)) = (pack("contrastive", keys.q), pack("contrastive", keys.k));
         let side = 8 * tile;
         let (blocks, tiles) = (n.div_ceil(side), m.div_ceil(side));
         let wanted = gpu.facts().parts(u64::from(blocks), Block::TwoByTwo.invocations(gpu), u64::MAX) as u32;
@@ -49,7 +55,7 @@ impl Passes for Matrix {
         let part = most.min(by_loops).max(1) * side;
 
         let kept = Block::TwoByTwo.invocations(gpu) / (2 * tile);
-        let shape = [chunks * kept, n, 2].map(|length| length as usize);
+        let shape = [1 + 2 * chunks * kept, n].map(|length| length as usize);
         let state = Tensor::alloc(gpu, "contrastive", &Shape::new(&shape), DType::F32);
         for begin in (0..chunk).step_by(part as usize) {
             let end = (begin + part).min(chunk);
@@ -58,7 +64,7 @@ impl Passes for Matrix {
             let bytes = (q.bytes() + state.bytes()) as u64 + 2 * u64::from(d) * streamed;
             let work = Work::new(bytes, 2 * u64::from(d) * u64::from(n) * streamed);
             let grid = Grid::groups(u64::from(blocks) * u64::from(chunks));
-            gpu.run(&FORWARD, &[&state, &q, &k, excluded], &p, grid, work);
+            gpu.run(&FORWARD, &[&state, &q, &k, keys.excluded, keys.positive], &p, grid, work);
         }
         (state, chunks * kept)
     }
@@ -78,23 +84,32 @@ impl Passes for Matrix {
         let dk = if both { dq.clone() } else { gradient(k, needs[1]) };
         let tile = tile(gpu);
         let ((q, padded), (k, _)) = (pack("contrastive", q), pack("contrastive", k));
-        let columns = m.next_multiple_of(8);
-        let side = 8 * tile;
-        let by_memory = SLAB_BYTES / (2 * u64::from(columns));
-        let by_work = call.dispatch_flops / (2 * u64::from(d) * u64::from(m));
-        let blocks = (by_memory.min(by_work) / u64::from(side)).clamp(1, u64::from(n.div_ceil(side)));
-        let rows = blocks as u32 * side;
-        for first in (0..n).step_by(rows as usize) {
-            let last = (first + rows).min(n);
+        let side = u64::from(8 * tile);
+        let mut first = 0;
+        while first < n {
+            // Rows against themselves: what lies before the slab's first row has been in an earlier slab's columns.
+            let start = if both { first } else { 0 };
+            let width = m - start;
+            let columns = width.next_multiple_of(8);
+            let by_memory = SLAB_BYTES / (2 * u64::from(columns));
+            let by_work = call.dispatch_flops / (2 * u64::from(d) * u64::from(width));
+            let most = by_memory.min(by_work).min(u64::from(n - first)) as u32;
+            let rows = (most / SLAB_ROWS).max(1) * SLAB_ROWS;
+            let last = if n - first <= most { n } else { (first + rows).min(n) };
             let slab = last - first;
+
             let shape = Shape::new(&[slab as usize, columns as usize]);
             let w = Tensor::alloc(gpu, "contrastive", &shape, DType::F16);
-            let q_slab = Tensor::view(&q, (first * padded) as usize, [slab as usize, padded as usize]);
-            let flops = 2 * u64::from(d) * u64::from(slab) * u64::from(m);
-            let work = Work::new((q_slab.bytes() + k.bytes() + w.bytes()) as u64, flops);
-            let p = Weights { first, last, m, d: padded, inv_tau: tau.recip() };
-            let grid = Grid::groups(u64::from(slab.div_ceil(side)) * u64::from(m.div_ceil(side)));
-            gpu.run(&WEIGHTS, &[&w, &q, &k, saved.excluded, saved.positive, saved.lse], &p, grid, work);
+            let rows_of = |x: &Tensor, width: u32, first: u32, last: u32| {
+                Tensor::view(x, (first * width) as usize, [(last - first) as usize, width as usize])
+            };
+            let (q_slab, k_part) = (rows_of(&q, padded, first, last), rows_of(&k, padded, start, m));
+            let flops = 2 * u64::from(d) * u64::from(slab) * u64::from(width);
+            let work = Work::new((q_slab.bytes() + k_part.bytes() + w.bytes()) as u64, flops);
+            let p = Weights { first, last, start, m, d: padded, inv_tau: tau.recip(), plane4: call.plane() / 4 };
+            let grid = Grid::groups(u64::from(slab).div_ceil(side) * u64::from(width).div_ceil(side));
+            let bindings: [&dyn Bind; 6] = [&w, &q, &k, saved.excluded, saved.positive, saved.softmax];
+            gpu.run(&WEIGHTS[usize::from(both)], &bindings, &p, grid, work);
 
             let add = |y: &Tensor, (part, splits): (Tensor, u32)| {
                 let n = y.len() as u32;
@@ -103,12 +118,24 @@ impl Passes for Matrix {
                 gpu.run(&SUM, &[y, &part, saved.dloss], &p, Grid::items(n), work);
             };
             if let Some(dq) = &dq {
-                let dq_slab = Tensor::view(dq, (first * d) as usize, [slab as usize, d as usize]);
-                add(&dq_slab, parts("contrastive", Form::Nn, [slab, d, m], [columns, padded], &w, &k));
+                let sizes = [slab, d, width];
+                add(
+                    &rows_of(dq, d, first, last),
+                    parts("contrastive", Form::Nn, sizes, [columns, padded], &w, &k_part),
+                );
             }
-            if let Some(dk) = &dk {
-                add(dk, parts("contrastive", Form::Tn, [m, d, slab], [columns, padded], &w, &q_slab));
+            // The slab's own square has both roles already.
+            let below = if both { last } else { 0 };
+            if let Some(dk) = dk.as_ref().filter(|_| below < m) {
+                let at = (below - start) as usize;
+                let w = Tensor::view(&w, at, [w.len() - at]);
+                let sizes = [m - below, d, slab];
+                add(
+                    &rows_of(dk, d, below, m),
+                    parts("contrastive", Form::Tn, sizes, [columns, padded], &w, &q_slab),
+                );
             }
+            first = last;
         }
         [dq, if both { None } else { dk }]
     }

@@ -15,42 +15,44 @@ uniforms! {
     struct Columns { n: u32, m: u32, offset: u32 }
 }
 uniforms! {
-    struct Rows { n: u32, m: u32, d4: u32, chunks: u32, extra: u32, inv_tau: f32, scale: f32 }
+    struct Rows { n: u32, m: u32, d4: u32, chunks: u32, extra: u32, inv_tau: f32, scale: f32, plane: u32, nan: f32 }
 }
 uniforms! {
     struct Sum { n: u32, chunks: u32 }
 }
 
+/// What [`Call::finish`] returns, each a value or three a row.
+pub(super) struct Finished {
+    pub(super) row_losses: Tensor,
+    pub(super) lse: Tensor,
+    pub(super) softmax: Tensor,
+}
+
 impl Call {
-    /// Loss and log-sum-exp of each row from the pairs of its chunks.
+    /// Loss, log-sum-exp and softmax of each row from its states: the last is what backward reads.
     pub(super) fn finish(
         &self,
-        (state, states): (&Tensor, u32),
+        (state, pairs): (&Tensor, u32),
         q: &Tensor,
-        k: &Tensor,
         extra: Option<&Tensor>,
         positive: &Tensor,
-    ) -> (Tensor, Tensor) {
+    ) -> Finished {
         let &Self { n, d4, .. } = self;
-        let (row_losses, lse) = (self.alloc(&[n]), self.alloc(&[n]));
-        let bindings: [&dyn Bind; 6] = [&row_losses, &lse, state, q, extra.unwrap_or(k), positive];
-        let uniforms = self.rows(states, extra.is_some());
-        let bytes = u64::from(n) * (32 * u64::from(d4) + 8 * u64::from(states) + 12);
-        self.gpu.run(
-            &FINISH,
-            &bindings,
-            &uniforms,
-            Grid::items(n),
-            Work::new(bytes, u64::from(n) * self.flops(1)),
-        );
-        (row_losses, lse)
+        let (row_losses, lse, softmax) = (self.alloc(&[n]), self.alloc(&[n]), self.alloc(&[3, self.plane()]));
+        // Bindings cannot be absent: without extra positives the queries are bound, and not read.
+        let bindings: [&dyn Bind; 7] = [&row_losses, &lse, &softmax, state, positive, q, extra.unwrap_or(q)];
+        let rows = if extra.is_some() { 32 * u64::from(d4) } else { 0 };
+        let flops = if extra.is_some() { self.flops(1) } else { 0 };
+        let work = Work::new(u64::from(n) * (rows + 8 * u64::from(pairs) + 32), u64::from(n) * flops);
+        self.gpu.run(&FINISH, &bindings, &self.rows(pairs, extra.is_some()), Grid::items(n), work);
+        Finished { row_losses, lse, softmax }
     }
 
     /// The extra candidates' part of the queries' gradient, and their own gradient.
     pub(super) fn extra_backward(&self, extra: &Tensor, saved: &Saved<'_>) -> (Tensor, Tensor) {
         let [dq, dextra] = [(); 2].map(|()| self.alloc(&[self.n, 4 * self.d4]));
-        let work = Work::new(16 * saved.q.len() as u64, 4 * saved.q.len() as u64);
-        let bindings: [&dyn Bind; 6] = [&dq, &dextra, saved.q, extra, saved.lse, saved.dloss];
+        let work = Work::new(16 * saved.q.len() as u64, 2 * saved.q.len() as u64);
+        let bindings: [&dyn Bind; 6] = [&dq, &dextra, saved.q, extra, saved.softmax, saved.dloss];
         self.gpu.run(&EXTRA_BACKWARD, &bindings, &self.rows(1, true), Grid::items(self.n), work);
         (dq, dextra)
     }
@@ -66,7 +68,8 @@ impl Call {
 
     fn rows(&self, chunks: u32, extra: bool) -> Rows {
         let Self { n, m, d4, tau, .. } = *self;
-        Rows { n, m, d4, chunks, extra: u32::from(extra), inv_tau: tau.recip(), scale: self.scale() }
+        let (extra, inv_tau, scale) = (u32::from(extra), tau.recip(), self.scale());
+        Rows { n, m, d4, chunks, extra, inv_tau, scale, plane: self.plane(), nan: f32::NAN }
     }
 
     /// One key index a query.

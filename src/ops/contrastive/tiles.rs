@@ -1,6 +1,6 @@
 //! The contrastive loss by tiles of logits that are never stored: how rows and columns are cut into invocations and dispatches.
 
-use super::call::{Call, Passes, Saved, Wanted};
+use super::call::{Call, Keys, Passes, Saved, Wanted};
 use crate::gpu::{Bind, Gpu, Grid, Kernel, Source, source, uniforms};
 use crate::tensor::Tensor;
 
@@ -66,7 +66,7 @@ uniforms! {
 }
 uniforms! {
     struct Backward {
-        n: u32, m: u32, d4: u32, chunk: u32, begin: u32, end: u32, inv_tau: f32, scale: f32, queries: u32,
+        n: u32, m: u32, d4: u32, chunk: u32, begin: u32, end: u32, inv_tau: f32, scale: f32, queries: u32, plane: u32,
     }
 }
 /// Bytes of the partial results of all chunks at most, and chunks at most for gradients and for states: scratch is linear in the
@@ -133,11 +133,11 @@ enum Role {
 }
 
 impl Passes for Tiled {
-    fn states(&self, call: &Call, q: &Tensor, k: &Tensor, excluded: &Tensor) -> (Tensor, u32) {
+    fn states(&self, call: &Call, keys: &Keys<'_>) -> (Tensor, u32) {
         let (tiles, &Call { n, m, d4, tau, .. }) = (&self.0[0], call);
         let pairs = call.dispatch_flops / call.flops(1);
         let cut = Cut::of(&call.gpu, [tiles.streamed, tiles.invocations], [n, m, d4], STATE_CHUNKS, 8, pairs);
-        let state = call.alloc(&[cut.chunks, n, 2]);
+        let state = call.alloc(&[1 + 2 * cut.chunks, n]);
         // Not touched where a chunk is one part.
         let kept_rows = if cut.part < cut.chunk { cut.chunks * n } else { 1 };
         let kept = (tiles.kept > 0).then(|| call.alloc(&[tiles.kept, kept_rows, 2]));
@@ -146,7 +146,7 @@ impl Passes for Tiled {
             let work = call.work(n, cut.columns(begin, end, m), 1);
             let mut bindings: Vec<&dyn Bind> = vec![&state];
             bindings.extend(kept.iter().map(|kept| kept as &dyn Bind));
-            bindings.extend([q, k, excluded].map(|tensor| tensor as &dyn Bind));
+            bindings.extend([keys.q, keys.k, keys.excluded, keys.positive].map(|tensor| tensor as &dyn Bind));
             call.gpu.run(&tiles.kernel, &bindings, &uniforms, tiles.grid(n, &cut), work);
         }
         (state, cut.chunks)
@@ -176,10 +176,11 @@ impl Tiled {
         let parts = call.alloc(&[cut.chunks, n, 4 * d4]);
         for (begin, end) in cut.parts() {
             let (inv_tau, scale) = (tau.recip(), call.scale());
-            let queries = role as u32;
-            let uniforms = Backward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau, scale, queries };
+            let (queries, plane) = (role as u32, call.plane());
+            let uniforms =
+                Backward { n, m, d4, chunk: cut.chunk, begin, end, inv_tau, scale, queries, plane };
             let bindings: [&dyn Bind; 7] =
-                [&parts, a, b, saved.excluded, saved.positive, saved.lse, saved.dloss];
+                [&parts, a, b, saved.excluded, saved.positive, saved.softmax, saved.dloss];
             let work = call.work(n, cut.columns(begin, end, m), 2);
             call.gpu.run(&tiles.kernel, &bindings, &uniforms, tiles.grid(n, &cut), work);
         }
