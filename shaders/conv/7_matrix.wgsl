@@ -94,7 +94,7 @@ fn begin() {
             let y = tap / p.kw - p.ph;
             let x = tap % p.kw - p.pw;
             let there = tap < p.kh * p.kw;
-            a_rows_at[s] = vec3u((y * image.y + x) * channels + row % channels, select(OUTSIDE, y, there), x);
+            a_rows_at[s] = vec3u((y * image.y + x) * channels + row % channels, select(OUTSIDE, y, WHOLE || there), x);
         }
     } else {
         term = digits(block.l + 4u * at.x, max(class_.taps.y, 1u), 4u * channels);
@@ -109,7 +109,7 @@ fn begin() {
                 x = pixel.z + class_.origin.y;
             }
             let there = first + s * a_step() < sizes().x;
-            a_rows_at[s] = vec3u(((pixel.x * image.x + y) * image.y + x) * channels, select(OUTSIDE, y, there), x);
+            a_rows_at[s] = vec3u(((pixel.x * image.x + y) * image.y + x) * channels, select(OUTSIDE, y, WHOLE || there), x);
             pixel = carry(pixel, step, size.x, size.y);
         }
     }
@@ -135,14 +135,14 @@ fn find_terms() {
         for (var q = 0u; q < 4u; q++) {
             let y = pixel.y * p.sh;
             let x = pixel.z * p.sw;
-            under[q] = vec3u(((pixel.x * image.x + y) * image.y + x) * channels, select(OUTSIDE, y, l + q < block.l1), x);
+            under[q] = vec3u(((pixel.x * image.x + y) * image.y + x) * channels, select(OUTSIDE, y, WHOLE || l + q < block.l1), x);
             pixel = carry(pixel, vec3u(0u, 0u, 1u), p.oh, p.ow);
         }
         return;
     }
     let y = select(term.x, 0u - term.x, PASS == 1u);
     let x = select(term.y, 0u - term.y, PASS == 1u);
-    under[0] = vec3u(y * (image.y * channels) + x * channels + term.z / 4u, select(OUTSIDE, y, l < block.l1), x);
+    under[0] = vec3u(y * (image.y * channels) + x * channels + term.z / 4u, select(OUTSIDE, y, WHOLE || l < block.l1), x);
     if PASS == 1u {
         let tap = padded(p.cin) * channels;     // vec4s of a tap's weights
         b_at = b_first + term.x * (p.sh * p.kw * tap) + term.y * (p.sw * tap) + term.z / 4u;
@@ -160,10 +160,10 @@ fn load_b(s: u32, q: u32) -> vec4<f16> {
     let j = block.j0 + b_piece(s).y;
     let l = block.l + 4u * b_piece(0u).x;
     var at = b_at + s * b_step() / 4u + q * (padded(p.cout) / 4u);
-    var inside = l + q < block.l1 && j < padded(p.cout);
+    var inside = WHOLE || (l + q < block.l1 && j < padded(p.cout));
     if PASS == 1u {
         at = b_at + s * b_step() * (padded(p.cout) / 4u);
-        inside = l < block.l1 && j < p.cin;
+        inside = WHOLE || (l < block.l1 && j < p.cin);
     }
     return select(vec4<f16>(), rhs[select(0u, at, inside) + select(0u, q, PASS == 1u)], inside);
 }

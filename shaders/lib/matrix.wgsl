@@ -19,6 +19,7 @@
 override SUBGROUP: u32 = 32;
 override DOWN: u32 = 2;                 // patches along M
 override ACROSS: u32 = 2;               // patches along N
+override WHOLE: bool = false;           // every step of every block lies inside A and B, and every block inside C
 override WG: u32 = max(DOWN * ACROSS * SUBGROUP, BK);     // as many as pieces lie side by side along k and across, at least
 override BM: u32 = DOWN * 4u * TILE;
 override BN: u32 = ACROSS * 4u * TILE;
@@ -98,13 +99,13 @@ fn patch_of(l0: u32, l1: u32, lid: u32, own: u32) {
     var c30 = MatC(); var c31 = MatC(); var c32 = MatC(); var c33 = MatC();
     var x: Staged;
     var y: Staged;
-    fetch(&x, &y);
+    if !WHOLE || l0 < l1 { fetch(&x, &y); }
     for (var l = l0; l < l1; l += BK) {
         put(&x, &y, a, b);
         workgroupBarrier();
         block.l = l + BK;
         advance();
-        fetch(&x, &y);
+        if !WHOLE || l + BK < l1 { fetch(&x, &y); }
         for (var s = 0u; s < BK / 4u; s += TILE / 4u) {
             let row = i + s;
             let column = j + s;

@@ -18,7 +18,7 @@ fn store_strip(r: u32) {
         let row = block.lid / STRIP_QUADS + s * STRIP_STEP;
         if STRIP_ROWS % STRIP_STEP != 0u && row >= STRIP_ROWS { break; }
         let at = c_rows[strip_row(r, row)];
-        if at == NO_ROW || j >= columns() || !strip_has(row, quad) { continue; }
+        if at == NO_ROW || (!WHOLE && j >= columns()) || !strip_has(row, quad) { continue; }
         let x = strip_at(row, quad);
         store(at + j, columns() - j, x);
         stored_row(r, x);

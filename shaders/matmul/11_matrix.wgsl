@@ -41,14 +41,14 @@ fn end_round() {}
 
 fn load_a(s: u32, q: u32) -> vec4<f16> {
     let l = block.l + 4u * a_piece(0u).x;
-    let inside = a_rows_at[s] != NO_ROW && l + select(q, 0u, A_ALONG_K) < block.l1;
+    let inside = WHOLE || (a_rows_at[s] != NO_ROW && l + select(q, 0u, A_ALONG_K) < block.l1);
     let at = a_rows_at[s] + select((l + q) * (p.lda / 4u), block.l / 8u * 2u + a_piece(0u).x, A_ALONG_K);
     return select(vec4<f16>(), a[select(0u, at, inside) + select(0u, q, A_ALONG_K)], inside);
 }
 
 fn load_b(s: u32, q: u32) -> vec4<f16> {
     let l = block.l + 4u * b_piece(0u).x;
-    let inside = b_rows_at[s] != NO_ROW && l + select(q, 0u, B_ALONG_K) < block.l1;
+    let inside = WHOLE || (b_rows_at[s] != NO_ROW && l + select(q, 0u, B_ALONG_K) < block.l1);
     let at = b_rows_at[s] + select((l + q) * (p.ldb / 4u), block.l / 8u * 2u + b_piece(0u).x, B_ALONG_K);
     return select(vec4<f16>(), b[select(0u, at, inside) + select(0u, q, B_ALONG_K)], inside);
 }

@@ -1,15 +1,15 @@
 //! Convolution on matrix units: f16 operands, f32 sums.
 
 use super::job::{Gemm, Job, Pass, SHARE, Sizes, SplitSizes};
-use crate::gpu::{Grid, Kernel, Source, source, uniforms};
+use crate::gpu::{Grid, Source, source, uniforms};
 use crate::ops::channel_stats::Stats;
-use crate::ops::matmul::matrix::{Block, by_block, pack, pack_rows, tile};
+use crate::ops::matmul::matrix::{Block, ByBlock, by_block, pack, pack_rows, tile};
 use crate::ops::split_sums::{split_output, splits, sum_splits};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = source!("conv/7_matrix.wgsl");
 /// With [`Pass`] as index, and last those of forward passes with statistics.
-static CONV: [[[Kernel; 2]; 3]; 4] = [
+static CONV: [ByBlock; 4] = [
     by_block(&SOURCE, "conv", &[("PASS", 0.0), ("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)]),
     by_block(&SOURCE, "conv", &[("PASS", 1.0), ("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0)]),
     by_block(&SOURCE, "conv", &[("PASS", 2.0), ("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0)]),
@@ -70,7 +70,9 @@ pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
     let stats = Tensor::alloc(gpu, "conv2d", &shape.into(), DType::F32);
     let part = split_output("conv2d", job.result, splits);
     let kernels = &CONV[if with_stats { 3 } else { job.pass as usize }];
-    let kernel = &kernels[block as usize][usize::from(!gemm.columns.is_multiple_of(4))];
+    // The classes of an input gradient have different numbers of taps.
+    let terms = if job.pass == Pass::InputGradient { padded(job.sizes.cout).into() } else { gemm.k };
+    let kernel = block.kernel(kernels, tile(gpu), [gemm.rows, gemm.columns], [terms, chunk.into()]);
     let p = |first| MatrixSizes { split: SplitSizes { sizes: job.sizes, chunk, splits, first }, strips };
     let grid = Grid::groups(groups * u64::from(splits));
     gpu.run_in_parts(kernel, &[&part, &stats, &lhs, &rhs], p, grid, job.work(), SHARE);

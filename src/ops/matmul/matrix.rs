@@ -8,7 +8,7 @@ use crate::tensor::{DType, Tensor};
 
 static MATRIX_SOURCE: Source = source!("matmul/11_matrix.wgsl");
 /// By [`Form`].
-static MATRIX: [[[Kernel; 2]; 3]; 3] = [
+static MATRIX: [ByBlock; 3] = [
     by_block(&MATRIX_SOURCE, "matmul", &[("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)]),
     by_block(&MATRIX_SOURCE, "matmul", &[("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0)]),
     by_block(&MATRIX_SOURCE, "matmul", &[("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0)]),
@@ -50,12 +50,15 @@ pub(in crate::ops) enum Block {
     One,
 }
 
-/// The kernels of `source` by [`Block`], then for rows of C in whole vec4s and for any.
+/// Kernels by [`Block`], then for rows of C in whole vec4s, for any, and for products that are whole blocks and steps.
+pub(in crate::ops) type ByBlock = [[Kernel; 3]; 3];
+
+/// The kernels of `source`.
 pub(in crate::ops) const fn by_block(
     source: &'static Source,
     entry: &'static str,
     constants: &'static [Constant],
-) -> [[Kernel; 2]; 3] {
+) -> ByBlock {
     const fn kernel(
         source: &'static Source,
         entry: &'static str,
@@ -64,15 +67,16 @@ pub(in crate::ops) const fn by_block(
     ) -> Kernel {
         source.kernel(entry).with(constants).with(block.constants())
     }
-    macro_rules! both {
+    macro_rules! each {
         ($block:expr) => {
             [
                 kernel(source, entry, constants, $block),
                 kernel(source, entry, constants, $block).lib("result", "result_scalars"),
+                kernel(source, entry, constants, $block).with(&[("WHOLE", 1.0)]),
             ]
         };
     }
-    [both!(Block::TwoByTwo), both!(Block::TwoByOne), both!(Block::One)]
+    [each!(Block::TwoByTwo), each!(Block::TwoByOne), each!(Block::One)]
 }
 
 impl Block {
@@ -105,6 +109,24 @@ impl Block {
         let fits = |block: &&Self| 8 * area(block) <= 9 * rows * columns;
         let least = || blocks.iter().min_by_key(|block| area(block)).expect("one at least");
         *blocks.iter().find(fits).unwrap_or_else(least)
+    }
+
+    /// Its kernel of `kernels` for products of `rows` x `columns` with sums cut into chunks of `chunk` of `k` terms.
+    pub(in crate::ops) fn kernel(
+        self,
+        kernels: &'static ByBlock,
+        tile: u32,
+        [rows, columns]: [u64; 2],
+        [k, chunk]: [u64; 2],
+    ) -> &'static Kernel {
+        let [down, across] = self.sides(tile).map(u64::from);
+        let step = u64::from(STEP);
+        let whole = rows.is_multiple_of(down)
+            && columns.is_multiple_of(across)
+            && k.is_multiple_of(step)
+            && chunk.is_multiple_of(step);
+        let last_axis = if whole { 2 } else { usize::from(!columns.is_multiple_of(4)) };
+        &kernels[self as usize][last_axis]
     }
 
     /// Rows and columns of C, with tiles of `tile` squared.
@@ -178,10 +200,13 @@ struct Product {
 impl Product {
     /// Of `11_matrix`.
     fn of_half(gpu: &Gpu, form: Form, sizes: [u32; 4], ld: [u32; 2]) -> Self {
-        let [_, m, n, _] = sizes;
-        let block = Block::of(&Block::ALL, tile(gpu), u64::from(m), u64::from(n));
-        let kernel = &MATRIX[form as usize][block as usize][usize::from(!n.is_multiple_of(4))];
-        Self::of(gpu, kernel, (block.sides(tile(gpu)), block.invocations(gpu)), sizes, ld)
+        let [_, m, n, k] = sizes.map(u64::from);
+        let tile = tile(gpu);
+        let block = Block::of(&Block::ALL, tile, m, n);
+        let blocks = (block.sides(tile), block.invocations(gpu));
+        // Chunks are whole steps.
+        let kernel = block.kernel(&MATRIX[form as usize], tile, [m, n], [k, u64::from(STEP)]);
+        Self::of(gpu, kernel, blocks, sizes, ld)
     }
 
     /// Of a kernel whose workgroups have so many rows and columns of C, and so many invocations.
