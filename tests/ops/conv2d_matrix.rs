@@ -18,4 +18,11 @@ fn f16_operands_f32_sums() {
     // Long enough for the weight gradient to be split, and several tiles each way.
     check_with(&gpu, "7_matrix", &conv(3, [21, 20], 1, 3, [3, 3], [2, 1], [1, 1]), half_data);
     check_with(&gpu, "7_matrix", &conv(2, [9, 10], 66, 70, [3, 3], [1, 1], [1, 1]), half_data);
+    // Whole blocks and steps in every pass with tiles of 8, but for the weight gradient of the first two.
+    check_with(&gpu, "7_matrix", &conv(2, [8, 8], 32, 64, [3, 3], [1, 1], [1, 1]), half_data);
+    check_with(&gpu, "7_matrix", &conv(4, [8, 8], 32, 64, [3, 3], [2, 2], [1, 1]), half_data);
+    check_with(&gpu, "7_matrix", &conv(2, [8, 8], 64, 64, [2, 2], [1, 1], [0, 0]), half_data);
+    // Classes of an input gradient without a tap, and of a number of terms that is no whole step.
+    check_with(&gpu, "7_matrix", &conv(4, [8, 8], 64, 16, [1, 1], [2, 2], [0, 0]), half_data);
+    check_with(&gpu, "7_matrix", &conv(4, [8, 8], 64, 16, [3, 3], [2, 2], [1, 1]), half_data);
 }
