@@ -176,7 +176,10 @@ fn markdown(compared: &[Compared], seeds: u32) -> Result<String, Box<dyn Error>>
         );
     }
     let all = || compared.iter().flat_map(|of| of.runs.iter().map(|(summary, _)| summary));
-    let over = |value: fn(&Summary) -> f64| 100.0 * all().map(value).sum::<f64>() / all().count() as f64;
+    // A mean of equal values is that value: 72.75 is rounded as it is elsewhere, not the 72.749999 of a sum.
+    let exact = |mean: f64| (mean * 1e9).round() / 1e9;
+    let over =
+        |value: fn(&Summary) -> f64| exact(100.0 * all().map(value).sum::<f64>() / all().count() as f64);
     let steps: Vec<u64> = all().map(|run| run.steps).collect();
     let (least, most) = (steps.iter().min().unwrap_or(&0), steps.iter().max().unwrap_or(&0));
     let steps = if least == most { format!("{least}") } else { format!("{least} to {most}") };
