@@ -106,7 +106,8 @@ impl Passes for Matrix {
             let (q_slab, k_part) = (rows_of(&q, padded, first, last), rows_of(&k, padded, start, m));
             let flops = 2 * u64::from(d) * u64::from(slab) * u64::from(width);
             let work = Work::new((q_slab.bytes() + k_part.bytes() + w.bytes()) as u64, flops);
-            let p = Weights { first, last, start, m, d: padded, inv_tau: tau.recip(), plane4: call.plane() / 4 };
+            let p =
+                Weights { first, last, start, m, d: padded, inv_tau: tau.recip(), plane4: call.plane() / 4 };
             let grid = Grid::groups(u64::from(slab).div_ceil(side) * u64::from(width).div_ceil(side));
             let bindings: [&dyn Bind; 6] = [&w, &q, &k, saved.excluded, saved.positive, saved.softmax];
             gpu.run(&WEIGHTS[usize::from(both)], &bindings, &p, grid, work);
