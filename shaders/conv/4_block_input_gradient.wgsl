@@ -166,7 +166,7 @@ fn product(t: Tile, lid: u32) -> array<vec4f, 16> {
 // First element of row i of dx, or 0xffffffff if there is none.
 fn row_at(t: Tile, i: u32) -> u32 {
     let to = pixel(t, i);
-    if t.split >= p.splits || to.x >= p.n || to.y >= p.h || to.z >= p.w { return 0xffffu; }
+    if t.split >= p.splits || to.x >= p.n || to.y >= p.h || to.z >= p.w { return 0xffffffffu; }
     return (((t.split * p.n + to.x) * p.h + to.y) * p.w + to.z) * p.cin;
 }
 
@@ -178,8 +178,8 @@ fn input_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
     for (var r = 0u; r < 8u; r++) {
         let row = row_at(t, t.i0 + own_row(lid) + r);
         let j = t.j0 + own_column(lid);
-        if row != 0xffffu && j < p.cin { dx[(row + j) / 4u] = Out4(sum[2u * r]); }
-        if row != 0xffffu && j + BN / 2u < p.cin { dx[(row + j + BN / 2u) / 4u] = Out4(sum[2u * r + 1u]); }
+        if row != 0xffffffffu && j < p.cin { dx[(row + j) / 4u] = Out4(sum[2u * r]); }
+        if row != 0xffffffffu && j + BN / 2u < p.cin { dx[(row + j + BN / 2u) / 4u] = Out4(sum[2u * r + 1u]); }
     }
 }
 
@@ -192,7 +192,7 @@ fn input_gradient_ragged(at: At, @builtin(local_invocation_index) lid: u32) {
         let row = row_at(t, t.i0 + own_row(lid) + r);
         for (var c = 0u; c < 8u; c++) {
             let j = t.j0 + own_column(lid) + c / 4u * (BN / 2u) + c % 4u;
-            if row != 0xffffu && j < p.cin { dx1[row + j] = Out(sum[2u * r + c / 4u][c % 4u]); }
+            if row != 0xffffffffu && j < p.cin { dx1[row + j] = Out(sum[2u * r + c / 4u][c % 4u]); }
         }
     }
 }

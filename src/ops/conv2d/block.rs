@@ -178,6 +178,32 @@ mod tests {
         Sizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw }
     }
 
+    /// The gradient of one channel has a row that begins at each element, 65,535 and all.
+    #[test]
+    fn every_row_of_an_input_gradient_is_stored() {
+        let gpu = Gpu::builder().quiet().build().unwrap();
+        let case = Conv {
+            n: 1,
+            input: [256, 257],
+            cin: 1,
+            cout: 1,
+            kernel: [1, 1],
+            stride: [1, 1],
+            padding: [0, 0],
+        };
+        let dy = data(256 * 257, 37);
+        let [lhs, rhs] = [(&dy, [1, 256, 257, 1]), (&vec![2.0], [1, 1, 1, 1])]
+            .map(|(x, shape)| gpu.tensor(x, shape).unwrap());
+        for tile in 0..TILES.len() {
+            let result = lhs.full_like(7.0);
+            let (pass, sizes) = (Pass::InputGradient, sizes(&case));
+            let job = Job { pass, sizes, result: &result, lhs: &lhs, rhs: &rhs, wants_stats: false };
+            launch_tile(&job, tile);
+            let twice = result.to_vec().unwrap().iter().zip(&dy).position(|(got, dy)| *got != 2.0 * dy);
+            assert_eq!(twice, None, "tile {:?}", TILES[tile]);
+        }
+    }
+
     /// What does not count is read at the first place of an operand, and a NaN there is no one else's.
     #[test]
     fn a_nan_at_the_first_place_is_not_read_for_padding() {
