@@ -1,7 +1,8 @@
 //! Reverse-mode differentiation: the graph, `backward`, and the only place that adds gradients.
 //!
 //! Define-by-run, as in PyTorch. A node holds its parents and one closure that *returns* the gradient of each parent;
-//! rules never accumulate, so none can overwrite where it should add. Nodes are numbered in creation order and a parent
+//! rules never accumulate in place, so none can overwrite where it should add; one whose kernel can add on the way takes the sum so
+//! far and returns both. Nodes are numbered in creation order and a parent
 //! is always older than its child, so taking the youngest node first visits every node after all its uses: `backward` is
 //! a loop over a heap, without recursion and without a separate sort. Dropping a graph is a loop too.
 //!
@@ -9,6 +10,7 @@
 //! keeps nodes alive, and with their version: a write in place between forward and backward is caught. The machine counts the
 //! writes itself, of every launch, copy and upload, so no writer has to say that it is one.
 
+use std::cell::Cell;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -46,9 +48,19 @@ pub struct Backward<'a> {
     pub dy: &'a Tensor,
     saved: &'a [Tensor],
     wanted: &'a [Option<DType>],
+    sums: &'a [Option<Tensor>],
+    taken: &'a [Cell<bool>],
 }
 
 impl Backward<'_> {
+    /// The gradient of parent `i` that other nodes have made so far, if its type is `dtype`: a rule that takes it returns the sum of
+    /// both. One kernel then writes what would be written, read and written again.
+    pub(crate) fn take_sum(&self, i: usize, dtype: DType) -> Option<Tensor> {
+        let sum = self.sums[i].as_ref().filter(|sum| sum.dtype() == dtype)?;
+        self.taken[i].set(true);
+        Some(sum.clone())
+    }
+
     /// The saved tensors, in the order they were given.
     ///
     /// # Panics
@@ -208,11 +220,14 @@ impl Tensor {
                 gradients.by_leaf.insert(node.id, dy);
                 continue;
             }
-            for (parent, gradient) in node.parents.iter().zip(node.differentiate(&dy)) {
+            let sums = node.sums_so_far(&pending);
+            let taken = vec![Cell::new(false); sums.len()];
+            let gradients_of_parents = node.differentiate(&dy, &sums, &taken);
+            for ((parent, gradient), taken) in node.parents.iter().zip(gradients_of_parents).zip(taken) {
                 let (Some(parent), Some(gradient)) = (parent, gradient) else { continue };
                 let gradient = gradient.sum_to(&parent.shape).to_dtype(parent.dtype);
                 if let Some(sum) = pending.get_mut(&parent.id) {
-                    *sum = sum.add(&gradient);
+                    *sum = if taken.get() { gradient } else { sum.add(&gradient) };
                 } else {
                     pending.insert(parent.id, gradient);
                     heap.push(ByAge(Arc::clone(parent)));
@@ -224,9 +239,23 @@ impl Tensor {
 }
 
 impl Node {
+    /// Of each parent the gradient that other nodes have made, where this node makes one contribution more.
+    fn sums_so_far(&self, pending: &HashMap<u64, Tensor>) -> Vec<Option<Tensor>> {
+        let contributions = |id: u64| self.parents.iter().flatten().filter(|parent| parent.id == id).count();
+        let sum = |parent: &Arc<Self>| {
+            pending.get(&parent.id).filter(|sum| contributions(parent.id) == 1 && *sum.shape() == parent.shape)
+        };
+        self.parents.iter().map(|parent| parent.as_ref().and_then(sum).cloned()).collect()
+    }
+
     /// Runs the rule and frees what it saved.
     #[track_caller]
-    fn differentiate(&self, dy: &Tensor) -> Vec<Option<Tensor>> {
+    fn differentiate(
+        &self,
+        dy: &Tensor,
+        sums: &[Option<Tensor>],
+        taken: &[Cell<bool>],
+    ) -> Vec<Option<Tensor>> {
         let op = self.op;
         let rule = self.rule.lock().expect("no rule panicked").take();
         let rule = rule.unwrap_or_else(|| {
@@ -241,7 +270,7 @@ impl Node {
             );
         }
         let wanted: Vec<_> = self.parents.iter().map(|p| p.as_ref().map(|p| p.dtype)).collect();
-        let context = Backward { dy, saved: &rule.saved, wanted: &wanted };
+        let context = Backward { dy, saved: &rule.saved, wanted: &wanted, sums, taken };
         let gradients = (rule.backward)(&context);
         assert_eq!(gradients.len(), self.parents.len(), "backward of {op} returns one gradient a parent");
         gradients

@@ -14,13 +14,14 @@ const B_ALONG_K = true;
 // first: workgroups of earlier launches, where the work is cut into several.
 struct Uniforms {
     n: u32, h: u32, w: u32, cin: u32, oh: u32, ow: u32, cout: u32,
-    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32, first: u32
+    kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, chunk: u32, splits: u32, first: u32, plus: u32
 }
 @group(0) @binding(0) var<uniform> p: Uniforms;
 @group(0) @binding(1) var<storage, read_write> dx: array<Out4>;     // (splits, N, H, W, Cin)
 @group(0) @binding(1) var<storage, read_write> dx1: array<Out>;
 @group(0) @binding(2) var<storage, read> dy: array<Elem4>;          // (N, OH, OW, Cout)
 @group(0) @binding(3) var<storage, read> w: array<Elem4>;           // (KH, KW, Cin, Cout)
+@group(0) @binding(4) var<storage, read> so_far: array<Out4>;       // like dx: added to it if p.plus is 1
 
 // What a workgroup computes: rows i0.. and columns j0.. of the pixels at `residue` modulo the stride, terms [l0, l1). Its
 // class has `taps` taps along y and x, the first at `first`, then every sh-th and sw-th.
@@ -170,6 +171,12 @@ fn row_at(t: Tile, i: u32) -> u32 {
     return (((t.split * p.n + to.x) * p.h + to.y) * p.w + to.z) * p.cin;
 }
 
+fn store(at: u32, sum: vec4f) {
+    var x = sum;
+    if p.plus != 0u { x += vec4f(so_far[at]); }
+    dx[at] = Out4(x);
+}
+
 // Cin is a multiple of 4.
 @compute @workgroup_size(WG)
 fn input_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
@@ -178,12 +185,12 @@ fn input_gradient(at: At, @builtin(local_invocation_index) lid: u32) {
     for (var r = 0u; r < 8u; r++) {
         let row = row_at(t, t.i0 + own_row(lid) + r);
         let j = t.j0 + own_column(lid);
-        if row != 0xffffffffu && j < p.cin { dx[(row + j) / 4u] = Out4(sum[2u * r]); }
-        if row != 0xffffffffu && j + BN / 2u < p.cin { dx[(row + j + BN / 2u) / 4u] = Out4(sum[2u * r + 1u]); }
+        if row != 0xffffffffu && j < p.cin { store((row + j) / 4u, sum[2u * r]); }
+        if row != 0xffffffffu && j + BN / 2u < p.cin { store((row + j + BN / 2u) / 4u, sum[2u * r + 1u]); }
     }
 }
 
-// Any number of channels.
+// Any number of channels, and nothing to add.
 @compute @workgroup_size(WG)
 fn input_gradient_ragged(at: At, @builtin(local_invocation_index) lid: u32) {
     let t = tile_of(p.first + group_index(at));

@@ -20,6 +20,7 @@ override PASS: u32 = 0;
 override A_ALONG_K: bool = true;        // PASS != 2
 override B_ALONG_K: bool = false;       // PASS == 1
 override STATS: bool = false;           // with PASS == 0
+override PLUS: bool = false;            // with PASS == 1 and whole vec4s of Cin: adds so_far
 
 // first: workgroups of earlier launches, where the work is cut into several.
 struct Uniforms {
@@ -31,6 +32,7 @@ struct Uniforms {
 @group(0) @binding(2) var<storage, read_write> stats: array<vec2f>;     // mean, sum (y - mean)^2 of a strip, (Cout, strips)
 @group(0) @binding(3) var<storage, read> lhs: array<vec4<f16>>;         // x, dy, x
 @group(0) @binding(4) var<storage, read> rhs: array<vec4<f16>>;         // w (KH KW, Cin padded, Cout padded), w, dy
+@group(0) @binding(5) var<storage, read> so_far: array<Out4>;           // like dx
 
 const OUTSIDE = 1u << 30u;      // a coordinate outside every image, whatever tap is added to it
 
@@ -192,6 +194,11 @@ var<workgroup> totals: array<vec4f, TOTALS>;
 // Those sums over the rows that this invocation stores, of its columns in even and in odd strips.
 var<private> sums: array<vec4f, 2>;
 var<private> squares: array<vec4f, 2>;
+
+fn total(at: u32, x: vec4f) -> vec4f {
+    if PLUS { return x + vec4f(so_far[at / 4u]); }
+    return x;
+}
 
 fn use_strip(r: u32) {
     if STATS && r < 2u {

@@ -2,6 +2,7 @@
 //   c: array<Result>                          binding 1
 //   fn row_of(i: u32) -> u32                  the element at which row i of C begins, NO_ROW if there is no such row
 //   fn columns() -> u32                       the length of a row
+//   fn total(at: u32, x: vec4f) -> vec4f      what to store for the sums x of a vec4 from element `at` on
 //   fn stored_row(r: u32, x: vec4f)           called for each vec4 of strip r that this invocation stores
 // Wants `elem`, `result` and `matrix`.
 
@@ -19,7 +20,7 @@ fn store_strip(r: u32) {
         if STRIP_ROWS % STRIP_STEP != 0u && row >= STRIP_ROWS { break; }
         let at = c_rows[strip_row(r, row)];
         if at == NO_ROW || (!WHOLE && j >= columns()) || !strip_has(row, quad) { continue; }
-        let x = strip_at(row, quad);
+        let x = total(at + j, strip_at(row, quad));
         store(at + j, columns() - j, x);
         stored_row(r, x);
     }

@@ -56,6 +56,7 @@ fn load_b(s: u32, q: u32) -> vec4<f16> {
 fn columns() -> u32 { return p.n; }
 fn row_of(i: u32) -> u32 { return select(NO_ROW, (slot * p.m + i) * p.n, i < p.m && slot < p.splits * p.batch); }
 fn use_strip(r: u32) { store_strip(r); }
+fn total(at: u32, x: vec4f) -> vec4f { return x; }
 fn stored_row(r: u32, x: vec4f) {}
 
 @compute @workgroup_size(WG)

@@ -117,13 +117,16 @@ pub(super) fn conv2d(
         let [pixels, cin, cout] = [n * h * w, cin, cout].map(|d| d as usize);
         return (x.reshape([pixels, cin]).matmul(&weight.reshape([cin, cout])).reshape(shape), None);
     }
-    let (y, stats) = launch(Pass::Forward, sizes, shape.into(), x, weight, x.dtype(), wants_stats);
+    let (y, stats) = launch(Pass::Forward, sizes, (shape.into(), x.dtype()), [x, weight], wants_stats, None);
     let y = y.with_backward("conv2d", &[x, weight], &[x, weight], move |g| {
         let [x, w] = g.saved();
-        let dx =
-            g.needs(0).then(|| launch(Pass::InputGradient, sizes, *x.shape(), g.dy, w, x.dtype(), false).0);
-        let dw =
-            g.needs(1).then(|| launch(Pass::WeightGradient, sizes, *w.shape(), x, g.dy, DType::F32, false).0);
+        let dx = g.needs(0).then(|| {
+            let plus = g.take_sum(0, x.dtype());
+            launch(Pass::InputGradient, sizes, (*x.shape(), x.dtype()), [g.dy, w], false, plus.as_ref()).0
+        });
+        let dw = g.needs(1).then(|| {
+            launch(Pass::WeightGradient, sizes, (*w.shape(), DType::F32), [x, g.dy], false, None).0
+        });
         vec![dx, dw]
     });
     (y, stats)
@@ -157,24 +160,26 @@ fn check(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> Sizes {
     Sizes { n, h, w, cin, oh, ow, cout, kh, kw, sh, sw, ph, pw }
 }
 
-/// Runs one pass: the result gets `shape` and `dtype`; `lhs` and `rhs` are x and w, dy and w, or x and dy.
+/// Runs one pass: the result gets `shape` and `dtype`; `lhs` and `rhs` are x and w, dy and w, or x and dy. It is the product and `plus`.
 fn launch(
     pass: Pass,
     sizes: Sizes,
-    shape: Shape,
-    lhs: &Tensor,
-    rhs: &Tensor,
-    dtype: DType,
+    (shape, dtype): (Shape, DType),
+    [lhs, rhs]: [&Tensor; 2],
     wants_stats: bool,
+    plus: Option<&Tensor>,
 ) -> (Tensor, Option<Stats>) {
     let result = Tensor::alloc(lhs.gpu(), "conv2d", &shape, dtype);
     if result.is_empty() {
         return (result, None);
     }
     if lhs.is_empty() || rhs.is_empty() {
-        return (result.full_like(0.0), None);
+        return (plus.map_or_else(|| result.full_like(0.0), Tensor::clone), None);
     }
-    let job = Job { pass, sizes, result: &result, lhs, rhs, wants_stats };
-    let stats = (rung::<Convolutions>(&job).launch)(&job);
-    (result, stats)
+    let job = Job { pass, sizes, result: &result, lhs, rhs, wants_stats, plus };
+    let done = (rung::<Convolutions>(&job).launch)(&job);
+    match plus {
+        Some(plus) if !done.has_plus => (plus.add(&result), done.stats),
+        _ => (result, done.stats),
+    }
 }

@@ -9,11 +9,13 @@ use wgrad::{DType, Gpu};
 /// Sums of up to some thousand products of values in [-1, 1).
 const SUM: Tol = Tol::new(1e-4, 2e-5);
 
-/// Value and gradients on a device of its own, from values of `data`; `dy` comes through a product with the output.
+/// Value and gradients on a device of its own, from values of `data`; `dy` comes through a product with the output. Then the gradient
+/// of images that another op has given one before.
 pub(crate) fn check_with(gpu: &Gpu, what: &str, case: &Conv, data: fn(u32, usize) -> Vec<f32>) {
     let Conv { n, input: [h, w], cin, cout, kernel: [kh, kw], stride, padding } = *case;
     let (x, k) = (data(1, n * h * w * cin), data(2, kh * kw * cin * cout));
     let images = gpu.tensor(&x, [n, h, w, cin]).unwrap().requires_grad();
+    let constant = gpu.tensor(&k, [kh, kw, cin, cout]).unwrap();
     let weights = gpu.tensor(&k, [kh, kw, cin, cout]).unwrap().requires_grad();
     let y = images.conv2d(&weights, Conv2dOptions { stride, padding });
     let (x, k) = (f64s(&x), f64s(&k));
@@ -24,6 +26,14 @@ pub(crate) fn check_with(gpu: &Gpu, what: &str, case: &Conv, data: fn(u32, usize
     let (dx, dw) = conv2d_backward(&x, &k, &f64s(&dy), case);
     assert_close(&format!("{what} {case:?}: dx"), &grads.get(&images).unwrap().to_vec().unwrap(), &dx, SUM);
     assert_close(&format!("{what} {case:?}: dw"), &grads.get(&weights).unwrap().to_vec().unwrap(), &dw, SUM);
+
+    let y = images.conv2d(&constant, Conv2dOptions { stride, padding });
+    let other = data(4, x.len());
+    let column = gpu.tensor(&other, [x.len(), 1]).unwrap();
+    let loss = y.reshape([1, dy.len()]).matmul(&row).add(&images.reshape([1, x.len()]).matmul(&column));
+    let sum: Vec<f64> = dx.iter().zip(&other).map(|(dx, other)| dx + f64::from(*other)).collect();
+    let got = loss.backward().get(&images).unwrap().to_vec().unwrap();
+    assert_close(&format!("{what} {case:?}: dx and another gradient"), &got, &sum, SUM);
 }
 
 #[test]

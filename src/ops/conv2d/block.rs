@@ -1,7 +1,7 @@
 //! `4_block_*`: implicit GEMMs with 2-D register blocking, in four sizes of tiles.
 
-use super::job::{Gemm, Job, Pass, SHARE, Sizes, SplitSizes};
-use crate::gpu::{Constant, Facts, Grid, Kernel, Source, source, uniforms};
+use super::job::{Done, Gemm, Job, Pass, SHARE, Sizes, SplitSizes, unread};
+use crate::gpu::{Bind, Constant, Facts, Grid, Kernel, Source, source, uniforms};
 use crate::ops::channel_stats::Stats;
 use crate::ops::split_sums::{split_output, splits, sum_splits};
 use crate::tensor::{DType, Tensor};
@@ -108,12 +108,16 @@ uniforms! {
     /// `strips`: of the statistics that are wanted, or 0.
     struct ForwardSizes { split: SplitSizes, strips: u32 }
 }
+uniforms! {
+    /// `plus`: whether there is something to add to dx.
+    struct InputSizes { split: SplitSizes, plus: u32 }
+}
 
-pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
+pub(super) fn launch(job: &Job<'_>) -> Done {
     launch_tile(job, tile(&job.gemm(), job.gpu().facts()))
 }
 
-fn launch_tile(job: &Job<'_>, tile: usize) -> Option<Stats> {
+fn launch_tile(job: &Job<'_>, tile: usize) -> Done {
     let gpu = job.gpu();
     let gemm = job.gemm();
     let (tile_rows, tile_columns) = TILES[tile];
@@ -130,20 +134,32 @@ fn launch_tile(job: &Job<'_>, tile: usize) -> Option<Stats> {
     let part = split_output("conv2d", job.result, splits);
     let split = |first| SplitSizes { sizes: job.sizes, chunk: chunk as u32, splits, first };
 
-    let mut stats = None;
-    if job.pass == Pass::Forward {
-        // A strip of statistics is the rows of a tile. Where sums are split no workgroup has them whole.
-        let strips = if job.wants_stats && splits == 1 { gemm.rows.div_ceil(tile_rows) as u32 } else { 0 };
-        let shape = [gemm.columns as usize, strips.max(1) as usize, 2];
-        let parts = Tensor::alloc(gpu, "conv2d", &shape.into(), DType::F32);
-        let sizes = |first| ForwardSizes { split: split(first), strips };
-        gpu.run_in_parts(kernel, &[&part, &parts, job.lhs, job.rhs], sizes, grid, job.work(), SHARE);
-        stats = (strips > 0).then_some(Stats { parts, rows: tile_rows as u32 });
-    } else {
-        gpu.run_in_parts(kernel, &[&part, job.lhs, job.rhs], split, grid, job.work(), SHARE);
+    let mut done = Done::default();
+    match job.pass {
+        Pass::Forward => {
+            // A strip of statistics is the rows of a tile. Where sums are split no workgroup has them whole.
+            let strips = if job.wants_stats && splits == 1 { gemm.rows.div_ceil(tile_rows) as u32 } else { 0 };
+            let shape = [gemm.columns as usize, strips.max(1) as usize, 2];
+            let parts = Tensor::alloc(gpu, "conv2d", &shape.into(), DType::F32);
+            let sizes = |first| ForwardSizes { split: split(first), strips };
+            gpu.run_in_parts(kernel, &[&part, &parts, job.lhs, job.rhs], sizes, grid, job.work(), SHARE);
+            done.stats = (strips > 0).then_some(Stats { parts, rows: tile_rows as u32 });
+        }
+        Pass::InputGradient => {
+            let plus = job.plus.filter(|_| splits == 1 && vectors == 1);
+            done.has_plus = plus.is_some();
+            let sizes = |first| InputSizes { split: split(first), plus: u32::from(plus.is_some()) };
+            let plus = plus.map_or_else(|| unread(&part), Tensor::clone);
+            let bound: [&dyn Bind; 4] = [&part, job.lhs, job.rhs, &plus];
+            // Only the kernels for vec4s add.
+            gpu.run_in_parts(kernel, &bound[..3 + vectors], sizes, grid, job.work(), SHARE);
+        }
+        Pass::WeightGradient => {
+            gpu.run_in_parts(kernel, &[&part, job.lhs, job.rhs], split, grid, job.work(), SHARE);
+        }
     }
     sum_splits(job.result, &part, splits);
-    stats
+    done
 }
 
 #[cfg(test)]
@@ -197,7 +213,7 @@ mod tests {
         for tile in 0..TILES.len() {
             let result = lhs.full_like(7.0);
             let (pass, sizes) = (Pass::InputGradient, sizes(&case));
-            let job = Job { pass, sizes, result: &result, lhs: &lhs, rhs: &rhs, wants_stats: false };
+            let job = Job { pass, sizes, result: &result, lhs: &lhs, rhs: &rhs, wants_stats: false, plus: None };
             launch_tile(&job, tile);
             let twice = result.to_vec().unwrap().iter().zip(&dy).position(|(got, dy)| *got != 2.0 * dy);
             assert_eq!(twice, None, "tile {:?}", TILES[tile]);
@@ -228,7 +244,7 @@ mod tests {
                 ] {
                     let result = like.full_like(7.0);
                     let sizes = sizes(&case);
-                    launch_tile(&Job { pass, sizes, result: &result, lhs, rhs, wants_stats: false }, tile);
+                    launch_tile(&Job { pass, sizes, result: &result, lhs, rhs, wants_stats: false, plus: None }, tile);
                     for (i, (got, want)) in result.to_vec().unwrap().iter().zip(want).enumerate() {
                         assert_eq!(got.is_nan(), want.is_nan(), "{pass:?} {cin} {cout} tile {tile} [{i}]");
                     }
@@ -275,8 +291,8 @@ mod tests {
                     (Pass::WeightGradient, &k, &x, &dy, &dw),
                 ] {
                     let result = like.full_like(7.0);
-                    let job = Job { pass, sizes, result: &result, lhs, rhs, wants_stats: true };
-                    let stats = launch_tile(&job, tile);
+                    let job = Job { pass, sizes, result: &result, lhs, rhs, wants_stats: true, plus: None };
+                    let stats = launch_tile(&job, tile).stats;
                     let what = format!("{pass:?} {case:?}, tile {name:?}");
                     assert_close(&what, &result.to_vec().unwrap(), want);
                     if let Some(stats) = stats {

@@ -1,6 +1,7 @@
 //! A convolution to compute: sizes, operands, and the matrix product that it is.
 
 use crate::gpu::{Gpu, Work, uniforms};
+use crate::ops::channel_stats::Stats;
 use crate::tensor::{DType, Tensor};
 
 /// Which of the three products of a convolution.
@@ -76,6 +77,17 @@ pub(in crate::ops) struct Job<'a> {
     pub(super) rhs: &'a Tensor,
     /// Whether the statistics of y's channels are of use.
     pub(super) wants_stats: bool,
+    /// What is to be added to the result, of its shape and type.
+    pub(super) plus: Option<&'a Tensor>,
+}
+
+/// What a kernel has done besides the product.
+#[derive(Default)]
+pub(in crate::ops) struct Done {
+    /// The statistics of y's channels, if they were wanted and it had them at hand.
+    pub(super) stats: Option<Stats>,
+    /// Whether `plus` is in the result.
+    pub(super) has_plus: bool,
 }
 
 /// A product as a GEMM: `(classes) x rows x columns`, and the length of the sums.
@@ -123,13 +135,19 @@ impl Job<'_> {
     /// Bytes read and written once, and the multiply-adds of the definition.
     pub(super) fn work(&self) -> Work {
         let Sizes { n, cin, oh, ow, cout, kh, kw, .. } = self.sizes;
-        let bytes = self.result.bytes() + self.lhs.bytes() + self.rhs.bytes();
+        let plus = self.plus.map_or(0, Tensor::bytes);
+        let bytes = self.result.bytes() + self.lhs.bytes() + self.rhs.bytes() + plus;
         Work::new(bytes as u64, 2 * product(&[n, oh, ow, cout, kh, kw, cin]))
     }
 
     pub(super) fn gpu(&self) -> &Gpu {
         self.result.gpu()
     }
+}
+
+/// A tensor for a binding that a kernel has and does not read, of the type of `like`.
+pub(super) fn unread(like: &Tensor) -> Tensor {
+    Tensor::alloc(like.gpu(), "conv2d", &[4].into(), like.dtype())
 }
 
 /// The product of sizes.

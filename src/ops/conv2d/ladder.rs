@@ -1,10 +1,9 @@
 //! The rungs of `shaders/conv/` and how each is launched. A further rung is one line in the table.
 
-use super::job::{Job, Pass, SHARE, Sizes, SplitSizes, WholeSizes};
+use super::job::{Done, Job, Pass, SHARE, Sizes, SplitSizes, WholeSizes};
 use super::{block, matrix, winograd};
 use crate::gpu::{Gpu, Grid, Kernel, Means, Source, source};
 use crate::ops::batch_norm::{BatchNormOptions, batch_stats};
-use crate::ops::channel_stats::Stats;
 use crate::ops::ladder::{Candidates, Family, Ladder, Rung as RungOf};
 use crate::ops::layout::{pad_columns, pad_columns_into};
 use crate::ops::split_sums::{split_output, splits, sum_splits};
@@ -29,8 +28,8 @@ static LADDER: Ladder<Convolutions> = Ladder { family: "conv", rungs: &[
 
 impl Family for Convolutions {
     type Job<'a> = Job<'a>;
-    /// Computes `job.result`, and returns the statistics of its channels if they are wanted and the kernel has them at hand.
-    type Launch = fn(&Job<'_>) -> Option<Stats>;
+    /// Computes `job.result`.
+    type Launch = fn(&Job<'_>) -> Done;
     const LADDER: &'static Ladder<Self> = &LADDER;
 
     fn gpu<'a>(job: &'a Job<'_>) -> &'a Gpu {
@@ -48,11 +47,11 @@ impl Family for Convolutions {
     fn measure(job: &Job<'_>, key: &str, candidates: &Candidates<Self>) -> Option<&'static str> {
         let (lhs, rhs) = (tune::like(job.lhs, 1)?, tune::like(job.rhs, 2)?);
         let result = tune::like(job.result, 3)?;
-        let job = Job { lhs: &lhs, rhs: &rhs, result: &result, ..*job };
+        let job = Job { lhs: &lhs, rhs: &rhs, result: &result, plus: None, ..*job };
         tune::fastest(key, &candidates.files(), &[&lhs, &rhs], &result, |file| {
-            let stats = (candidates.rung(file).launch)(&job);
+            let done = (candidates.rung(file).launch)(&job);
             // Statistics that are wanted and do not come along cost a pass of their own.
-            if job.wants_stats && stats.is_none() {
+            if job.wants_stats && done.stats.is_none() {
                 batch_stats(&result, &BatchNormOptions::train());
             }
         })
@@ -72,7 +71,7 @@ static NAIVE: [Kernel; 3] = [
     NAIVE_SOURCE.kernel("weight_gradient"),
 ];
 
-fn naive(job: &Job<'_>) -> Option<Stats> {
+fn naive(job: &Job<'_>) -> Done {
     let Sizes { n, oh, ow, .. } = job.sizes;
     // One invocation sums a whole weight gradient's pixels: cut, so that its loops end well under lavapipe's limit.
     let lines = if job.pass == Pass::WeightGradient { n * oh } else { 1 };
@@ -92,13 +91,13 @@ fn split(
     chunk: u64,
     share: f64,
     grid: impl FnOnce(u64) -> Grid,
-) -> Option<Stats> {
+) -> Done {
     let splits = length.div_ceil(chunk);
     let part = split_output("conv2d", job.result, splits as u32);
     let p = |first| SplitSizes { sizes: job.sizes, chunk: chunk as u32, splits: splits as u32, first };
     job.gpu().run_in_parts(kernel, &[&part, job.lhs, job.rhs], p, grid(splits), job.work(), share);
     sum_splits(job.result, &part, splits as u32);
-    None
+    Done::default()
 }
 
 /// Launches a kernel that takes 8 x 8 pixels and `columns` channels a workgroup of 8 invocations. A weight gradient takes `groups`
@@ -109,7 +108,7 @@ fn by_lines(
     columns: u64,
     groups: u64,
     grid: impl FnOnce(u64) -> Grid,
-) -> Option<Stats> {
+) -> Done {
     let (gemm, lines) = (job.gemm(), u64::from(job.sizes.n * job.sizes.oh));
     if job.pass == Pass::WeightGradient {
         let wanted = u64::from(splits(job.gpu(), groups, 8, gemm.k));
@@ -118,7 +117,7 @@ fn by_lines(
     let grid = Grid::groups(gemm.tiles(64, columns));
     let p = |first| WholeSizes { sizes: job.sizes, first };
     job.gpu().run_in_parts(kernel, &[job.result, job.lhs, job.rhs], p, grid, job.work(), SHARE);
-    None
+    Done::default()
 }
 
 static FORWARD_SOURCE: Source = source!("conv/2_register_forward.wgsl");
@@ -135,7 +134,7 @@ static RAGGED: [Kernel; 3] = [
     WEIGHT_SOURCE.kernel("weight_gradient_ragged"),
 ];
 
-fn register(job: &Job<'_>) -> Option<Stats> {
+fn register(job: &Job<'_>) -> Done {
     let kernels = if job.sizes.vectors() { &REGISTER } else { &RAGGED };
     let tiles = job.gemm().tiles(8, 8);
     by_lines(job, &kernels[job.pass as usize], 8, tiles.div_ceil(8), |splits| Grid::items(tiles * splits))
@@ -148,7 +147,7 @@ static WORKGROUP: [Kernel; 3] = [
     WORKGROUP_SOURCE.kernel("conv").with(&[("PASS", 2.0)]),
 ];
 
-fn workgroup(job: &Job<'_>) -> Option<Stats> {
+fn workgroup(job: &Job<'_>) -> Done {
     let gemm = job.gemm();
     let groups = gemm.tiles(64, 64);
     let chunk = gemm.k.div_ceil(u64::from(splits(job.gpu(), groups, 128, gemm.k)));
@@ -169,12 +168,12 @@ static BROADCAST_8: [Kernel; 3] = [
     BROADCAST_WEIGHT.kernel("weight_gradient_8"),
 ];
 
-fn broadcast(job: &Job<'_>) -> Option<Stats> {
+fn broadcast(job: &Job<'_>) -> Done {
     if job.sizes.vectors() { whole_broadcast(job) } else { filled_broadcast(job) }
 }
 
 /// The product with channels of zeros that make the input's a multiple of four; their part of the result is cut off.
-fn filled_broadcast(job: &Job<'_>) -> Option<Stats> {
+fn filled_broadcast(job: &Job<'_>) -> Done {
     let Sizes { n, h, w, cin, cout, kh, kw, .. } = job.sizes;
     let filled = cin.next_multiple_of(4);
     // Channels are the last axis of an image, and the last but one of the weights.
@@ -196,10 +195,10 @@ fn filled_broadcast(job: &Job<'_>) -> Option<Stats> {
     let result = Tensor::alloc(job.gpu(), "conv2d", &rows.map(|d| d as usize).into(), job.result.dtype());
     run(&result);
     pad_columns_into(job.result, &result, [rows[1], rows[1] / filled * cin]);
-    None
+    Done::default()
 }
 
-fn whole_broadcast(job: &Job<'_>) -> Option<Stats> {
+fn whole_broadcast(job: &Job<'_>) -> Done {
     let gemm = job.gemm();
     let (kernels, columns, rows) =
         if gemm.columns <= 8 { (&BROADCAST_8, 8, 96) } else { (&BROADCAST, 16, 64) };

@@ -1,6 +1,6 @@
 //! Convolution on matrix units: f16 operands, f32 sums.
 
-use super::job::{Gemm, Job, Pass, SHARE, Sizes, SplitSizes};
+use super::job::{Done, Gemm, Job, Pass, SHARE, Sizes, SplitSizes, unread};
 use crate::gpu::{Grid, Source, source, uniforms};
 use crate::ops::channel_stats::Stats;
 use crate::ops::matmul::matrix::{Block, ByBlock, by_block, pack, pack_rows, tile};
@@ -8,12 +8,13 @@ use crate::ops::split_sums::{split_output, splits, sum_splits};
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = source!("conv/7_matrix.wgsl");
-/// With [`Pass`] as index, and last those of forward passes with statistics.
-static CONV: [ByBlock; 4] = [
+/// With [`Pass`] as index, then those of forward passes with statistics, and of input gradients that are added to something.
+static CONV: [ByBlock; 5] = [
     by_block(&SOURCE, "conv", &[("PASS", 0.0), ("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)]),
     by_block(&SOURCE, "conv", &[("PASS", 1.0), ("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0)]),
     by_block(&SOURCE, "conv", &[("PASS", 2.0), ("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0)]),
     by_block(&SOURCE, "conv", &[("PASS", 0.0), ("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0), ("STATS", 1.0)]),
+    by_block(&SOURCE, "conv", &[("PASS", 1.0), ("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0), ("PLUS", 1.0)]),
 ];
 
 uniforms! {
@@ -46,7 +47,7 @@ fn plan(sizes: &Sizes, pass: Pass, tile: u32) -> (Gemm, Block) {
 }
 
 /// Runs one product; operands that are f32 are rounded to f16.
-pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
+pub(super) fn launch(job: &Job<'_>) -> Done {
     let gpu = job.gpu();
     let (lhs, _) = pack("conv2d", job.lhs);
     let rhs = match job.pass {
@@ -69,15 +70,22 @@ pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
     let shape = [gemm.columns as usize, strips.max(1) as usize, 2];
     let stats = Tensor::alloc(gpu, "conv2d", &shape.into(), DType::F32);
     let part = split_output("conv2d", job.result, splits);
-    let kernels = &CONV[if with_stats { 3 } else { job.pass as usize }];
+    let plus = job.plus.filter(|_| splits == 1 && gemm.columns.is_multiple_of(4));
+    let kernels = match (with_stats, plus) {
+        (true, _) => &CONV[3],
+        (false, Some(_)) => &CONV[4],
+        (false, None) => &CONV[job.pass as usize],
+    };
     // The classes of an input gradient have different numbers of taps.
     let terms = if job.pass == Pass::InputGradient { padded(job.sizes.cout).into() } else { gemm.k };
     let kernel = block.kernel(kernels, tile(gpu), [gemm.rows, gemm.columns], [terms, chunk.into()]);
     let p = |first| MatrixSizes { split: SplitSizes { sizes: job.sizes, chunk, splits, first }, strips };
     let grid = Grid::groups(groups * u64::from(splits));
-    gpu.run_in_parts(kernel, &[&part, &stats, &lhs, &rhs], p, grid, job.work(), SHARE);
+    let has_plus = plus.is_some();
+    let plus = plus.map_or_else(|| unread(&part), Tensor::clone);
+    gpu.run_in_parts(kernel, &[&part, &stats, &lhs, &rhs, &plus], p, grid, job.work(), SHARE);
     sum_splits(job.result, &part, splits);
-    with_stats.then_some(Stats { parts: stats, rows })
+    Done { stats: with_stats.then_some(Stats { parts: stats, rows }), has_plus }
 }
 
 #[cfg(test)]

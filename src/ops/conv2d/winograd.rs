@@ -1,8 +1,7 @@
 //! `6_winograd`: 3x3 convolutions of stride 1 as 16 matrix products between two transforms.
 
-use super::job::{Job, Pass, Sizes, product};
+use super::job::{Done, Job, Pass, Sizes, product};
 use crate::gpu::{Grid, Kernel, Source, Work, source, uniforms};
-use crate::ops::channel_stats::Stats;
 use crate::tensor::{DType, Tensor};
 
 static SOURCE: Source = source!("conv/6_winograd.wgsl");
@@ -30,7 +29,7 @@ pub(super) fn fits(job: &Job<'_>) -> bool {
         && job.sizes.vectors()
 }
 
-pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
+pub(super) fn launch(job: &Job<'_>) -> Done {
     let Sizes { n, h, w, cin, oh, ow, cout, ph, pw, .. } = job.sizes;
     let forward = job.pass == Pass::Forward;
     // An input gradient is a convolution of dy with the weights turned, padded so that dx comes out as large as x.
@@ -55,5 +54,5 @@ pub(super) fn launch(job: &Job<'_>) -> Option<Stats> {
     let products = v.matmul(&u);
     let work = Work::new(bytes(&products, job.result), 24 * tiles * u64::from(cout));
     gpu.run(&OUTPUT, &[job.result, &products], &p, Grid::items(tiles * u64::from(cout / 4)), work);
-    None
+    Done::default()
 }
