@@ -4,7 +4,7 @@
 //   backward: da_i = g sum_j w_ij b_j, w_ij = exp(s_ij - lse) - [positive], g = dloss / (queries tau)
 //
 // A pair of rows costs 2 d operations and 8 d bytes forward, 4 d and 20 d backward: a quarter of an operation a byte or less.
-// lib: grid elem
+// lib: grid elem nan
 
 override WG: u32 = 64;
 
@@ -48,15 +48,15 @@ fn contrastive_forward(at: At, @builtin(local_invocation_index) lid: u32) {
         if j == excluded[i] { continue; }
         let s = dot_rows(i, j, f.d4) * f.inv_tau;
         let top = max(o.x, s);
-        o = vec2f(top, o.y * exp(o.x - top) + exp(s - top));
+        o = vec2f(top, keep_nan_1(s, o.y * exp(o.x - top) + exp(s - top)));
     }
     state[chunk * f.n + i] = o;
 }
 
-// A probability is at most 1: the bound holds rounding.
+// A probability is at most 1: the bound holds rounding. Where a logit of the query is NaN its lse is.
 fn weight(s: f32, query: u32, key: u32) -> f32 {
     if key == excluded[query] { return 0.0; }
-    return exp(min(s - lse[query], 0.0)) - select(0.0, 1.0, key == positive[query]);
+    return keep_nan_1(lse[query], exp(min(s - lse[query], 0.0)) - select(0.0, 1.0, key == positive[query]));
 }
 
 // One invocation: the gradient of row i from its chunk of b, or a part of it.

@@ -2,7 +2,7 @@
 // and g = dloss / (queries tau). Where the rows of a own it, the softmax is that of row i (a = queries: da = dq); where
 // they stream it, that of row j (a = keys, b = queries: da = dk). With both, queries and keys are one tensor: s is
 // symmetric, and one pass gives dq + dk. lse, positive and excluded belong to the queries.
-// lib: grid elem logit_tile
+// lib: grid elem logit_tile nan
 
 override WG: u32 = 8;
 
@@ -30,13 +30,14 @@ struct Uniforms {
 @group(0) @binding(6) var<storage, read> lse: array<f32>;
 @group(0) @binding(7) var<storage, read> dloss: array<f32>;
 
-struct Four { index: vec4u, lse: vec4f, positive: vec4u, excluded: vec4u }  // four rows of a or b
+struct Four { index: vec4u, lse: vec4f, zero: vec4f, positive: vec4u, excluded: vec4u }  // four rows of a or b
 
 // `at` is `index` held inside the rows. Rows that are no queries have no softmax: exp(s - 1e30) is 0, and no positive.
 fn load_four(index: vec4u, at: vec4u, side: u32) -> Four {
-    var f = Four(index, vec4f(1e30), vec4u(NONE), vec4u(NONE));
+    var f = Four(index, vec4f(1e30), vec4f(), vec4u(NONE), vec4u(NONE));
     if (p.queries & side) != 0 {
         f.lse = vec4f(lse[at.x], lse[at.y], lse[at.z], lse[at.w]);
+        f.zero = keep_nan(f.lse, vec4f());
         f.positive = vec4u(positive[at.x], positive[at.y], positive[at.z], positive[at.w]);
         f.excluded = vec4u(excluded[at.x], excluded[at.y], excluded[at.z], excluded[at.w]);
     }
@@ -44,16 +45,17 @@ fn load_four(index: vec4u, at: vec4u, side: u32) -> Four {
 }
 
 // A probability is at most 1: the bound holds rounding, and the excluded logit, which may lie far above lse.
-fn weight(s: vec4f, key: vec4u, lse: vec4f, positive: vec4u, excluded: vec4u) -> vec4f {
-    let w = exp(min(s - lse, vec4f(0))) - select(vec4f(0), vec4f(1), key == positive);
+// A query with a NaN among its logits has an lse that is NaN, and so is `zero`, which `exp` cannot lose.
+fn weight(s: vec4f, key: vec4u, lse: vec4f, zero: vec4f, positive: vec4u, excluded: vec4u) -> vec4f {
+    let w = exp(min(s - lse, vec4f(0))) - select(zero, vec4f(1) + zero, key == positive);
     return select(w, vec4f(0), key == excluded);
 }
 
 // One row of a, its r-th, with four of b. Rows of b past the end weigh nothing.
 fn weigh_row(dots: vec4f, r: u32, i: Four, j: Four, g: f32) -> vec4f {
     let s = dots * p.inv_tau;
-    let own = weight(s, j.index, vec4f(i.lse[r]), vec4u(i.positive[r]), vec4u(i.excluded[r]));
-    let streamed = weight(s, vec4u(i.index[r]), j.lse, j.positive, j.excluded);
+    let own = weight(s, j.index, vec4f(i.lse[r]), vec4f(i.zero[r]), vec4u(i.positive[r]), vec4u(i.excluded[r]));
+    let streamed = weight(s, vec4u(i.index[r]), j.lse, j.zero, j.positive, j.excluded);
     return select(vec4f(0), g * (own + streamed), j.index < vec4u(p.m));
 }
 

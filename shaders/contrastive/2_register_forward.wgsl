@@ -1,6 +1,6 @@
 // lse_i = ln sum_j exp(s_ij) over logits s_ij = a_i . b_j / tau that are never stored: each row keeps an online pair
 // (max, sum of exp(s - max)); Milakov & Gimelshein 2018, "Online normalizer calculation for softmax", alg. 3.
-// lib: grid elem logit_tile
+// lib: grid elem logit_tile nan
 
 override WG: u32 = 8;
 
@@ -21,7 +21,8 @@ struct Uniforms {
 @group(0) @binding(3) var<storage, read> b: array<Elem4>;            // (m, d4) keys
 @group(0) @binding(4) var<storage, read> excluded: array<u32>;       // (n) the key a query leaves out; m or more: none
 
-struct Online { top: vec4f, sum: vec4f }  // of four rows
+// Of four rows. magnitude: of the largest logit, as bits: those of a NaN are above those of infinity.
+struct Online { top: vec4f, sum: vec4f, magnitude: vec4u }
 
 // Logits of one query with four keys; keys that do not count get the lowest value.
 fn mask_row(s: vec4f, j: vec4u, out: u32) -> vec4f {
@@ -37,6 +38,12 @@ fn mask(s: mat4x4f, first: u32, out: vec4u) -> mat4x4f {
 
 fn highest(s: mat4x4f) -> vec4f { return max(max(s[0], s[1]), max(s[2], s[3])); }
 
+fn magnitude(s: vec4f) -> vec4u { return bitcast<vec4u>(s) & vec4u(0x7fffffffu); }
+
+fn largest(s: mat4x4f) -> vec4u {
+    return max(max(magnitude(s[0]), magnitude(s[1])), max(magnitude(s[2]), magnitude(s[3])));
+}
+
 fn exp_sum(s: mat4x4f, top: vec4f) -> vec4f {
     return (exp(s[0] - top) + exp(s[1] - top)) + (exp(s[2] - top) + exp(s[3] - top));
 }
@@ -45,19 +52,21 @@ fn exp_sum(s: mat4x4f, top: vec4f) -> vec4f {
 fn absorb(o: Online, s0: mat4x4f, s1: mat4x4f, s2: mat4x4f, s3: mat4x4f) -> Online {
     let top = max(o.top, max(max(highest(s0), highest(s1)), max(highest(s2), highest(s3))));
     let sum = (exp_sum(s0, top) + exp_sum(s1, top)) + (exp_sum(s2, top) + exp_sum(s3, top));
-    return Online(top, o.sum * exp(o.top - top) + sum);
+    let largest = max(max(largest(s0), largest(s1)), max(largest(s2), largest(s3)));
+    return Online(top, o.sum * exp(o.top - top) + sum, max(o.magnitude, largest));
 }
 
 fn load_state(at: vec4u) -> Online {
     let t = transpose(mat4x2f(state[at.x], state[at.y], state[at.z], state[at.w]));
-    return Online(t[0], t[1]);
+    return Online(t[0], t[1], magnitude(t[1]));
 }
 
 fn store_state(at: vec4u, o: Online) {
-    state[at.x] = vec2f(o.top.x, o.sum.x);
-    state[at.y] = vec2f(o.top.y, o.sum.y);
-    state[at.z] = vec2f(o.top.z, o.sum.z);
-    state[at.w] = vec2f(o.top.w, o.sum.w);
+    let sum = keep_nan(bitcast<vec4f>(o.magnitude), o.sum);
+    state[at.x] = vec2f(o.top.x, sum.x);
+    state[at.y] = vec2f(o.top.y, sum.y);
+    state[at.z] = vec2f(o.top.z, sum.z);
+    state[at.w] = vec2f(o.top.w, sum.w);
 }
 
 fn four_excluded(i: vec4u) -> vec4u { return vec4u(excluded[i.x], excluded[i.y], excluded[i.z], excluded[i.w]); }
@@ -78,7 +87,7 @@ fn contrastive_forward(at: At, @builtin(local_invocation_index) lid: u32) {
     let i1 = rows_a(i + 4);
     let out0 = four_excluded(i0);
     let out1 = four_excluded(i1);
-    var o0 = Online(vec4f(MASKED), vec4f(0));
+    var o0 = Online(vec4f(MASKED), vec4f(0), vec4u());
     var o1 = o0;
     if p.begin > 0 {
         o0 = load_state(chunk * p.n + i0);

@@ -7,7 +7,7 @@
 // twice: a pair of rows costs 4 d operations and 3 d / 16 bytes, 21 operations a byte.
 // Up to d = 128 the gradient stays in registers for a whole part; beyond, each slice of 128 columns of it is read and written
 // once a block: d / 8 bytes a pair more.
-// lib: grid elem logit_block
+// lib: grid elem logit_block nan
 
 const BLOCK_KEYS: u32 = 4;
 const SLICE: u32 = 32;         // vec4s of d that a workgroup accumulates at a time: 16 lanes, two each
@@ -37,17 +37,18 @@ struct Uniforms {
 // when they write, over the banks.
 fn swizzled(j: u32, i: u32) -> u32 { return j * 16 + (i ^ (j % 16)); }
 
-struct Query { lse: f32, positive: u32, excluded: u32 }
+struct Query { lse: f32, zero: f32, positive: u32, excluded: u32 }
 
 // A row that is no query has no softmax: exp(s - 1e30) is 0, and no positive.
 fn query(row: u32, side: u32) -> Query {
-    if (p.queries & side) == 0 { return Query(1e30, NONE, NONE); }
-    return Query(lse[row], positive[row], excluded[row]);
+    if (p.queries & side) == 0 { return Query(1e30, 0.0, NONE, NONE); }
+    return Query(lse[row], keep_nan_1(lse[row], 0.0), positive[row], excluded[row]);
 }
 
 // A probability is at most 1: the bound holds rounding, and the excluded logit, which may lie far above lse.
+// A query with a NaN among its logits has an lse that is NaN, and so is `zero`, which `exp` cannot lose.
 fn weight(s: f32, key: u32, of_query: Query) -> f32 {
-    let w = exp(min(s - of_query.lse, 0.0)) - select(0.0, 1.0, key == of_query.positive);
+    let w = exp(min(s - of_query.lse, 0.0)) - select(of_query.zero, 1.0 + of_query.zero, key == of_query.positive);
     return select(w, 0.0, key == of_query.excluded);
 }
 

@@ -3,7 +3,7 @@
 //
 // Each lane keeps an online pair (max, sum of exp(s - max)) a row for the keys it sees; the 16 lanes of a row are merged in
 // their order when the last part of a chunk is done, so that the cut into dispatches leaves the bits alone.
-// lib: grid elem logit_block
+// lib: grid elem logit_block nan
 
 const BLOCK_KEYS: u32 = 8;
 const MASKED: f32 = -3.4e38;
@@ -54,14 +54,16 @@ fn contrastive_forward(at: At, @builtin(local_invocation_index) lid: u32) {
             let out = excluded[min(own + r, p.n - 1)];
             var s: array<f32, BLOCK_KEYS>;
             var top = o[r].x;
+            var magnitude = 0u;     // of the largest logit, as bits: those of a NaN are above those of infinity
             for (var q = 0u; q < BLOCK_KEYS; q++) {
                 let key = j + lid % 16 + 16 * q;
                 s[q] = select(MASKED, dots[r * BLOCK_KEYS + q] * p.inv_tau, key < p.m && key != out);
                 top = max(top, s[q]);
+                magnitude = max(magnitude, bitcast<u32>(s[q]) & 0x7fffffffu);
             }
             var sum = o[r].y * exp(o[r].x - top);
             for (var q = 0u; q < BLOCK_KEYS; q++) { sum += exp(s[q] - top); }
-            o[r] = vec2f(top, sum);
+            o[r] = vec2f(top, keep_nan_1(bitcast<f32>(magnitude), sum));
         }
     }
 

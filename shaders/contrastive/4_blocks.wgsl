@@ -10,7 +10,7 @@
 //
 // An element costs one read and the states' exponentials, or a read, an exponential and a write. An invocation takes 64 columns
 // of a row, whose own numbers it reads once. For CPU adapters: neighbouring invocations take neighbouring rows.
-// lib: grid elem
+// lib: grid elem nan
 
 override WG: u32 = 64;
 override BOTH: bool = false;    // the keys are the queries
@@ -53,14 +53,16 @@ fn contrastive_states(at: At, @builtin(local_invocation_index) lid: u32) {
     let to = t.number * p.queries + t.i;
     var pair = select(state[to], vec2f(MASKED, 0.0), p.column4 == 0u);
     let without = vec4u(left_out[t.i]);
+    var distance = vec4f();     // of the logits from the maxima, added up: at least -infinity, unless a logit is NaN
     for (var c = t.begin; c < t.end; c++) {
         let key = keys_at(c);
         let counts = (key < vec4u(p.keys)) & (key != without);
         let s = select(vec4f(MASKED), products[t.r * p.m4 + c] * p.inv_tau, counts);
         let top = max(pair.x, highest(s));
+        distance += s - top;
         pair = vec2f(top, pair.y * exp(pair.x - top) + dot(exp(s - top), vec4f(1.0)));
     }
-    state[to] = pair;
+    state[to] = vec2f(pair.x, keep_nan_1((distance.x + distance.y) + (distance.z + distance.w), pair.y));
 }
 
 @group(0) @binding(1) var<storage, read_write> w: array<vec4f>;         // (n, m4): products, then weights
@@ -71,8 +73,9 @@ fn contrastive_states(at: At, @builtin(local_invocation_index) lid: u32) {
 @group(0) @binding(5) var<storage, read> dloss: array<f32>;
 
 // A probability is at most 1: the bound holds rounding, and the excluded logit, which may lie far above lse.
-fn weight(s: vec4f, key: vec4u, lse: vec4f, positive: vec4u, excluded: vec4u) -> vec4f {
-    let w = exp(min(s - lse, vec4f())) - select(vec4f(), vec4f(1.0), key == positive);
+// Where a logit of the query is NaN its lse is, and so is `zero`, which `exp` cannot lose.
+fn weight(s: vec4f, key: vec4u, lse: vec4f, zero: vec4f, positive: vec4u, excluded: vec4u) -> vec4f {
+    let w = exp(min(s - lse, vec4f())) - select(zero, vec4f(1.0) + zero, key == positive);
     return select(w, vec4f(), key == excluded);
 }
 
@@ -82,16 +85,17 @@ fn contrastive_weights(at: At, @builtin(local_invocation_index) lid: u32) {
     if t.begin >= p.m4 { return; }
     let g = p.scale * dloss[0];
     let row_lse = vec4f(lse[t.i / 4u][t.i % 4u]);
+    let row_zero = keep_nan(row_lse, vec4f());
     let row_positive = vec4u(positive[t.i / 4u][t.i % 4u]);
     let row_excluded = vec4u(excluded[t.i / 4u][t.i % 4u]);
     for (var c = t.begin; c < t.end; c++) {
         let e = t.r * p.m4 + c;
         let key = keys_at(c);
         let s = w[e] * p.inv_tau;
-        var sum = weight(s, key, row_lse, row_positive, row_excluded);
+        var sum = weight(s, key, row_lse, row_zero, row_positive, row_excluded);
         if BOTH {
             let j4 = p.column4 + c;
-            sum += weight(s, vec4u(t.i), lse[j4], positive[j4], excluded[j4]);
+            sum += weight(s, vec4u(t.i), lse[j4], keep_nan(lse[j4], vec4f()), positive[j4], excluded[j4]);
         }
         w[e] = select(vec4f(), g * sum, key < vec4u(p.keys));
     }

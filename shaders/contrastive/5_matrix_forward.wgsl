@@ -4,7 +4,7 @@ enable f16;
 // A workgroup owns BM queries and streams a chunk of the keys, BN at a time: each block of logits is a product of
 // lib/matrix.wgsl, of which `use_strip` gets a strip of rows at a time. WG / STRIP_ROWS lanes share a row of it; each keeps its
 // own pair (max, sum of exp(s - max)), which `contrastive_finish` adds up as it does those of chunks.
-// lib: grid stage tile matrix
+// lib: grid stage tile matrix nan
 
 const A_ALONG_K = true;
 const B_ALONG_K = true;
@@ -56,16 +56,19 @@ fn use_strip(r: u32) {
     let out = excluded[min(block.i0 + strip_row(r, row), p.n - 1u)];
     let before = online[r / 2u];
     var top = before.x;
+    var magnitude = vec4u();    // of the largest logits, as bits: those of a NaN are above those of infinity
     for (var quad = block.lid % lanes; quad < STRIP_QUADS; quad += lanes) {
         let s = logits(row, quad, block.j0 + strip_column(r, quad), out);
         top = max(top, max(max(s.x, s.y), max(s.z, s.w)));
+        magnitude = max(magnitude, bitcast<vec4u>(s) & vec4u(0x7fffffffu));
     }
     // Sums made while every key was masked count ones; the first real maximum multiplies them by 0.
     var sum = before.y * exp(before.x - top);
     for (var quad = block.lid % lanes; quad < STRIP_QUADS; quad += lanes) {
         sum += dot(exp(logits(row, quad, block.j0 + strip_column(r, quad), out) - top), vec4f(1.0));
     }
-    online[r / 2u] = vec2f(top, sum);
+    let largest = max(max(magnitude.x, magnitude.y), max(magnitude.z, magnitude.w));
+    online[r / 2u] = vec2f(top, keep_nan_1(bitcast<f32>(largest), sum));
 }
 
 @compute @workgroup_size(WG)

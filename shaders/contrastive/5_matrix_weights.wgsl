@@ -4,7 +4,7 @@ enable f16;
 // Then dq = W K and dk = W^T Q are products of 11_matrix: three of them a slab instead of the four of two streaming
 // passes. A slab is a bounded number of rows, so that memory stays linear. 2^14 keeps probabilities down to 2^-28 normal.
 // Traffic: 2 bytes a weight here, and 2 for each of the products.
-// lib: grid stage tile matrix
+// lib: grid stage tile matrix nan
 
 const A_ALONG_K = true;
 const B_ALONG_K = true;
@@ -41,6 +41,7 @@ fn load_b(s: u32, q: u32) -> vec4<f16> {
 }
 
 // A probability is at most 1: the bound holds rounding, and the excluded logit, which may lie far above lse.
+// Where a logit of the query is NaN its lse is, and so is `zero`, which `exp` cannot lose.
 fn use_strip(r: u32) {
     let quads = (p.m + 7u) / 8u * 2u;
     for (var e = block.lid; e < STRIP_ROWS * STRIP_QUADS; e += WG) {
@@ -50,8 +51,9 @@ fn use_strip(r: u32) {
         let j = block.j0 + strip_column(r, quad);
         if i >= p.last || j / 4u >= quads || !strip_has(row, quad) { continue; }
         let s = strip_at(row, quad) * p.inv_tau;
+        let zero = vec4f(keep_nan_1(lse[i], 0.0));
         let columns = vec4u(j) + vec4u(0u, 1u, 2u, 3u);
-        let x = exp(min(s - lse[i], vec4f())) - select(vec4f(), vec4f(1.0), columns == vec4u(positive[i]));
+        let x = exp(min(s - lse[i], vec4f())) - select(zero, vec4f(1.0) + zero, columns == vec4u(positive[i]));
         let taken = columns < vec4u(p.m) & columns != vec4u(excluded[i]);
         w[(i - p.first) * quads + j / 4u] = vec4<f16>(select(vec4f(), 16384.0 * x, taken));
     }

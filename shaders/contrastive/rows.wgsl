@@ -1,6 +1,6 @@
 // What the contrastive loss does once a row, around the tiles: columns from offsets, lse and loss from the partial sums,
 // the gradient of the extra positive, the sum over chunks.
-// lib: grid elem
+// lib: grid elem nan
 
 override WG: u32 = 64;
 
@@ -50,13 +50,14 @@ fn contrastive_finish(at: At, @builtin(local_invocation_index) lid: u32) {
     if p.extra == 1 { top = s; }
     for (var k = 0u; k < p.chunks; k += 1) { top = max(top, state[k * p.n + i].x); }
     var sum = 0.0;
-    if p.extra == 1 { sum = exp(s - top); }
+    if p.extra == 1 { sum = keep_nan_1(s, exp(s - top)); }
     for (var k = 0u; k < p.chunks; k += 1) {
         let part = state[k * p.n + i];
         sum += part.y * exp(part.x - top);
     }
-    row_loss[i] = (top - s) + log(sum);
-    row_lse[i] = top + log(sum);
+    let log_sum = keep_nan_1(sum, log(sum));
+    row_loss[i] = (top - s) + log_sum;
+    row_lse[i] = top + log_sum;
 }
 
 @group(0) @binding(1) var<storage, read_write> dquery: array<Elem4>;
@@ -74,7 +75,8 @@ fn contrastive_extra_backward(at: At, @builtin(local_invocation_index) lid: u32)
     let e = i * p.d4;
     var s = 0.0;
     for (var c = 0u; c < p.d4; c += 1) { s += dot(vec4f(q[e + c]), vec4f(extra[e + c])); }
-    let w = p.scale * dloss[0] * (exp(min(s * p.inv_tau - lse[i], 0.0)) - 1.0);
+    let weight = exp(min(s * p.inv_tau - lse[i], 0.0)) - 1.0;
+    let w = p.scale * dloss[0] * keep_nan_1(lse[i], weight);
     for (var c = e; c < e + p.d4; c += 1) {
         dquery[c] = Elem4(w * vec4f(extra[c]));
         dextra[c] = Elem4(w * vec4f(q[c]));

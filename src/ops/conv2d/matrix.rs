@@ -100,7 +100,8 @@ mod tests {
             network.push(conv(3, side / 2, 2 * cin, 2 * cin, 3, 1));
         }
         assert_eq!(network.iter().map(|(count, _)| count).sum::<u64>(), 20);
-        for (pass, most) in [(Pass::Forward, 1.02), (Pass::InputGradient, 1.0), (Pass::WeightGradient, 1.05)] {
+        for (pass, most) in [(Pass::Forward, 1.02), (Pass::InputGradient, 1.0), (Pass::WeightGradient, 1.05)]
+        {
             let (mut made, mut useful) = (0, 0);
             for (count, sizes) in &network {
                 let first = sizes.cin == 3;
