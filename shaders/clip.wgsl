@@ -1,5 +1,6 @@
-// Gradient clipping (torch.nn.utils.clip_grad_norm_): g *= min(1, max / (|g| + 1e-6)). The norm never leaves the device.
-// lib: grid segments
+// Gradient clipping (torch.nn.utils.clip_grad_norm_): g *= min(1, max / (|g| + 1e-6)). The norm never leaves the device. One that
+// is NaN makes all of g NaN, as there.
+// lib: grid segments nan
 
 override WG: u32 = 64;
 
@@ -9,7 +10,7 @@ struct Uniforms { n: u32, max_norm: f32 }                                 // n: 
 @group(0) @binding(2) var<storage, read> norms: array<vec2f>;           // (segments) or (1): unused, |g|
 @group(0) @binding(3) var<storage, read> block_segment: array<u32>;     // (n / 16)
 
-fn clip_scale(norm: f32) -> f32 { return min(1.0, p.max_norm / (norm + 1e-6)); }
+fn clip_scale(norm: f32) -> f32 { return keep_nan_1(norm, min(1.0, p.max_norm / (norm + 1e-6))); }
 
 // One invocation: four neighbouring gradients, scaled by the norm of the whole model.
 @compute @workgroup_size(WG)

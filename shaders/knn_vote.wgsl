@@ -1,5 +1,5 @@
 // The vote of nearest neighbours: a class scores the sum of exp((s - 1) / tau) over its neighbours of similarity s.
-// lib: grid elem
+// lib: grid elem nan
 
 override WG: u32 = 64;
 
@@ -31,7 +31,8 @@ fn knn_vote(at: At, @builtin(local_invocation_index) lid: u32) {
         let row = near_index[j];
         if row >= v.bank { continue; }     // a NaN similarity leaves an empty slot behind
         let label = vec4u(labels[row]);
-        let weight = vec4f(exp((near_similarity[j] - 1.0) / v.tau));
+        let similarity = near_similarity[j];
+        let weight = vec4f(keep_nan_1(similarity, exp((similarity - 1.0) / v.tau)));
         a += select(vec4f(), weight, label == kind_a);
         b += select(vec4f(), weight, label == kind_b);
     }

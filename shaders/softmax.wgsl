@@ -5,7 +5,7 @@
 // The maximum goes out before the division, so a small tau loses no digits. One row belongs to LANES invocations, which
 // pass over it twice forward (maximum and sum, result; e^z is cheaper to compute again than to store) and twice backward. What
 // they keep of it in registers (lib/row.wgsl) is read once.
-// lib: grid elem lane row sums exp_sum
+// lib: grid elem lane row sums exp_sum nan
 
 override WG: u32 = 64;
 override LANES: u32 = 32;
@@ -25,7 +25,7 @@ struct Uniforms { rows: u32, c: u32, inv_tau: f32 }
 // Maximum of the row and sum e^z; keeps what there is room for.
 fn peak_and_sum(row: Row, kept: ptr<function, array<Cell, HELD>>, lid: u32) -> vec2f {
     for (var n = 0u; n < KEEP; n++) { (*kept)[n] = x[nth(row, n)]; }
-    var s = ExpSum(Lane(-3.4e38), Lane());
+    var s = exp_sum();
     for (var n = 0u; n < KEEP; n++) { s = exp_sum_add_if(has(row, n), s, Lane((*kept)[n])); }
     for (var i = rest(row); i < row.end; i += LANES) { s = exp_sum_add(s, Lane(x[i])); }
     return exp_sum_row(s, lid);
@@ -49,7 +49,7 @@ fn log_softmax(at: At, @builtin(local_invocation_index) lid: u32) {
     let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
     var kept: array<Cell, HELD>;
     let s = peak_and_sum(row, &kept, lid);
-    let log_sum = log(s.y);
+    let log_sum = keep_nan_1(s.y, log(s.y));
     for (var n = 0u; n < KEEP; n++) { if has(row, n) { y[row.begin + n * LANES] = log_softmax_of(kept[n], s.x, log_sum); } }
     for (var i = rest(row); i < row.end; i += LANES) { y[i] = log_softmax_of(x[i], s.x, log_sum); }
 }
@@ -90,7 +90,9 @@ fn log_softmax_backward(at: At, @builtin(local_invocation_index) lid: u32) {
     var sum = Lane();
     for (var n = 0u; n < KEEP; n++) { sum += select(Lane(), Lane(kept.dy[n]), has(row, n)); }
     for (var i = rest(row); i < row.end; i += LANES) { sum += Lane(dy[i]); }
-    let total = row_sum(vec2f(lane_sum(sum)), lid).x;
+    // A NaN in x is in all of its row of y, and e^y may lose it.
+    let first = lane_at(Lane(result[select(0u, row.begin - row.lane, row.live)]), 0u);
+    let total = keep_nan_1(first, row_sum(vec2f(lane_sum(sum)), lid).x);
     for (var n = 0u; n < KEEP; n++) {
         if has(row, n) { dx[row.begin + n * LANES] = log_softmax_dx(kept.y[n], kept.dy[n], total); }
     }

@@ -4,7 +4,7 @@
 // Forward keeps the row's maximum and ln sum e^z; backward makes the probabilities again from those two numbers, so
 // neither they nor the logits' softmax is ever stored. The mean over `losses` is a reduction of its own.
 // A label >= c reads nothing; it makes its row's loss and gradient NaN.
-// lib: grid elem lane row sums exp_sum
+// lib: grid elem lane row sums exp_sum nan
 
 override WG: u32 = 64;
 override LANES: u32 = 32;
@@ -32,12 +32,12 @@ fn softmax_cross_entropy(at: At, @builtin(local_invocation_index) lid: u32) {
     let row = row_of(group_index(at), lid, p.rows, p.c / LANE);
     var loaded: array<Cell, HELD>;
     for (var n = 0u; n < KEEP; n++) { loaded[n] = x[nth(row, n)]; }
-    var sum = ExpSum(Lane(-3.4e38), Lane());
+    var sum = exp_sum();
     for (var n = 0u; n < KEEP; n++) { sum = exp_sum_add_if(has(row, n), sum, Lane(loaded[n])); }
     for (var i = rest(row); i < row.end; i += LANES) { sum = exp_sum_add(sum, Lane(x[i])); }
     let peak_and_sum = exp_sum_row(sum, lid);
     let peak = peak_and_sum.x;
-    let log_sum = log(peak_and_sum.y);
+    let log_sum = keep_nan_1(peak_and_sum.y, log(peak_and_sum.y));
     if !row.live || row.lane != 0u { return; }
     let label = labels[row.index];
     if label < p.c {
@@ -59,7 +59,7 @@ fn softmax_cross_entropy_backward(at: At, @builtin(local_invocation_index) lid: 
     if !row.live { return; }
     let label = row_labels[row.index];
     let s = saved[row.index];
-    var scale = dloss[0] * p.grad_scale;
+    var scale = keep_nan_1(s.y, dloss[0] * p.grad_scale);       // a NaN among the logits, which e^z may lose
     if label >= p.c { scale = p.nan; }
     var loaded: array<Cell, HELD>;
     for (var n = 0u; n < KEEP; n++) { loaded[n] = logits[nth(row, n)]; }

@@ -1,7 +1,7 @@
 // y = f(x) and dx = f'(x) dy, element by element, four elements an invocation. The last four may pass the end of a
 // tensor; its buffer is padded. A backward kernel reads `saved`: the output where f' is cheapest
 // from y (exp, sqrt, relu, sigmoid, tanh), else the input. NaN passes through every function.
-// lib: grid elem special
+// lib: grid elem special nan
 
 override WG: u32 = 64;
 
@@ -62,7 +62,7 @@ fn exp_backward(at: At, @builtin(local_invocation_index) lid: u32) {
 @compute @workgroup_size(WG)
 fn ln_forward(at: At, @builtin(local_invocation_index) lid: u32) {
     let i = index(at, lid);
-    if i < p.n { y[i] = Elem4(log(vec4f(x[i]))); }
+    if i < p.n { let v = vec4f(x[i]); y[i] = Elem4(keep_nan(v, log(v))); }
 }
 
 @compute @workgroup_size(WG)
@@ -129,7 +129,7 @@ fn abs_forward(at: At, @builtin(local_invocation_index) lid: u32) {
 @compute @workgroup_size(WG)
 fn abs_backward(at: At, @builtin(local_invocation_index) lid: u32) {
     let i = index(at, lid);
-    if i < p.n { dx[i] = Elem4(sign(vec4f(saved[i])) * vec4f(dy[i])); }
+    if i < p.n { let v = vec4f(saved[i]); dx[i] = Elem4(keep_nan(v, sign(v)) * vec4f(dy[i])); }
 }
 
 @compute @workgroup_size(WG)

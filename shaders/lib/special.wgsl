@@ -46,8 +46,3 @@ fn tanh_accurate(x: f32) -> f32 {
     q = q * u - 0.333333284;
     return x + x * (u * q);
 }
-
-// f, or v where v is NaN: WGSL's built-ins need not pass a NaN on, and some drivers' exp makes it infinite.
-fn keep_nan(v: vec4f, f: vec4f) -> vec4f {
-    return select(f, v, (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u));
-}

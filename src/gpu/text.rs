@@ -20,7 +20,7 @@ macro_rules! library {
 
 /// The library files. Files of one slot stand together, the usual one first.
 static LIBRARY: &[(&str, &str)] = library! {
-    "grid" "philox" "segments" "special" "view" "strip" "exp_sum" "logit_tile"
+    "grid" "philox" "segments" "special" "nan" "view" "strip" "exp_sum" "logit_tile"
     "elem_f32" "elem_f16" "elem_f16_out_f32"
     "lane_1" "lane_4"
     "row" "sums_memory" "sums_shuffle"

@@ -73,7 +73,8 @@ pub fn lars(
 /// Scales all of `grads` by `min(1, max_norm / (norm + 1e-6))`, the norm taken over all of them; returns it.
 pub fn clip_grad_norm(grads: &mut [&mut [f64]], max_norm: f64) -> f64 {
     let total = grads.iter().map(|g| norm(g).powi(2)).sum::<f64>().sqrt();
-    let scale = (max_norm / (total + 1e-6)).min(1.0);
+    let scale = max_norm / (total + 1e-6);
+    let scale = if scale > 1.0 { 1.0 } else { scale }; // NaN stays
     for g in grads.iter_mut().flat_map(|g| g.iter_mut()) {
         *g *= scale;
     }

@@ -238,6 +238,61 @@ fn every_rung() {
     }
 }
 
+/// A NaN in a query, a key or an extra positive is in the results wherever the specification has one, and in the losses nowhere else,
+/// wherever in the tiles it lies; the parts of a dispatch hand it on.
+#[test]
+fn nan_on_every_rung() {
+    for file in wgrad::ops::rungs("contrastive", gpu(), wgrad::DType::F32) {
+        let gpu = Gpu::builder().quiet().kernel("contrastive", file).build().unwrap();
+        for (n, m, d) in [(3, 5, 4), (66, 130, 27), (17, 131, 140)] {
+            for (exclude, extra) in [(None, false), (Some(1), false), (None, true)] {
+                let case = Case { exclude, extra, ..Case::of(n, m, d) };
+                for (which, at) in [(0, 1), (0, n - 1), (1, 0), (1, m - 1), (2, 1)] {
+                    if which < 2 || extra {
+                        check_nan_on(&gpu, case, which, at, file);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// With a NaN in a column of row `at` of the queries (0), the keys (1) or the extra positives (2).
+fn check_nan_on(gpu: &Gpu, case: Case, which: usize, at: usize, file: &str) {
+    let Case { n, m, d, tau, .. } = case;
+    let mut x = [unit_rows(1, n, d), unit_rows(2, m, d), unit_rows(3, n, d)];
+    x[which][at * d + d / 2] = f32::NAN;
+    let [q, k, e] = &x;
+    let leaf = |x: &[f32]| gpu.tensor(x, [x.len() / d, d]).unwrap().requires_grad();
+    let (tq, tk, te) = (leaf(q), leaf(k), leaf(e));
+    let out = case.op(gpu, case.extra.then_some(&te)).dispatch_flops(1).forward(&tq, &tk);
+
+    let [q, k, e] = [f64s(q), f64s(k), f64s(e)];
+    let (positive, excluded) = (case.positive(), case.excluded());
+    let extra = case.extra.then_some(&e[..]);
+    let spec = Spec { d, tau: f64::from(tau), positive: &positive, excluded: &excluded, extra };
+    let values = contrastive(&q, &k, &spec);
+    let gradients = contrastive_backward(&q, &k, &spec, 1.0);
+    let grads = out.loss.backward();
+    let mut parts = vec![
+        ("row_losses", &out.row_losses, &values.row_losses),
+        ("lse", &out.lse, &values.lse),
+        ("dq", grads.get(&tq).unwrap(), &gradients.queries),
+        ("dk", grads.get(&tk).unwrap(), &gradients.keys),
+    ];
+    if case.extra {
+        parts.push(("dextra", grads.get(&te).unwrap(), &gradients.extra));
+    }
+    for (part, got, want) in parts {
+        for (i, (got, want)) in got.to_vec().unwrap().iter().zip(want).enumerate() {
+            // What is left out has a weight of 0, and 0 times NaN is in the gradients.
+            let left_out = case.exclude.is_some() && ["dq", "dk"].contains(&part);
+            let same = got.is_nan() == want.is_nan() || (got.is_nan() && left_out);
+            assert!(same, "{file}, {case:?}, NaN in row {at} of {which}: {part}[{i}] is {got}, not {want}");
+        }
+    }
+}
+
 #[test]
 fn an_unknown_rung_is_refused_when_the_device_opens() {
     for (family, file, reason) in [

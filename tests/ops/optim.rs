@@ -197,6 +197,23 @@ fn clipping_equals_pytorch_and_the_reference() {
 }
 
 #[test]
+fn clipping_by_a_norm_that_is_nan_gives_nan() {
+    let params = ragged();
+    for (by, whole) in [(ClipBy::Global, true), (ClipBy::Tensor, false)] {
+        let (mut host, grads) = gradient(&params, 6);
+        let segment = params.segments()[1].range();
+        host[segment.start] = f32::NAN;
+        grads.write(&host);
+        let _ = clip_grad_norm(&params, &grads, 1e6, by);
+        let got = grads.to_vec().unwrap();
+        for s in params.segments() {
+            let nan = whole || s.range() == segment;
+            assert!(got[s.range()].iter().all(|v| v.is_nan() == nan), "{by:?}: {:?}", s.range());
+        }
+    }
+}
+
+#[test]
 fn clipping_equals_the_fixture() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/optim.safetensors");
     let fixture: HashMap<String, Vec<f32>> =

@@ -39,6 +39,25 @@ fn large_logits_stay_finite() {
     assert!(y[0] == 0.0 && (y[5] + std::f32::consts::LN_2).abs() < 1e-6, "{y:?}");
 }
 
+/// A NaN in a row is in all of its gradient, and in no other row's, wherever it lies.
+#[test]
+fn nan_reaches_the_gradient_of_its_row() {
+    for c in [3, 64, 70, 1025, 4100] {
+        for at in [0, c / 2, c - 1] {
+            let mut x = data(6, 3 * c);
+            x[c + at] = f32::NAN;
+            let x = gpu().tensor(&x, [3, c]).unwrap().requires_grad();
+            let weights = gpu().tensor(&data(7, 3 * c), [3, c]).unwrap();
+            for (op, y) in [("softmax", x.softmax(0.5)), ("log_softmax", x.log_softmax(0.5))] {
+                let dx = y.mul(&weights).sum_all().backward().get(&x).unwrap().to_vec().unwrap();
+                for (i, v) in dx.iter().enumerate() {
+                    assert_eq!(v.is_nan(), i / c == 1, "{op}, NaN in column {at} of {c}: dx[{i}] is {v}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 #[should_panic(expected = "softmax: temperature 0 is not above zero")]
 fn refuses_zero_temperature() {

@@ -33,6 +33,26 @@ fn label_out_of_range_is_nan_in_its_row_only() {
 }
 
 #[test]
+fn nan_reaches_the_loss_and_gradient_of_its_row() {
+    for c in [3, 64, 70, 1025, 4100] {
+        for at in [0, c / 2, c - 1] {
+            let mut x = data(6, 3 * c);
+            x[c + at] = f32::NAN;
+            let x = gpu().tensor(&x, [3, c]).unwrap().requires_grad();
+            let labels = upload(&labels(3, c));
+            let rows = x.softmax_cross_entropy_rows(&labels, 0.5);
+            for v in [rows.losses.to_vec().unwrap(), rows.lse.to_vec().unwrap()] {
+                assert!(v[0].is_finite() && v[1].is_nan() && v[2].is_finite(), "column {at} of {c}: {v:?}");
+            }
+            let dx = x.softmax_cross_entropy(&labels, 0.5).backward().get(&x).unwrap().to_vec().unwrap();
+            for (i, v) in dx.iter().enumerate() {
+                assert_eq!(v.is_nan(), i / c == 1, "NaN in column {at} of {c}: dx[{i}] is {v}");
+            }
+        }
+    }
+}
+
+#[test]
 fn more_than_65535_groups_and_long_rows() {
     for [rows, c] in [[8 * 65_536 + 1, 2], [2, 70_000]] {
         let x = data(4, rows * c);
