@@ -243,7 +243,9 @@ impl Node {
     fn sums_so_far(&self, pending: &HashMap<u64, Tensor>) -> Vec<Option<Tensor>> {
         let contributions = |id: u64| self.parents.iter().flatten().filter(|parent| parent.id == id).count();
         let sum = |parent: &Arc<Self>| {
-            pending.get(&parent.id).filter(|sum| contributions(parent.id) == 1 && *sum.shape() == parent.shape)
+            pending
+                .get(&parent.id)
+                .filter(|sum| contributions(parent.id) == 1 && *sum.shape() == parent.shape)
         };
         self.parents.iter().map(|parent| parent.as_ref().and_then(sum).cloned()).collect()
     }

@@ -124,9 +124,9 @@ pub(super) fn conv2d(
             let plus = g.take_sum(0, x.dtype());
             launch(Pass::InputGradient, sizes, (*x.shape(), x.dtype()), [g.dy, w], false, plus.as_ref()).0
         });
-        let dw = g.needs(1).then(|| {
-            launch(Pass::WeightGradient, sizes, (*w.shape(), DType::F32), [x, g.dy], false, None).0
-        });
+        let dw = g
+            .needs(1)
+            .then(|| launch(Pass::WeightGradient, sizes, (*w.shape(), DType::F32), [x, g.dy], false, None).0);
         vec![dx, dw]
     });
     (y, stats)

@@ -124,7 +124,7 @@ fn forgiven<T>(gpu: &Gpu, result: crate::error::Result<T>) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::{choice, close, fastest, like};
-    use crate::gpu::Gpu;
+    use crate::gpu::{Class, Facts, Gpu};
     use crate::tensor::{DType, Tensor};
 
     /// y = x + x, or the result of a wrong kernel.
@@ -150,7 +150,10 @@ mod tests {
     #[test]
     fn a_wrong_candidate_is_refused_however_fast() {
         let directory = tempfile::tempdir().unwrap();
-        let gpu = Gpu::builder().quiet().tune(true).cache_dir(directory.path()).build().unwrap();
+        let builder = Gpu::builder().quiet().tune(true).cache_dir(directory.path());
+        // Time for trials, as any class of adapter and however busy the machine is.
+        let facts = Facts { trial_seconds: 60.0, ..Facts::of(Class::Gpu) };
+        let gpu = builder.facts(facts).build().unwrap();
         let x = like(&gpu.zeros([300_001]).unwrap(), 1).unwrap();
         let y = gpu.zeros([300_001]).unwrap();
         let run = |files: &[&'static str]| fastest("test", files, &[&x], &y, |file| launch(&y, &x, file));

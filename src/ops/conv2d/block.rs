@@ -138,7 +138,8 @@ fn launch_tile(job: &Job<'_>, tile: usize) -> Done {
     match job.pass {
         Pass::Forward => {
             // A strip of statistics is the rows of a tile. Where sums are split no workgroup has them whole.
-            let strips = if job.wants_stats && splits == 1 { gemm.rows.div_ceil(tile_rows) as u32 } else { 0 };
+            let strips =
+                if job.wants_stats && splits == 1 { gemm.rows.div_ceil(tile_rows) as u32 } else { 0 };
             let shape = [gemm.columns as usize, strips.max(1) as usize, 2];
             let parts = Tensor::alloc(gpu, "conv2d", &shape.into(), DType::F32);
             let sizes = |first| ForwardSizes { split: split(first), strips };
@@ -210,13 +211,14 @@ mod tests {
         let dy = data(256 * 257, 37);
         let [lhs, rhs] = [(&dy, [1, 256, 257, 1]), (&vec![2.0], [1, 1, 1, 1])]
             .map(|(x, shape)| gpu.tensor(x, shape).unwrap());
-        for tile in 0..TILES.len() {
+        for (tile, name) in TILES.iter().enumerate() {
             let result = lhs.full_like(7.0);
             let (pass, sizes) = (Pass::InputGradient, sizes(&case));
-            let job = Job { pass, sizes, result: &result, lhs: &lhs, rhs: &rhs, wants_stats: false, plus: None };
+            let job =
+                Job { pass, sizes, result: &result, lhs: &lhs, rhs: &rhs, wants_stats: false, plus: None };
             launch_tile(&job, tile);
             let twice = result.to_vec().unwrap().iter().zip(&dy).position(|(got, dy)| *got != 2.0 * dy);
-            assert_eq!(twice, None, "tile {:?}", TILES[tile]);
+            assert_eq!(twice, None, "tile {name:?}");
         }
     }
 
@@ -244,7 +246,10 @@ mod tests {
                 ] {
                     let result = like.full_like(7.0);
                     let sizes = sizes(&case);
-                    launch_tile(&Job { pass, sizes, result: &result, lhs, rhs, wants_stats: false, plus: None }, tile);
+                    launch_tile(
+                        &Job { pass, sizes, result: &result, lhs, rhs, wants_stats: false, plus: None },
+                        tile,
+                    );
                     for (i, (got, want)) in result.to_vec().unwrap().iter().zip(want).enumerate() {
                         assert_eq!(got.is_nan(), want.is_nan(), "{pass:?} {cin} {cout} tile {tile} [{i}]");
                     }
