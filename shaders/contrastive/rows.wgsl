@@ -31,7 +31,6 @@ struct Rows {
     inv_tau: f32,
     scale: f32,     // 1 / (n tau)
     plane: u32,     // numbers of a kind in `softmax`: n up to whole vec4s
-    nan: f32,
 }
 @group(0) @binding(0) var<uniform> p: Rows;
 @group(0) @binding(1) var<storage, read_write> row_loss: array<f32>;
@@ -56,26 +55,30 @@ fn log_1p(x: f32) -> f32 {
 fn contrastive_finish(at: At, @builtin(local_invocation_index) lid: u32) {
     let i = item_index(at, lid, WG);
     if i >= p.n { return; }
+    // A bound that hangs on the parameters alone makes lavapipe (Mesa 22.3.6) compile the kernel anew in each launch.
+    let cells = min(p.d4, arrayLength(&query));
+    let chunks = min(p.chunks, arrayLength(&state));
     var aim = 0.0;
-    for (var c = 0u; c < p.d4 * p.extra; c += 1) { aim += dot(vec4f(query[i * p.d4 + c]), vec4f(candidate[i * p.d4 + c])); }
+    for (var c = 0u; c < cells; c += 1) { aim += dot(vec4f(query[i * p.d4 + c]), vec4f(candidate[i * p.d4 + c])); }
     aim = select(state[i], aim * p.inv_tau, p.extra == 1);
-    let known = p.extra == 1 || positive[i] < p.m;
+    let known = (p.extra == 1) | (positive[i] < p.m);
     var top = -3.4e38;
-    for (var k = 0u; k < p.chunks; k += 1) { top = max(top, state[(1u + 2u * k) * p.n + i]); }
+    for (var k = 0u; k < chunks; k += 1) { top = max(top, state[(1u + 2u * k) * p.n + i]); }
     let peak = max(top, aim);
     var wrong = 0.0;
-    for (var k = 0u; k < p.chunks; k += 1) {
+    for (var k = 0u; k < chunks; k += 1) {
         let at = (1u + 2u * k) * p.n + i;
         wrong += state[at + p.n] * exp(state[at] - peak);
     }
+    let nan = bitcast<f32>(0x7fc00000u | p.extra);     // no constant: those that are no number do not compile
     let sum = wrong + exp(aim - peak);
     let log_sum = select(log(sum), log_1p(wrong), aim == peak);
     // Set here, and not carried by arithmetic: `max` and `exp` of some drivers lose NaN.
-    row_loss[i] = select(p.nan, (peak - aim) + log_sum, known);
-    row_lse[i] = select(p.nan, peak + log_sum, known);
+    row_loss[i] = select(nan, (peak - aim) + log_sum, known);
+    row_lse[i] = select(nan, peak + log_sum, known);
     softmax[i] = peak;
-    softmax[p.plane + i] = select(p.nan, 1.0 / sum, known);
-    softmax[2u * p.plane + i] = select(p.nan, wrong / sum, known);
+    softmax[p.plane + i] = select(nan, 1.0 / sum, known);
+    softmax[2u * p.plane + i] = select(nan, wrong / sum, known);
 }
 
 @group(0) @binding(1) var<storage, read_write> dquery: array<Elem4>;

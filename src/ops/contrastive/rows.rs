@@ -15,7 +15,7 @@ uniforms! {
     struct Columns { n: u32, m: u32, offset: u32 }
 }
 uniforms! {
-    struct Rows { n: u32, m: u32, d4: u32, chunks: u32, extra: u32, inv_tau: f32, scale: f32, plane: u32, nan: f32 }
+    struct Rows { n: u32, m: u32, d4: u32, chunks: u32, extra: u32, inv_tau: f32, scale: f32, plane: u32 }
 }
 uniforms! {
     struct Sum { n: u32, chunks: u32 }
@@ -69,7 +69,7 @@ impl Call {
     fn rows(&self, chunks: u32, extra: bool) -> Rows {
         let Self { n, m, d4, tau, .. } = *self;
         let (extra, inv_tau, scale) = (u32::from(extra), tau.recip(), self.scale());
-        Rows { n, m, d4, chunks, extra, inv_tau, scale, plane: self.plane(), nan: f32::NAN }
+        Rows { n, m, d4, chunks, extra, inv_tau, scale, plane: self.plane() }
     }
 
     /// One key index a query.
