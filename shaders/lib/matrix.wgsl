@@ -20,7 +20,7 @@ override SUBGROUP: u32 = 32;
 override DOWN: u32 = 2;                 // patches along M
 override ACROSS: u32 = 2;               // patches along N
 override WHOLE: bool = false;           // every step of every block lies inside A and B, and every block inside C
-override WG: u32 = max(DOWN * ACROSS * SUBGROUP, BK);     // as many as pieces lie side by side along k and across, at least
+override WG: u32 = max(DOWN * ACROSS * SUBGROUP, BK);     // no fewer than terms: all pieces of an invocation have the same terms
 override BM: u32 = DOWN * 4u * TILE;
 override BN: u32 = ACROSS * 4u * TILE;
 // Lengths of the arrays: naga cannot make an override of an expression that stands in an array's type before it has met others.
@@ -34,8 +34,8 @@ override STRIP_QUADS: u32 = ACROSS * TILE / 2u;             // vec4s in a row of
 override STRIP_STEP: u32 = WG / STRIP_QUADS;                // rows that a workgroup takes at a time
 alias Staged = array<mat4x4<f16>, 32>;  // what an invocation brings of one operand in a step: a piece a matrix
 
-// Rows from i0 and columns from j0 on, terms from l0 to l1; l is the step that is loaded next.
-struct Block { i0: u32, j0: u32, l0: u32, l1: u32, l: u32, lid: u32 }
+// Rows from i0 and columns from j0 on, terms up to l1; the step that begins at term l is loaded next.
+struct Block { i0: u32, j0: u32, l1: u32, l: u32, lid: u32 }
 var<private> block: Block;
 
 var<workgroup> a_tile: array<Stage, A_LENGTH>;       // (BM, BK and a gap)
@@ -79,14 +79,14 @@ fn product(i0: u32, j0: u32, l0: u32, l1: u32, lid: u32, subgroup: u32, subgroup
     begin_tiles(lid, count);
     for (var first = 0u; first < DOWN * ACROSS; first += count) {
         made = vec2u(first, first + count);
-        block = Block(i0, j0, l0, l1, l0, lid);
+        block = Block(i0, j0, l1, l0, lid);
         begin();
         patch_of(l0, l1, lid, (first + subgroup) % (DOWN * ACROSS));
         end_round();
     }
 }
 
-// The patch of the block that one subgroup makes. All invocations of a workgroup call it alike, but for `patch`.
+// The patch of the block that one subgroup makes. All invocations of a workgroup call it alike, but for `own`.
 fn patch_of(l0: u32, l1: u32, lid: u32, own: u32) {
     // Where this subgroup's rows of A and columns of B, and this invocation's pieces, lie in workgroup memory.
     let i = own / ACROSS * 4u * TILE * PITCH;

@@ -138,10 +138,10 @@ impl AdapterInfo {
     }
 }
 
-/// Bytes of workgroup memory of `shaders/lib/matrix.wgsl` with tiles of `side`: blocks of 8 x 8 tiles, a strip of C, and where its
-/// rows lie.
+/// Bytes of workgroup memory of `shaders/lib/matrix.wgsl` with tiles of `side`: blocks of 8 x 8 tiles, a strip of C, where its
+/// rows lie, and the statistics of its columns.
 const fn matrix_bytes(side: u32) -> u32 {
-    2 * 8 * side * 40 * 2 + 4 * side * 2 * side * 4 + 8 * side * 4 + 16
+    2 * 8 * side * 40 * 2 + 4 * side * 2 * side * 4 + 8 * side * 4 + 96 * side + 16
 }
 
 /// Whether matrix units take f16 tiles of `side` squared and add them up in f32, and there is room for the workgroups of

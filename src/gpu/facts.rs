@@ -232,7 +232,7 @@ const INTEL: Facts = Facts { class: Class::Intel, tile: 64, ..GPU };
 /// Apple's GPUs.
 const APPLE: Facts = Facts { class: Class::Apple, tile: 64, ..GPU };
 
-/// Processors of cards by the names that their drivers give them, of those whose name says which card it is.
+/// Multiprocessors of NVIDIA's cards, by its data sheets, and by the names that drivers give those whose name says which card it is.
 const PROCESSORS: [(&str, u32); 15] = [
     ("NVIDIA H200", 132),
     ("NVIDIA H100 80GB HBM3", 132),

@@ -217,8 +217,8 @@ mod tests {
             let job =
                 Job { pass, sizes, result: &result, lhs: &lhs, rhs: &rhs, wants_stats: false, plus: None };
             launch_tile(&job, tile);
-            let twice = result.to_vec().unwrap().iter().zip(&dy).position(|(got, dy)| *got != 2.0 * dy);
-            assert_eq!(twice, None, "tile {name:?}");
+            let wrong = result.to_vec().unwrap().iter().zip(&dy).position(|(got, dy)| *got != 2.0 * dy);
+            assert_eq!(wrong, None, "tile {name:?}");
         }
     }
 
