@@ -5,10 +5,8 @@ enable f16;
 // lib/matrix.wgsl, of which `use_strip` gets a strip of rows at a time. WG / STRIP_ROWS lanes share a row of it; each keeps its
 // own pair (max, sum of exp(s - max)) of the keys but the positive, whose logit is kept apart. `contrastive_finish` adds the pairs
 // up as it does those of chunks.
-// lib: grid stage tile matrix
+// lib: grid stage tile matrix logit_matrix
 
-const A_ALONG_K = true;
-const B_ALONG_K = true;
 const MASKED: f32 = -3.4e38;
 
 struct Uniforms {
@@ -30,21 +28,9 @@ struct Uniforms {
 
 var<private> online: array<vec2f, 4>;       // of this invocation's row in each pair of strips
 
-fn begin() {}
-fn advance() {}
-fn end_round() {}
-
-fn load_a(s: u32, q: u32) -> vec4<f16> {
-    let at = a_piece(s);
-    let inside = block.i0 + at.y < p.n && block.l + 4u * at.x < block.l1;
-    return select(vec4<f16>(), a[select(0u, (block.i0 + at.y) * (p.d / 4u) + block.l / 4u + at.x, inside) + q], inside);
-}
-
-fn load_b(s: u32, q: u32) -> vec4<f16> {
-    let at = b_piece(s);
-    let inside = block.j0 + at.y < p.m && block.l + 4u * at.x < block.l1;
-    return select(vec4<f16>(), b[select(0u, (block.j0 + at.y) * (p.d / 4u) + block.l / 4u + at.x, inside) + q], inside);
-}
+fn queries_end() -> u32 { return p.n; }
+fn keys_end() -> u32 { return p.m; }
+fn row_length() -> u32 { return p.d; }
 
 // One pass over the strip, and five exponentials for the four logits of a vec4.
 fn use_strip(r: u32) {

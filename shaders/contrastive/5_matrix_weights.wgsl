@@ -9,10 +9,8 @@ enable f16;
 // symmetric, and one weight w_ij + w_ji stands for (i, j) and (j, i). A slab then takes the columns from its own first row on, so
 // that all slabs together have half the weights, and each weight is used twice, for its row and for its column: 1 + 1.5, and a
 // little more for the squares of the slabs on the diagonal.
-// lib: grid stage tile matrix
+// lib: grid stage tile matrix logit_matrix
 
-const A_ALONG_K = true;
-const B_ALONG_K = true;
 override BOTH: bool = false;    // the keys are the queries
 
 struct Uniforms {
@@ -33,21 +31,9 @@ struct Uniforms {
 @group(0) @binding(5) var<storage, read> positive: array<vec4u>;
 @group(0) @binding(6) var<storage, read> softmax: array<vec4f>;
 
-fn begin() {}
-fn advance() {}
-fn end_round() {}
-
-fn load_a(s: u32, q: u32) -> vec4<f16> {
-    let at = a_piece(s);
-    let inside = block.i0 + at.y < p.last && block.l + 4u * at.x < block.l1;
-    return select(vec4<f16>(), a[select(0u, (block.i0 + at.y) * (p.d / 4u) + block.l / 4u + at.x, inside) + q], inside);
-}
-
-fn load_b(s: u32, q: u32) -> vec4<f16> {
-    let at = b_piece(s);
-    let inside = block.j0 + at.y < p.m && block.l + 4u * at.x < block.l1;
-    return select(vec4<f16>(), b[select(0u, (block.j0 + at.y) * (p.d / 4u) + block.l / 4u + at.x, inside) + q], inside);
-}
+fn queries_end() -> u32 { return p.last; }
+fn keys_end() -> u32 { return p.m; }
+fn row_length() -> u32 { return p.d; }
 
 struct Four { peak: vec4f, inv_sum: vec4f, miss: vec4f, positive: vec4u, excluded: vec4u }
 

@@ -25,7 +25,7 @@ static LIBRARY: &[(&str, &str)] = library! {
     "lane_1" "lane_4"
     "row" "sums_memory" "sums_shuffle"
     "block" "carry" "taps" "logit_block"
-    "matrix" "stage" "store" "result_vectors" "result_scalars" "tile_16" "tile_8" "tile_emulated"
+    "logit_matrix" "matrix" "stage" "store" "result_vectors" "result_scalars" "tile_16" "tile_8" "tile_emulated"
 };
 
 /// The files that a name in a `// lib:` line may stand for, the usual one first: the file of that name, or if there is none the
